@@ -1,0 +1,48 @@
+"""The errors that mood_vae raises on bad input; every one says what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+
+class MoodVaeError(Exception):
+    """Something the user can mend: names the file, what was expected, what was found and what to do.
+
+    Every part is a phrase without a closing full stop; parts that do not apply are left out.
+    """
+
+    def __init__(
+        self,
+        *,
+        file: str | PathLike[str] | None = None,
+        expected: str,
+        found: str,
+        remedy: str,
+    ) -> None:
+        self.file = None if file is None else str(file)
+        self.expected = expected
+        self.found = found
+        self.remedy = remedy
+        # ascii-escapes line breaks and control characters that a hostile file name could smuggle into a log
+        where = "" if self.file is None else f"{_printable(self.file)}: "
+        super().__init__(f"{where}expected {expected}, found {found}; {remedy}")
+
+
+class VolumeError(MoodVaeError):
+    """A volume that cannot be read, or whose content cannot be used."""
+
+
+class CheckpointError(MoodVaeError):
+    """Weights that are missing, damaged or made by another version."""
+
+
+class ConfigError(MoodVaeError):
+    """A setting outside its range, or one that nobody knows."""
+
+
+class FolderError(MoodVaeError):
+    """A folder that is missing, empty, or laid out for another purpose."""
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
