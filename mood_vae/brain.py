@@ -1,0 +1,60 @@
+"""Where the head is: the filled foreground of a volume, free of the holes that an anomaly may have cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import SimpleITK as sitk
+from scipy import ndimage
+
+from mood_vae.volume import Array, Mask
+
+BACKGROUND_SHARE = 0.02
+"""An exact value counts as background when at least this share of the voxels has it."""
+
+
+def foreground(array: Array) -> Mask:
+    """Return the voxels (I, J, K) that are not background, holes and all.
+
+    Skull-stripped volumes hold one exact background value: 0, or else their lowest. Where too few voxels have it (a raw
+    scan with noise in the air, or a tightly cropped one), Otsu's threshold separates air from tissue instead.
+    """
+    lowest = array.min()
+    if lowest == array.max():
+        return np.zeros(array.shape, bool)
+    for background in (np.float32(0), lowest):
+        if (array == background).mean() >= BACKGROUND_SHARE:
+            return array != background
+    # half of Otsu's threshold keeps dark tissue (fluid), which lies between air and the rest
+    return array > lowest + 0.5 * (_otsu(array) - lowest)
+
+
+def fill(mask: Mask, *, closing_vox: int = 2) -> Mask:
+    """Return the largest component of a mask (I, J, K), closed by a ball and with its enclosed holes filled.
+
+    Everything the closed surface encloses belongs to the head, a black hole too: a hole is an anomaly, not background.
+    """
+    labels, count = ndimage.label(mask)
+    if count == 0:
+        return mask
+    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    image = sitk.GetImageFromArray(largest.astype(np.uint8))
+    image = sitk.BinaryMorphologicalClosing(image, [closing_vox] * 3, sitk.sitkBall, 1, True)
+    image = sitk.BinaryFillhole(image)
+    return sitk.GetArrayViewFromImage(image).astype(bool)
+
+
+def erode(mask: Mask, radius_vox: float) -> Mask:
+    """Return the voxels (I, J, K) of a mask that lie deeper than a radius in voxels below its surface."""
+    if radius_vox <= 0:
+        return mask
+    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] > radius_vox
+
+
+def _otsu(array: Array) -> float:
+    """Return the threshold of largest between-class variance, over 256 bins (Otsu 1979)."""
+    counts, edges = np.histogram(array, bins=256)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below, sum_below = np.cumsum(counts)[:-1], np.cumsum(counts * centres)[:-1]
+    above, sum_above = counts.sum() - below, (counts * centres).sum() - sum_below
+    # the first bin holds the lowest and the last the highest value, so neither class is ever empty
+    return float(edges[1:-1][np.argmax(below * above * (sum_below / below - sum_above / above) ** 2)])

@@ -1,0 +1,86 @@
+"""Training volumes, decoded and prepared once, as one memory-mapped array of slices."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mood_vae import nifti, preprocess
+from mood_vae.errors import FolderError, VolumeError
+
+log = logging.getLogger(__name__)
+
+Track = Callable[[Iterable[Path], str, int], Iterable[Path]]
+
+
+class SliceCache:
+    """Prepared volumes on disk: `array_NKHW[n, k]` is axial slice k of subject n, float16 in [0, 1].
+
+    subjects: (N,) case ids. slices: (S, 2) the pairs (n, k) of the slices that show at least `MIN_HEAD_PIXELS` of head.
+    """
+
+    MIN_HEAD_PIXELS = 64
+
+    def __init__(self, folder: Path) -> None:
+        index = json.loads((folder / "index.json").read_text())
+        self.subjects: list[str] = index["subjects"]
+        self.array_NKHW: npt.NDArray[np.float16] = np.load(folder / "volumes.npy", mmap_mode="r")
+        self.slices: npt.NDArray[np.int64] = np.asarray(index["slices"], np.int64).reshape(-1, 2)
+
+    def slices_of(self, subjects: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the rows of `slices` that belong to the named subjects."""
+        wanted = np.isin(np.asarray(self.subjects), list(subjects))
+        return self.slices[wanted[self.slices[:, 0]]]
+
+
+def build(data_dir: Path, folder: Path, grid: preprocess.GridConfig, *, track: Track) -> SliceCache:
+    """Prepare every volume of a folder into a cache, or open the one that is there and still fits.
+
+    A cache fits while the names, sizes and times of the volumes and the grid are what they were. Volumes that cannot be
+    read, or in which no head is found, are left out with a warning; FolderError when none remains.
+    """
+    paths = nifti.list_volumes(data_dir)
+    fingerprint = _fingerprint(paths, grid)
+    index_file = folder / "index.json"
+    if index_file.exists() and json.loads(index_file.read_text())["fingerprint"] == fingerprint:
+        return SliceCache(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    index_file.unlink(missing_ok=True)
+    i, j, k = grid.shape
+    array_NKHW = np.lib.format.open_memmap(
+        folder / "volumes.npy", mode="w+", dtype=np.float16, shape=(len(paths), k, i, j)
+    )
+    subjects: list[str] = []
+    slices: list[tuple[int, int]] = []
+    for path in track(paths, "Preparing volumes", len(paths)):
+        try:
+            prepared = preprocess.prepare(nifti.read(path), grid)
+        except VolumeError as error:
+            log.warning("left out of training: %s", error)
+            continue
+        if not prepared.mask.any():
+            log.warning("left out of training: %s: expected a head, found none; check the volume", path)
+            continue
+        array_NKHW[len(subjects)] = np.moveaxis(prepared.array, 2, 0)
+        shown = np.flatnonzero(prepared.mask.sum(axis=(0, 1)) >= SliceCache.MIN_HEAD_PIXELS)
+        slices += [(len(subjects), int(at)) for at in shown]
+        subjects.append(nifti.case_id(path))
+    if not subjects:
+        raise FolderError(
+            file=data_dir, expected="healthy volumes to train on", found="none usable", remedy="see the warnings above"
+        )
+    array_NKHW.flush()
+    index_file.write_text(json.dumps({"fingerprint": fingerprint, "subjects": subjects, "slices": slices}))
+    return SliceCache(folder)
+
+
+def _fingerprint(paths: list[Path], grid: preprocess.GridConfig) -> str:
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    return hashlib.sha256(json.dumps([files, asdict(grid)]).encode()).hexdigest()

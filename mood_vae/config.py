@@ -1,0 +1,55 @@
+"""Frozen dataclasses to JSON and back, strictly: an unknown or missing key is an error, not a default."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from typing import Any, TypeVar
+
+from mood_vae.errors import ConfigError
+
+C = TypeVar("C")
+
+
+def to_json(config: Any) -> dict[str, Any]:
+    """Return a configuration as JSON-ready values; tuples become lists, nested configurations objects."""
+    return {
+        field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config) if field.init
+    }
+
+
+def from_json(kind: type[C], values: dict[str, Any], *, where: str) -> C:
+    """Return the configuration of a class that `to_json` wrote; `where` names the source in the errors.
+
+    Raises ConfigError when a key is unknown or missing, or when the class refuses a value.
+    """
+    expected = {field.name for field in dataclasses.fields(kind) if field.init}  # type: ignore[arg-type]
+    if not isinstance(values, dict) or set(values) != expected:
+        found = sorted(values) if isinstance(values, dict) else type(values).__name__
+        raise ConfigError(
+            file=where,
+            expected=f"exactly the keys {sorted(expected)} for {kind.__name__}",
+            found=f"{found}",
+            remedy="use the version of mood_vae that wrote it, or correct the file",
+        )
+    hints = typing.get_type_hints(kind)
+    return kind(**{name: _typed(hints[name], value, where) for name, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return to_json(value)
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if dataclasses.is_dataclass(hint):
+        return from_json(typing.cast("type[Any]", hint), value, where=where)
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,228 @@
+"""Training on healthy volumes with Lightning, resumable to the last bit on a CPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from mood_vae.cache import SliceCache
+from mood_vae.elbo import Elbo, negative_elbo
+from mood_vae.errors import ConfigError
+from mood_vae.vae import Vae, VaeConfig
+
+RESUME_NAME = "last.ckpt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a network is trained; the defaults are the paper's where it states them.
+
+    epochs, learning_rate: 100 and 1e-4 (Adam), as in the paper.
+    batch_size: slices a step, over all devices together.
+    pixel_sigma, beta: see `elbo.negative_elbo`.
+    validation_share: share of the subjects (never of the slices) kept for validation and calibration.
+    patience: epochs without a better validation loss before training stops early; None trains to the end.
+    """
+
+    epochs: int = 100
+    learning_rate: float = 1e-4
+    batch_size: int = 64
+    pixel_sigma: float = 0.1
+    beta: float = 1.0
+    validation_share: float = 0.1
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size) < 1 or min(self.learning_rate, self.pixel_sigma) <= 0 or self.beta < 0:
+            raise ConfigError(
+                expected="positive epochs, batch size, learning rate and pixel sigma, and beta of at least 0",
+                found=f"{self}",
+                remedy="correct the training configuration",
+            )
+        if not 0 < self.validation_share < 1:
+            raise ConfigError(
+                expected="a validation share strictly between 0 and 1",
+                found=f"{self.validation_share}",
+                remedy="correct the training configuration",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Where training runs; handed to Lightning's Trainer, whose documentation explains the values."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+
+
+def split_subjects(subjects: list[str], config: TrainConfig) -> tuple[list[str], list[str]]:
+    """Return the subjects for training and for validation, drawn by the seed; at least one for each.
+
+    Raises ConfigError when there are fewer than two subjects.
+    """
+    if len(subjects) < 2:
+        raise ConfigError(
+            expected="at least two subjects, one of them for validation",
+            found=f"{len(subjects)}",
+            remedy="add healthy volumes",
+        )
+    order = np.random.default_rng(config.seed).permutation(sorted(subjects)).tolist()
+    count = min(max(1, round(config.validation_share * len(order))), len(order) - 1)
+    return sorted(order[count:]), sorted(order[:count])
+
+
+class SliceDataset(Dataset[Tensor]):
+    """Batches of slices (B, 1, H, W), float32: indexed by a whole batch of positions at a time."""
+
+    def __init__(self, cache: SliceCache, slices: npt.NDArray[np.int64]) -> None:
+        self._cache = cache
+        self._slices = slices
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, positions: list[int]) -> Tensor:
+        rows = self._slices[positions]
+        slices_BHW = np.stack([self._cache.array_NKHW[n, k] for n, k in rows])
+        return torch.from_numpy(slices_BHW.astype(np.float32))[:, None]
+
+
+class GlobalBatches(Sampler[list[int]]):
+    """The batches of one process: every position once an epoch over all processes, whatever their number.
+
+    One permutation by seed and epoch is cut into global batches, and each process takes every `world`-th position of
+    each, so that no position is repeated to fill up and all processes make equally many steps.
+    """
+
+    def __init__(self, count: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        self._count, self._seed, self._rank, self._world = count, seed, rank, world
+        # a last batch with fewer positions than processes would leave one idle: fewer, larger batches then
+        self._batches = max(1, math.ceil(count / batch_size))
+        while self._batches > 1 and count // self._batches < world:
+            self._batches -= 1
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._count)
+        for batch in np.array_split(order, self._batches):
+            yield batch[self._rank :: self._world].tolist()
+
+
+class VaeTraining(L.LightningModule):
+    """Maximise the ELBO; every random number follows from the seed, the step and the process."""
+
+    def __init__(self, model_config: VaeConfig, config: TrainConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vae = Vae(model_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, as in the paper."""
+        return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
+
+    def training_step(self, x_BCHW: Tensor) -> Tensor:
+        """One step on the ELBO of a posterior sample."""
+        generator = torch.Generator().manual_seed(
+            (self.config.seed * 2**20 + self.global_step) * 2**12 + self.global_rank
+        )
+        noise_BL = torch.randn(len(x_BCHW), self.vae.config.latents, generator=generator).to(self.device)
+        elbo = negative_elbo(
+            x_BCHW, self.vae(x_BCHW, noise_BL=noise_BL), pixel_sigma=self.config.pixel_sigma, beta=self.config.beta
+        )
+        self._log("train", elbo, len(x_BCHW))
+        return elbo.loss
+
+    def validation_step(self, x_BCHW: Tensor) -> None:
+        """The same objective at the posterior mean, on subjects that training never sees."""
+        elbo = negative_elbo(x_BCHW, self.vae(x_BCHW), pixel_sigma=self.config.pixel_sigma, beta=self.config.beta)
+        self._log("validation", elbo, len(x_BCHW))
+
+    def _log(self, stage: str, elbo: Elbo, batch_size: int) -> None:
+        values = {f"{stage}/{name}": value for name, value in elbo._asdict().items()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
+
+
+class ReconstructionPictures(Callback):
+    """Every ten epochs, slices of validation subjects above their reconstructions, to TensorBoard."""
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log one picture, (1, 2 H, N W) in [0, 1]."""
+        board = next((log for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
+        loader = trainer.val_dataloaders
+        if board is None or loader is None or trainer.sanity_checking or trainer.current_epoch % 10:
+            return
+        x_BCHW = next(iter(loader))[:6].to(pl_module.device)
+        x_hat_BCHW = pl_module.vae(x_BCHW).x_hat_BCHW.float().clamp(0, 1)
+        picture = torch.cat([torch.cat(list(row), dim=2) for row in (x_BCHW, x_hat_BCHW)], dim=1)
+        board.experiment.add_image("validation/reconstruction", picture.cpu(), trainer.current_epoch)
+
+
+def fit(
+    cache: SliceCache,
+    run_dir: Path,
+    model_config: VaeConfig,
+    config: TrainConfig,
+    hardware: Hardware,
+    *,
+    resume: bool = False,
+) -> Vae:
+    """Train a network on the training subjects of a cache and return it, on the CPU and ready for use.
+
+    Each epoch ends with a checkpoint in `run_dir`, replaced atomically; `resume` goes on from there, and on a CPU ends at
+    the very weights of a run that was never interrupted. Losses go to `run_dir/metrics.csv` and to TensorBoard.
+    """
+    L.seed_everything(config.seed, verbose=False)
+    training, validation = split_subjects(cache.subjects, config)
+    module = VaeTraining(model_config, config)
+    callbacks: list[Callback] = [
+        ModelCheckpoint(run_dir, save_last=True, save_top_k=0, every_n_epochs=1, enable_version_counter=False),
+        ReconstructionPictures(),
+    ]
+    if config.patience is not None:
+        callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
+    trainer = L.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        strategy=hardware.strategy,
+        precision=hardware.precision,  # type: ignore[arg-type]
+        max_epochs=config.epochs,
+        callbacks=callbacks,
+        logger=[CSVLogger(run_dir, name="", version="logs"), TensorBoardLogger(run_dir, name="", version="logs")],
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+
+    def loader(subjects: list[str]) -> DataLoader[Tensor]:
+        dataset = SliceDataset(cache, cache.slices_of(subjects))
+        batches = GlobalBatches(
+            len(dataset), config.batch_size, seed=config.seed, rank=trainer.global_rank, world=trainer.world_size
+        )
+        return DataLoader(dataset, batch_size=None, sampler=batches)
+
+    last = run_dir / RESUME_NAME
+    trainer.fit(module, loader(training), loader(validation), ckpt_path=str(last) if resume and last.exists() else None)
+    return module.vae.eval().cpu().float()
