@@ -4,8 +4,9 @@
     planted.array, planted.label, planted.parameters
 
 The label is 1 exactly where the volume changed, and a voxel counts as changed only when it moved by more than
-TOLERANCE of the body's intensity range; what a family moved by less is put back. So `label == (new != old)` holds
-bit for bit, also after the volume is stored with 256 grey levels. See docs/toy-anomalies.md for all families.
+TOLERANCE of the body's intensity range; what a family moved by less is put back. So `label == (new != old)`
+holds bit for bit, also after the volume is stored with 256 grey levels. See docs/toy-anomalies.md for all
+families.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Planted:
 
     array: (I, J, K) float32, the input's grid and units.
     label: (I, J, K) uint8, 1 exactly where the array differs from the healthy one.
-    parameters: what was drawn, ready for JSON: the family's parameters, `centre_vox`, `changed_mm3`, `mean_change`.
+    parameters: the family's as drawn, and `centre_vox`, `changed_mm3`, `mean_change`; ready for JSON.
     """
 
     array: Array
@@ -64,9 +65,9 @@ def plant(
     spacing_mm: voxel edge lengths, one number or three, so that sizes are in mm.
     in_place: write into `array` instead of a copy of it.
 
-    Draws that change less than MIN_CHANGED_MM3, or less than MIN_MEAN_CHANGE on average, are drawn again. Same array
-    and same generator state: same bytes. Raises ConfigError for an unknown family, a missing donor or a grid that
-    does not match; VolumeError for a volume in which nothing can be planted.
+    Draws that change less than MIN_CHANGED_MM3, or less than MIN_MEAN_CHANGE on average, are drawn again.
+    Same array and same generator state: same bytes. Raises ConfigError for an unknown family, a missing donor
+    or a grid that does not match; VolumeError for a volume in which nothing can be planted.
     """
     chosen = _family(family)
     _check_grids(array, body, donor, chosen)
@@ -111,7 +112,7 @@ def _check_grids(array: Array, body: Mask, donor: Array | None, chosen: Family) 
 
 
 def _settle(scene: Scene, change: Change) -> tuple[Array, Mask]:
-    """Return the box in the volume's own units and where it changed, with every change within tolerance undone."""
+    """Return the box in the volume's own units and where it changed; changes within tolerance are undone."""
     old = scene.array[change.box.slices]
     new = change.crop * np.float32(scene.scale) + np.float32(scene.low)
     np.clip(new, scene.minimum, scene.maximum, out=new)

@@ -1,8 +1,8 @@
-"""The families of toy anomalies: each draws its parameters from stated ranges and changes one box of a volume.
+"""The families of toy anomalies: each draws parameters from stated ranges and changes one box of a volume.
 
-A family is a function `(scene, p) -> Change`; `p` holds the parameters drawn from the ranges in its `@family` line,
-which are the single place where they are stated. Intensities are relative: 0 and 1 are the 0.5th and 99.5th
-percentile of the body (see `scene.Scene`). Lengths are in mm.
+A family is a function `(scene, p) -> Change`; `p` holds the parameters drawn from the ranges in its `@family`
+line, which are the single place where they are stated. Intensities are relative: 0 and 1 are the 0.5th and
+99.5th percentile of the body (see `scene.Scene`). Lengths are in mm.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def place(scene: Scene, blob: Blob, edge_mm: float) -> tuple[Box, Array]:
 
 
 def place_soft(scene: Scene, p: Parameters) -> tuple[Box, Array, Array]:
-    """Put a random shape at a random place; return its box, its soft weights in [0, 1] and the box's voxels."""
+    """Put a random shape at a random place; return its box, soft weights in [0, 1] and the box's voxels."""
     box, depth_mm = place(scene, random_blob(scene.rng, p["radius_mm"]), p["edge_mm"])
     return box, soft_edge(depth_mm, p["edge_mm"]), scene.crop(box)
 
@@ -219,7 +219,7 @@ def deformation(scene: Scene, p: Parameters) -> Change:
 
 
 def _swirl(box: Box, axis: np.ndarray, angle: Array) -> list[Array]:
-    """Return the displacement of a rotation by `angle` (radians, per voxel) about an axis through the centre."""
+    """Return the displacement, in mm, of a rotation by `angle` (radians) about an axis through the centre."""
     i, j, k = box.offset_mm
     a, b, c = axis.astype(np.float32)
     along = a * i + b * j + c * k

@@ -1,4 +1,4 @@
-"""Toy anomalies that resemble disease on T1: tumours with core and rim, and small dark spots of white matter."""
+"""Toy anomalies that resemble disease on T1: tumours with core and rim, small dark spots in white matter."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from mood_vae.volume import Array
 
 
 @family(
-    "a tumour-like lesion: textured core, oedema-like rim that prefers bright tissue, at times an enhancing ring "
-    "and mass effect",
+    "a tumour-like lesion: textured core, oedema-like rim, at times an enhancing ring and mass effect",
     radius_mm=Range(4, 35, log=True),
     edge_mm=Range(1, 6),
     core_fraction=Range(0.25, 0.8),
@@ -51,7 +50,7 @@ def lesion(scene: Scene, p: Parameters) -> Change:
 
 
 def _pushed_aside(tissue: Array, box: Box, depth_mm: Array, blob: Blob, strength: float) -> Array:
-    """Return the tissue pushed outward by a growing mass, most at its surface and not at all beyond 0.4 radii."""
+    """Return the tissue pushed outward by a growing mass, up to 0.4 radii beyond its surface."""
     if strength < 0.1:
         return tissue
     weight = np.float32(strength) * soft_edge(depth_mm, 0.8 * blob.radius_mm)

@@ -20,8 +20,8 @@ CANDIDATES = 2048
 class Scene:
     """A volume, its body and the intensities found there.
 
-    Families work in relative intensity: 0 is the body's 0.5th percentile (`low`), 1 its 99.5th (`low + scale`), so
-    that MRI in [0, 1] and CT in Hounsfield units are treated alike.
+    Families work in relative intensity: 0 is the body's 0.5th percentile (`low`), 1 its 99.5th (`low +
+    scale`), so that MRI in [0, 1] and CT in Hounsfield units are treated alike.
 
     array, donor: (I, J, K) float32, never written to. body: (I, J, K) bool.
     background, brightness: the outside and the body's 60th percentile, in relative intensity.
@@ -51,7 +51,7 @@ class Scene:
         return self._relative(self.donor[box.slices])
 
     def shifted_crop(self, box: Box, shift_vox: npt.NDArray[np.int64]) -> Array:
-        """Return what lies `shift_vox` away from the box, as far as the volume reaches, in relative intensity."""
+        """Return what lies `shift_vox` from the box, as far as the volume reaches, in relative intensity."""
         moved = []
         for axis, shift, n in zip(box.slices, shift_vox, self.array.shape, strict=True):
             bounded = int(np.clip(shift, -axis.start, n - axis.stop))
@@ -63,7 +63,7 @@ class Scene:
         return self.body[box.slices]
 
     def centre(self, margin_mm: float) -> tuple[int, int, int]:
-        """Return a random body voxel that has body `margin_mm` away on all six sides, or on as many as can be."""
+        """Return a random body voxel with body `margin_mm` away on all six sides, or on as many as can be."""
         i, j, k = self.centres(1, margin_mm)[0]
         return int(i), int(j), int(k)
 
@@ -72,7 +72,8 @@ class Scene:
     ) -> npt.NDArray[np.int64]:
         """Return up to `count` random body voxels, (N, 3), the best placed first.
 
-        within: only there. bright: only voxels brighter than the body's 60th percentile, which in T1 is white matter.
+        within: only there. bright: only voxels brighter than the body's 60th percentile, which in T1 is white
+        matter.
         """
         slices = (slice(0, n) for n in self.body.shape) if within is None else within.slices
         start, stop = zip(*((axis.start, axis.stop) for axis in slices), strict=True)
@@ -91,7 +92,7 @@ class Scene:
         return voxels[np.argsort(-surrounded, kind="stable")[:count]]
 
     def box(self, reach_mm: float, *, margin_mm: float) -> Box:
-        """Return a box around a random place that is at least `margin_mm` deep inside the body where there is one."""
+        """Return a box around a random place at least `margin_mm` deep inside the body where there is one."""
         return box_around(self.centre(margin_mm), reach_mm, self.spacing_mm, self.array.shape)
 
     def slab(self, thickness_mm: float) -> tuple[Box, int]:

@@ -1,7 +1,8 @@
 """Random soft shapes and what is done inside them: noise fields, Poisson blending, displacement.
 
 Everything here works on a small box of voxels, never on a whole volume, so that planting an anomaly takes
-milliseconds. Lengths are in mm; a box is (I, J, K) voxels of edge `spacing_mm`, a float64 array of shape (3,).
+milliseconds. Lengths are in mm; a box is (I, J, K) voxels of edge `spacing_mm`, a float64 array of shape
+(3,).
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Box:
 def box_around(
     centre: tuple[int, int, int], half_mm: Vector | float, spacing_mm: Vector, shape: tuple[int, ...]
 ) -> Box:
-    """Return the box that reaches `half_mm` from the voxel `centre` on every side, cut to a volume of `shape`."""
+    """Return the box that reaches `half_mm` from the voxel `centre` on all sides, cut to the volume."""
     half_vox = np.ceil(np.broadcast_to(half_mm, 3) / spacing_mm).astype(int)
     start = [max(0, int(c - h)) for c, h in zip(centre, half_vox, strict=True)]
     stop = [min(n, int(c + h + 1)) for c, h, n in zip(centre, half_vox, shape, strict=True)]
@@ -64,8 +65,9 @@ def smooth_noise(
 ) -> Array:
     """Return a stationary Gaussian random field with mean 0, variance 1 and correlation length `scale_mm`.
 
-    White noise on a coarse grid, spread with Gaussian kernels one axis at a time: a small matrix product per axis
-    whatever the scale, where filtering white noise on the full grid would cost more the smoother it gets.
+    White noise on a coarse grid, spread with Gaussian kernels one axis at a time: a small matrix product per
+    axis whatever the scale, where filtering white noise on the full grid would cost more the smoother it
+    gets.
     """
     # spacing the coarse grid at 0.7 of the kernel's width leaves no visible lattice
     kernels = [
@@ -99,7 +101,7 @@ class Blob:
     reach_mm: float
 
     def depth_mm(self, box: Box, rng: np.random.Generator) -> Array:
-        """Return about how deep each voxel of the box lies inside the surface, (I, J, K) mm; negative outside."""
+        """Return about how deep each voxel lies inside the surface, (I, J, K) mm; negative outside."""
         i, j, k = box.offset_mm
         q = self.quadric.astype(np.float32)
         square = (
@@ -136,7 +138,7 @@ def random_blob(rng: np.random.Generator, radius_mm: float) -> Blob:
 
 
 def soft_edge(depth_mm: Array, edge_mm: float) -> Array:
-    """Return weights in [0, 1] that rise smoothly from 0 to 1 over `edge_mm`, half of it on either side of depth 0."""
+    """Return weights that rise smoothly from 0 to 1 over `edge_mm`, half of it on either side of depth 0."""
     if edge_mm <= 0:
         return (depth_mm > 0).astype(np.float32)
     ramp = np.clip(depth_mm / np.float32(edge_mm) + np.float32(0.5), 0, 1)
@@ -144,11 +146,12 @@ def soft_edge(depth_mm: Array, edge_mm: float) -> Array:
 
 
 def poisson_blend(target: Array, source: Array, weight: Array) -> Array:
-    """Blend `source` into `target` in the gradient domain, so that its texture comes over but not its brightness.
+    """Blend `source` into `target` in the gradient domain: its texture comes over, its brightness does not.
 
-    All (I, J, K). Solves laplace(u) = div(weight * grad(source - target)) with u = 0 on the border of the box (Pérez,
-    Gangnet and Blake 2003, with a soft mask) exactly by sine transforms, and returns target + weight * u: what the
-    solution spills over the shape's edge is dropped softly, so that the change stays inside the shape.
+    All (I, J, K). Solves laplace(u) = div(weight * grad(source - target)) with u = 0 on the border of the box
+    (Pérez, Gangnet and Blake 2003, with a soft mask) exactly by sine transforms, and returns target + weight
+    * u: what the solution spills over the shape's edge is dropped softly, so that the change stays inside the
+    shape.
     """
     difference = source - target
     divergence = np.zeros_like(difference)
@@ -173,7 +176,7 @@ def _tail(array: Array, axis: int) -> Array:
 
 
 def displace(crop: Array, shift_vox: tuple[Array, Array, Array], where: npt.NDArray[np.bool_]) -> Array:
-    """Return a copy of the crop whose voxels at `where` hold what lay `shift_vox` away, by cubic interpolation."""
+    """Return the crop with what lies `shift_vox` away brought to the voxels `where`, by cubic interpolation."""
     index = np.nonzero(where)
     coordinates = np.stack([i + s[where] for i, s in zip(index, shift_vox, strict=True)])
     moved = crop.copy()

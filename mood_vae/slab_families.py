@@ -1,4 +1,4 @@
-"""Toy anomalies of whole slices: a missing slab and the artefacts of an acquisition. Ranges as in `families`."""
+"""Toy anomalies of whole slices: a missing slab and artefacts of acquisition; ranges as in `families`."""
 
 from __future__ import annotations
 
