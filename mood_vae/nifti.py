@@ -13,19 +13,22 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mood_vae import formats
+from mood_vae import binary_formats
+from mood_vae.binary_formats import Header, unusable
 from mood_vae.errors import FolderError, VolumeError
-from mood_vae.formats import Header, unusable
 from mood_vae.volume import Affine, Array, Volume
 
 log = logging.getLogger(__name__)
 
-VOLUME_SUFFIXES = formats.STREAM_SUFFIXES + formats.ITK_SUFFIXES
+_BINARY_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
+_TEXT_SUFFIXES = (".nrrd", ".mha")
+VOLUME_SUFFIXES = _BINARY_SUFFIXES + _TEXT_SUFFIXES
 MAX_VOXELS = 2**30
 """More voxels than this (1024 x 1024 x 1024) are refused, whatever the caller allows."""
 
@@ -61,10 +64,12 @@ def list_volumes(folder: Path) -> list[Path]:
     remedy = f"name a folder that holds {', '.join(VOLUME_SUFFIXES)} files"
     try:
         paths = sorted(folder.iterdir())
+        volumes = [
+            path for path in paths if _suffix(path) and not path.name.startswith(".") and _is_inside(path)
+        ]
     except OSError as error:
         found = error.strerror or type(error).__name__
         raise FolderError(file=folder, expected="a folder of volumes", found=found, remedy=remedy) from error
-    volumes = [path for path in paths if _suffix(path) and not path.name.startswith(".") and _is_inside(path)]
     if not volumes:
         found = f"none among {len(paths)} entries"
         raise FolderError(file=folder, expected="at least one volume", found=found, remedy=remedy)
@@ -103,7 +108,7 @@ def read(path: Path, *, max_voxels: int | None = None) -> Volume:
     """
     header = _read_header(path, max_voxels)
     shape = _shape_3d(path, header)
-    stored = formats.read_voxels(path, _suffix(path), header)
+    stored = _format(_suffix(path)).read_voxels(path, _suffix(path), header)
     array = _without_nonfinite(
         path, _scaled(stored, header.scaling, np.dtype(np.float32)).reshape(shape, order="F")
     )
@@ -117,7 +122,7 @@ def read_array(path: Path, *, max_voxels: int | None = None) -> npt.NDArray[Any]
     """
     header = _read_header(path, max_voxels)
     shape = _shape_3d(path, header)
-    stored = formats.read_voxels(path, _suffix(path), header)
+    stored = _format(_suffix(path)).read_voxels(path, _suffix(path), header)
     if header.scaling is None:
         return stored.reshape(shape, order="F")
     return _scaled(stored, header.scaling, np.dtype(np.float64)).reshape(shape, order="F")
@@ -139,14 +144,9 @@ def write(path: Path, array: npt.NDArray[Any], affine: Affine, *, like: Path | N
     if header is not None:
         array = _in_shape_of(path, array, header)
 
-    def fill(temporary: Path) -> None:
-        if suffix in formats.ITK_SUFFIXES:
-            formats.write_itk(temporary, suffix, array, affine, header)
-        else:
-            with temporary.open("xb") as file:
-                formats.write_stream(file, suffix, array, affine, header)
-
-    _write_atomically(path, suffix, fill)
+    _write_atomically(
+        path, suffix, lambda temporary: _format(suffix).write(temporary, suffix, array, affine, header)
+    )
 
 
 def write_text(path: Path, text: str) -> None:
@@ -170,6 +170,15 @@ def _write_atomically(path: Path, suffix: str, fill: Callable[[Path], object]) -
         temporary.unlink(missing_ok=True)
 
 
+def _format(suffix: str) -> ModuleType:
+    """The module that knows the format; both offer the same three functions."""
+    if suffix in _BINARY_SUFFIXES:
+        return binary_formats
+    from mood_vae import text_formats  # only now, since SimpleITK takes long to import
+
+    return text_formats
+
+
 def _suffix(path: Path) -> str:
     """The volume suffix in lower case, or nothing."""
     return next((suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), "")
@@ -186,9 +195,11 @@ def _known_suffix(path: Path) -> str:
 
 def _is_inside(path: Path) -> bool:
     """Whether the path is a file that is, after all links, still in its folder."""
-    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
-        log.warning("%r is a link that leads out of its folder; it is skipped", str(path))
-        return False
+    if path.is_symlink():
+        target = Path(os.path.realpath(path))
+        if not (target.is_file() and target.is_relative_to(os.path.realpath(path.parent))):
+            log.warning("%r is skipped: the link leads out of its folder or to no file", str(path))
+            return False
     return path.is_file()
 
 
@@ -196,7 +207,7 @@ def _read_header(path: Path, max_voxels: int | None) -> Header:
     suffix = _known_suffix(path)
     if not path.is_file():
         raise unusable(path, "a file", "none" if not path.exists() else "no regular file", "check the path")
-    header = formats.read_header(path, suffix)
+    header = _format(suffix).read_header(path, suffix)
     limit = min(MAX_VOXELS, MAX_VOXELS if max_voxels is None else max_voxels)
     if min(header.shape, default=0) < 1 or header.n_voxels > limit:
         raise unusable(path, f"a shape of positive sizes and at most {limit} voxels", str(header.shape))
@@ -248,7 +259,7 @@ def _usable_affine(path: Path, header: Header) -> Affine:
     """The header's affine, else a diagonal of its spacing, else the identity."""
     if _is_sane(header.affine):
         return header.affine
-    fallback = np.diag([*header.spacing_mm, 1.0]) if len(header.spacing_mm) == 3 else np.eye(4)
+    fallback = np.diag([*np.abs(header.spacing_mm), 1.0]) if len(header.spacing_mm) == 3 else np.eye(4)
     name = "its voxel spacing"
     if not _is_sane(fallback):
         fallback, name = np.eye(4), "1 mm voxels"
