@@ -74,7 +74,10 @@ def build(data_dir: Path, folder: Path, grid: preprocess.GridConfig, *, track: T
         subjects.append(nifti.case_id(path))
     if not subjects:
         raise FolderError(
-            file=data_dir, expected="healthy volumes to train on", found="none usable", remedy="see the warnings above"
+            file=data_dir,
+            expected="healthy volumes to train on",
+            found="none usable",
+            remedy="see the warnings above",
         )
     array_NKHW.flush()
     index_file.write_text(json.dumps({"fingerprint": fingerprint, "subjects": subjects, "slices": slices}))

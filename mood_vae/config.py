@@ -14,9 +14,7 @@ C = TypeVar("C")
 
 def to_json(config: Any) -> dict[str, Any]:
     """Return a configuration as JSON-ready values; tuples become lists, nested configurations objects."""
-    return {
-        field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config) if field.init
-    }
+    return {field.name: _plain(getattr(config, field.name)) for field in dataclasses.fields(config) if field.init}
 
 
 def from_json(kind: type[C], values: dict[str, Any], *, where: str) -> C:

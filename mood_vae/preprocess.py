@@ -77,7 +77,9 @@ def prepare(volume: Volume, grid: GridConfig) -> Prepared:
     # the foreground travels too: after interpolation "equal to the background value" means nothing any more
     inside = _resample(foreground.astype(np.float32), to_native, grid.shape) >= 0.5
     mask = brain.fill(inside)
-    low, top = np.percentile(array[inside], (100 - grid.top_percentile, grid.top_percentile)) if inside.any() else (0, 0)
+    low, top = (
+        np.percentile(array[inside], (100 - grid.top_percentile, grid.top_percentile)) if inside.any() else (0, 0)
+    )
     if top <= 0:
         return Prepared(array=np.zeros(grid.shape, np.float32), mask=np.zeros(grid.shape, bool), to_native=to_native)
     low = min(low, 0.0)  # only intensities below 0 move: z-scored volumes, and the ringing of a resampling

@@ -19,44 +19,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mood_vae.cache import SliceCache
 from mood_vae.elbo import Elbo, negative_elbo
 from mood_vae.errors import ConfigError
+from mood_vae.train_config import TrainConfig
 from mood_vae.vae import Vae, VaeConfig
 
 RESUME_NAME = "last.ckpt"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a network is trained; the defaults are the paper's where it states them.
-
-    epochs, learning_rate: 100 and 1e-4 (Adam), as in the paper.
-    batch_size: slices a step, over all devices together.
-    pixel_sigma, beta: see `elbo.negative_elbo`.
-    validation_share: share of the subjects (never of the slices) kept for validation and calibration.
-    patience: epochs without a better validation loss before training stops early; None trains to the end.
-    """
-
-    epochs: int = 100
-    learning_rate: float = 1e-4
-    batch_size: int = 64
-    pixel_sigma: float = 0.1
-    beta: float = 1.0
-    validation_share: float = 0.1
-    patience: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size) < 1 or min(self.learning_rate, self.pixel_sigma) <= 0 or self.beta < 0:
-            raise ConfigError(
-                expected="positive epochs, batch size, learning rate and pixel sigma, and beta of at least 0",
-                found=f"{self}",
-                remedy="correct the training configuration",
-            )
-        if not 0 < self.validation_share < 1:
-            raise ConfigError(
-                expected="a validation share strictly between 0 and 1",
-                found=f"{self.validation_share}",
-                remedy="correct the training configuration",
-            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +115,10 @@ class VaeTraining(L.LightningModule):
         )
         noise_BL = torch.randn(len(x_BCHW), self.vae.config.latents, generator=generator).to(self.device)
         elbo = negative_elbo(
-            x_BCHW, self.vae(x_BCHW, noise_BL=noise_BL), pixel_sigma=self.config.pixel_sigma, beta=self.config.beta
+            x_BCHW,
+            self.vae(x_BCHW, noise_BL=noise_BL),
+            pixel_sigma=self.config.pixel_sigma,
+            beta=self.config.beta,
         )
         self._log("train", elbo, len(x_BCHW))
         return elbo.loss
@@ -210,7 +179,10 @@ def fit(
         precision=hardware.precision,  # type: ignore[arg-type]
         max_epochs=config.epochs,
         callbacks=callbacks,
-        logger=[CSVLogger(run_dir, name="", version="logs"), TensorBoardLogger(run_dir, name="", version="logs")],
+        logger=[
+            CSVLogger(run_dir, name="", version="logs"),
+            TensorBoardLogger(run_dir, name="", version="logs"),
+        ],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
@@ -219,10 +191,19 @@ def fit(
     def loader(subjects: list[str]) -> DataLoader[Tensor]:
         dataset = SliceDataset(cache, cache.slices_of(subjects))
         batches = GlobalBatches(
-            len(dataset), config.batch_size, seed=config.seed, rank=trainer.global_rank, world=trainer.world_size
+            len(dataset),
+            config.batch_size,
+            seed=config.seed,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
         )
         return DataLoader(dataset, batch_size=None, sampler=batches)
 
     last = run_dir / RESUME_NAME
-    trainer.fit(module, loader(training), loader(validation), ckpt_path=str(last) if resume and last.exists() else None)
+    trainer.fit(
+        module,
+        loader(training),
+        loader(validation),
+        ckpt_path=str(last) if resume and last.exists() else None,
+    )
     return module.vae.eval().cpu().float()

@@ -12,6 +12,7 @@ Tensor names carry their axes: B batch, C channel, H and W the two axes of a sli
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -70,13 +71,13 @@ class Vae(nn.Module):
         widths = (1, *config.channels)
 
         encoder: list[nn.Module] = []
-        for width_in, width_out in zip(widths[:-1], widths[1:], strict=True):
+        for width_in, width_out in pairwise(widths):
             encoder += [nn.Conv2d(width_in, width_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
         encoder += [nn.Conv2d(widths[-1], 2 * config.latents, rest)]
         self.encoder = nn.Sequential(*encoder)
 
         decoder: list[nn.Module] = [nn.ConvTranspose2d(config.latents, widths[-1], rest)]
-        for width_in, width_out in zip(widths[:0:-1], widths[-2::-1], strict=True):
+        for width_in, width_out in pairwise(reversed(widths)):
             decoder += [nn.LeakyReLU(0.2), nn.ConvTranspose2d(width_in, width_out, 4, stride=2, padding=1)]
         self.decoder = nn.Sequential(*decoder)
 

@@ -1,0 +1,79 @@
+"""A volume in, its anomaly map and score out: the one path that both containers and all commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mood_vae import aggregate, postprocess, preprocess, residual, slices
+from mood_vae.checkpoint import Checkpoint
+from mood_vae.preprocess import Prepared
+from mood_vae.vae import Vae
+from mood_vae.volume import Array, Volume
+
+BATCH_SLICES = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detection:
+    """What was found in a volume.
+
+    map: (I, J, K) float32 on the volume's own grid, in [0, 1), 0 outside the head; `map >= 0.5` is the mask, and every
+        value is one that float16 holds.
+    score: in [0, 1), higher is more abnormal.
+    location_vox, location_mm: the map's maximum, in voxels ijk and in RAS+ mm; None where the map is 0.
+    """
+
+    map: Array
+    score: float
+    location_vox: tuple[int, int, int] | None
+    location_mm: tuple[float, float, float] | None
+
+
+class VaeDetector:
+    """Input minus reconstruction by a trained VAE, in the steps that its checkpoint describes."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        self.description = checkpoint.description
+        self._device = device
+        self._vae = Vae(checkpoint.description.model)
+        self._vae.load_state_dict(checkpoint.part("vae"))
+        self._vae.eval().to(device)
+
+    def detect(self, volume: Volume) -> Detection:
+        """Return the map and the score of one volume; all 0 where it shows no head."""
+        described = self.description
+        prepared = preprocess.prepare(volume, described.grid)
+        evidence = self.evidence(prepared)
+        mask = postprocess.binary_mask(evidence, described.threshold, prepared.mask, described.postprocess)
+        values = postprocess.to_map(evidence, described.threshold, mask, prepared.mask)
+        native = postprocess.to_float16_values(preprocess.undo(values, prepared, volume.array.shape))
+        top = aggregate.top_mean(evidence, prepared.mask, described.aggregate)
+        return detection(native, float(postprocess.relative(top, described.score_reference)), volume)
+
+    def evidence(self, prepared: Prepared) -> Array:
+        """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0."""
+        config = self.description.residual
+        raw = residual.residual(prepared.array, self.reconstruct(prepared), config.kind)
+        return residual.clean(raw, prepared.mask, config)
+
+    @torch.inference_mode()
+    def reconstruct(self, prepared: Prepared) -> Array:
+        """Return the reconstruction from the posterior means, (I, J, K) float32; 0 where a slice shows no head."""
+        x_BCHW = slices.split(prepared.array)
+        x_hat_BCHW = np.zeros_like(x_BCHW)
+        shown = np.flatnonzero(prepared.mask.any(axis=(0, 1)))
+        for start in range(0, len(shown), BATCH_SLICES):
+            batch = shown[start : start + BATCH_SLICES]
+            output = self._vae(torch.from_numpy(x_BCHW[batch]).to(self._device))
+            x_hat_BCHW[batch] = output.x_hat_BCHW.cpu().numpy()
+        return slices.join(x_hat_BCHW)
+
+
+def detection(native: Array, score: float, volume: Volume) -> Detection:
+    """Return a finished map and score together with where the map is highest."""
+    location = postprocess.location_of_maximum(native, volume.affine)
+    vox, mm = location if location is not None else (None, None)
+    return Detection(map=native, score=score, location_vox=vox, location_mm=mm)

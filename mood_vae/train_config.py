@@ -1,0 +1,42 @@
+"""How a network is trained, apart from `train` so that a recipe can be read without Lightning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mood_vae.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a network is trained; the defaults are the paper's where it states them.
+
+    epochs, learning_rate: 100 and 1e-4 (Adam), as in the paper.
+    batch_size: slices a step, over all devices together.
+    pixel_sigma, beta: see `elbo.negative_elbo`.
+    validation_share: share of the subjects (never of the slices) kept for validation and calibration.
+    patience: epochs without a better validation loss before training stops early; None trains to the end.
+    """
+
+    epochs: int = 100
+    learning_rate: float = 1e-4
+    batch_size: int = 64
+    pixel_sigma: float = 0.1
+    beta: float = 1.0
+    validation_share: float = 0.1
+    patience: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.batch_size) < 1 or min(self.learning_rate, self.pixel_sigma) <= 0 or self.beta < 0:
+            raise ConfigError(
+                expected="positive epochs, batch size, learning rate and pixel sigma, and beta of at least 0",
+                found=f"{self}",
+                remedy="correct the training configuration",
+            )
+        if not 0 < self.validation_share < 1:
+            raise ConfigError(
+                expected="a validation share strictly between 0 and 1",
+                found=f"{self.validation_share}",
+                remedy="correct the training configuration",
+            )
