@@ -36,8 +36,8 @@ def lesion(scene: Scene, p: Parameters) -> Change:
     coarse = smooth_noise(rng, box.shape, 0.5 * radius_mm, scene.spacing_mm)
 
     rim = p["rim_opacity"] * soft_edge(depth_mm + 0.15 * radius_mm * fine, 2 * p["edge_mm"])
-    rim *= soft_edge(coarse + 0.7, 2.0) * (0.35 + 0.65 * soft_edge(tissue - 0.85 * local, 0.4))
-    with_rim = mix(tissue, 0.5 * (local + core_level), rim)
+    rim *= soft_edge(coarse + 0.7, 2.0) * (0.2 + 0.8 * soft_edge(tissue - 0.85 * local, 0.4))
+    with_rim = mix(tissue, 0.5 * (local + core_level + p["texture"] * fine), rim)
 
     core_depth_mm = depth_mm - (1 - p["core_fraction"]) * radius_mm + 0.08 * radius_mm * fine
     core = 0.92 * soft_edge(core_depth_mm, p["edge_mm"])

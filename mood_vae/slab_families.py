@@ -77,4 +77,4 @@ def ghost(scene: Scene, p: Parameters) -> Change:
     shift = max(1, round(p["shift_mm"] / scene.spacing_mm[along]))
     shadow = np.roll(old, shift, axis=along)
     weight = slab_weight(box, axis, p["thickness_mm"], 0.0)
-    return Change(box=box, crop=old + p["opacity"] * weight * (shadow - scene.background))
+    return Change(box=box, crop=mix(old, shadow, p["opacity"] * weight))
