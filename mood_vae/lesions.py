@@ -1,0 +1,63 @@
+"""Lesion-wise detection: our reading of the challenge's 'object-level', for which no code is public.
+
+A lesion is a connected component of the label, a finding one of the mask; both with 26 neighbours, by
+connected-components-3d. Lesions and findings are matched one to one so that the sum of their intersections over
+union is greatest, and only pairs with at least `MIN_IOU` count, the rule of the PI-CAI challenge (Saha et al.,
+Lancet Oncology 2024).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
+
+from mood_vae.volume import Mask
+
+MIN_IOU = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionCounts:
+    """One case's lesions, how many of them a finding matches, and the findings that match none."""
+
+    n_lesions: int
+    n_detected: int
+    n_false_positives: int
+
+
+def count_lesions(mask: Mask, truth: Mask) -> LesionCounts:
+    """Match the components of a mask with those of the truth; mask, truth: (I, J, K) bool."""
+    box = _bounding_box(mask | truth)
+    findings, n_findings = cc3d.connected_components(mask[box], connectivity=26, return_N=True)
+    lesions, n_lesions = cc3d.connected_components(truth[box], connectivity=26, return_N=True)
+    n_detected = _n_matched(findings, lesions)
+    return LesionCounts(n_lesions=n_lesions, n_detected=n_detected, n_false_positives=n_findings - n_detected)
+
+
+def _n_matched(findings: npt.NDArray[Any], lesions: npt.NDArray[Any]) -> int:
+    """Return the number of matched pairs of two label images, 0 being their background."""
+    finding_voxels, lesion_voxels = np.bincount(findings.ravel()), np.bincount(lesions.ravel())
+    both = (findings > 0) & (lesions > 0)
+    pairs, shared = np.unique(np.stack([findings[both], lesions[both]]), axis=1, return_counts=True)
+    iou = shared / (finding_voxels[pairs[0]] + lesion_voxels[pairs[1]] - shared)
+    pairs, iou = pairs[:, iou >= MIN_IOU], iou[iou >= MIN_IOU]
+    _, rows = np.unique(pairs[0], return_inverse=True)
+    _, columns = np.unique(pairs[1], return_inverse=True)
+    table = np.zeros((rows.max(initial=-1) + 1, columns.max(initial=-1) + 1))
+    table[rows, columns] = iou
+    matched = linear_sum_assignment(table, maximize=True)
+    return int(np.count_nonzero(table[matched]))
+
+
+def _bounding_box(mask: Mask) -> tuple[slice, ...]:
+    """Return the slices that hold all of the mask; empty ones if it is empty."""
+    box = []
+    for axis in range(mask.ndim):
+        occupied = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        box.append(slice(occupied[0], occupied[-1] + 1) if occupied.size else slice(0, 0))
+    return tuple(box)

@@ -1,0 +1,170 @@
+"""The challenge's pooled average precision and its relatives, exactly, from two integer histograms.
+
+The challenge reads a prediction as float16 and clips it to [0, 1]. Only 15,361 values can occur, and the bit
+patterns of the non-negative float16 are ordered like their values, so the bit pattern itself is the histogram's
+index: 0x0000 is 0.0, 0x3800 is 0.5, 0x3C00 is 1.0. Every metric of thresholds follows from how many normal and how
+many anomalous voxels fall into each bin, and the histogram of many cases is the sum of theirs. Nothing is sorted.
+
+Arrays only: files are `mood_vae.cases`, the command is `mood_vae.score`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Counts = npt.NDArray[Any]  # (..., 2, bins): row 0 normal, row 1 anomalous; ascending values
+Floats = npt.NDArray[np.float64]
+
+N_BINS = 0x3C00 + 1
+HALF = 0x3800  # the bin of 0.5, the lowest one inside the mask `map >= 0.5`
+
+_INFINITY = 0x7C00
+_CHUNK_VOXELS = 1 << 17  # the chunk and its copies stay in the processor's cache
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """One case's voxels, counted by predicted value and truth.
+
+    counts: (2, N_BINS) int64; row 0 normal, row 1 anomalous voxels; bin b holds the value `bin_values()[b]`.
+    n_nan: voxels whose prediction is NaN; they are counted as 0.
+    n_odd_labels: label voxels that are not finite whole numbers, a sign that the label is no mask.
+    """
+
+    counts: npt.NDArray[np.int64]
+    n_nan: int
+    n_odd_labels: int
+
+
+def bin_values() -> Floats:
+    """Return the value of each bin, (N_BINS,) float64, ascending from 0 to 1."""
+    return np.arange(N_BINS, dtype=np.uint16).view(np.float16).astype(np.float64)
+
+
+def histogram(prediction: npt.NDArray[Any], label: npt.NDArray[Any]) -> Histogram:
+    """Count a case's voxels by predicted value and truth, in the official order of steps.
+
+    The prediction is cast to float16, then clipped to [0, 1]; the label is rounded to the nearest whole number (half
+    to even), then clipped to {0, 1}. NaN predictions count as 0, where the official call fails.
+
+    prediction, label: any shape, the same for both; any real dtype.
+    Raises ValueError if the shapes differ.
+    """
+    if prediction.shape != label.shape:
+        raise ValueError(f"prediction {prediction.shape} and label {label.shape} differ in shape")
+    # volumes come in Fortran order as a rule; flattening them in C order would copy them
+    order: Literal["F", "C"] = "F" if prediction.flags.f_contiguous and label.flags.f_contiguous else "C"
+    flat_prediction, flat_label = prediction.ravel(order), label.ravel(order)
+    total, anomalous = np.zeros(N_BINS, np.int64), np.zeros(N_BINS, np.int64)
+    n_nan = n_odd_labels = 0
+    for start in range(0, flat_label.size, _CHUNK_VOXELS):
+        chunk = slice(start, start + _CHUNK_VOXELS)
+        bins, n_nan_here = _bins(flat_prediction[chunk])
+        total += np.bincount(bins, minlength=N_BINS)
+        anomalous += np.bincount(bins[is_positive(flat_label[chunk])], minlength=N_BINS)
+        n_nan += n_nan_here
+        n_odd_labels += _count_odd(flat_label[chunk])
+    return Histogram(counts=np.stack([total - anomalous, anomalous]), n_nan=n_nan, n_odd_labels=n_odd_labels)
+
+
+def _bins(values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int16], int]:
+    """Return each value's bin and the number of NaN."""
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond float16's range is infinity, clipped to 1
+        half = values.astype(np.float16)
+    # As int16 every negative float16 (-0.0 included) is a negative number: clipping integers clips the floats.
+    bits, magnitude = half.view(np.int16), half.view(np.uint16)
+    n_nan = 0
+    if bits.size and (bits.max() > _INFINITY or magnitude.max() > _INFINITY | 0x8000):
+        is_nan = np.isnan(half)
+        n_nan = int(np.count_nonzero(is_nan))
+        bits[is_nan] = 0
+    np.clip(bits, 0, N_BINS - 1, out=bits)
+    return bits, n_nan
+
+
+def is_positive(label: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Return where a label, rounded half to even and clipped to {0, 1}, is 1; any real dtype and shape."""
+    if label.dtype.kind in "biu":
+        return label > 0
+    # up to 0.5 it is rounded to 0; NaN, infinity and what int64 cannot hold: 0, as the official cast has it
+    return (label > 0.5) & (label < 2.0**63)
+
+
+def _count_odd(label: npt.NDArray[Any]) -> int:
+    """Count what is no finite whole number."""
+    return 0 if label.dtype.kind in "biu" else int(np.count_nonzero(~(label == np.rint(label)) | np.isinf(label)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """What lies at or above each threshold, thresholds descending.
+
+    true_positives, false_positives: (..., bins) float64, whole numbers (exact below 2**53) or volumes.
+    """
+
+    true_positives: Floats
+    false_positives: Floats
+
+    @property
+    def positives(self) -> Floats:
+        """All anomalous voxels, (...,)."""
+        return self.true_positives[..., -1]
+
+    @property
+    def negatives(self) -> Floats:
+        """All normal voxels, (...,)."""
+        return self.false_positives[..., -1]
+
+
+def curve(counts: Counts) -> Curve:
+    """Cumulate histograms from the highest value down; counts: (..., 2, bins), ascending values."""
+    descending = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.float64)
+    return Curve(true_positives=descending[..., 1, :], false_positives=descending[..., 0, :])
+
+
+def average_precision(at: Curve) -> Floats:
+    """Return sum_n (R_n - R_{n-1}) P_n over descending thresholds n, (...,) in [0, 1].
+
+    This is scikit-learn's average_precision_score, which is 0 where nothing is anomalous.
+    """
+    called = at.true_positives + at.false_positives
+    precision = _ratio(at.true_positives, called, empty=0.0)
+    gained = np.diff(at.true_positives, axis=-1, prepend=0)
+    return _ratio(np.sum(gained * precision, axis=-1), at.positives, empty=0.0)
+
+
+def auroc(at: Curve) -> Floats:
+    """Return the area under the ROC curve, (...,) in [0, 1]; NaN unless both kinds of voxel occur.
+
+    The chance that an anomalous voxel scores above a normal one, ties counting one half (Mann-Whitney).
+    """
+    gained = np.diff(at.true_positives, axis=-1, prepend=0)
+    added = np.diff(at.false_positives, axis=-1, prepend=0)
+    wins = np.sum(added * (at.true_positives - gained / 2), axis=-1)
+    return _ratio(wins, at.positives * at.negatives, empty=np.nan)
+
+
+def dice(at: Curve) -> Floats:
+    """Return 2 TP / (2 TP + FP + FN) at each threshold, (..., bins) in [0, 1]; NaN where mask and truth are empty."""
+    called = at.true_positives + at.false_positives
+    return _ratio(2 * at.true_positives, called + at.positives[..., None], empty=np.nan)
+
+
+def sensitivity_at(at: Curve, false_positives: float | Floats) -> Floats:
+    """Return the highest sensitivity with no more than so many false positives, (...,) in [0, 1].
+
+    false_positives: the limit, in the unit of the curve's false positives; a number or (...,).
+    NaN where nothing is anomalous.
+    """
+    allowed = at.false_positives <= np.asarray(false_positives)[..., None]
+    hits = np.max(np.where(allowed, at.true_positives, 0), axis=-1)
+    return _ratio(hits, at.positives, empty=np.nan)
+
+
+def _ratio(numerator: Floats, denominator: Floats, *, empty: float) -> Floats:
+    full = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), empty)
+    return np.divide(numerator, denominator, out=full, where=np.asarray(denominator) != 0)

@@ -1,0 +1,65 @@
+"""The scorer's report as a table for people."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+_WIDTH = 110
+
+
+def format_table(report: dict[str, Any]) -> str:
+    """Return the report's overall metrics, subsets and cases as text, at most 110 columns wide."""
+    console = Console(file=io.StringIO(), width=_WIDTH, color_system=None)
+    console.print(_overall(report))
+    for name, title in (
+        ("official_bootstrap", "Official bootstrap (10 subsets of 2 files)"),
+        ("listed_subsets", "Subsets"),
+    ):
+        if report[name]:
+            values = " ".join(f"{run['average_precision']:.4f}" for run in report[name]["runs"])
+            console.print(f"{title}: mean {report[name]['mean']:.9f}; {values}")
+    if report["mode"] == "pixel":
+        console.print(_cases(report))
+    text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO, as given above
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def _overall(report: dict[str, Any]) -> Table:
+    confidence = f"{100 * report['config']['confidence']:g} % interval"
+    table = Table("metric", "pooled", confidence, "mean over cases", confidence, box=None)
+    means = report["mean_over_cases"]
+    for name in [*report["overall"], *(name for name in means if name not in report["overall"])]:
+        table.add_row(_title(name, report), *_figures(report["overall"].get(name)), *_figures(means.get(name)))
+    return table
+
+
+def _title(name: str, report: dict[str, Any]) -> str:
+    return (
+        name.replace("positive_ml", f"positive_{report['config']['false_positive_ml']:g}_ml", 1)
+        if (name == "sensitivity_at_false_positive_ml")
+        else name
+    )
+
+
+def _figures(estimate: dict[str, float] | None) -> tuple[str, str]:
+    if estimate is None:
+        return "", ""
+    return _number(estimate["value"]), f"{_number(estimate['low'])} to {_number(estimate['high'])}"
+
+
+def _cases(report: dict[str, Any]) -> Table:
+    names = ("average_precision", "auroc", "dice_at_half", "best_dice_oracle", "healthy_false_positive_ml")
+    table = Table("case", *names, "problem", box=None)
+    for case_id, case in report["cases"].items():
+        problem = report["problems"].get(case_id, "").split(":")[0]
+        table.add_row(case_id, *(_number(case.get(name, math.nan)) for name in names), problem)
+    return table
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4f}"
