@@ -60,7 +60,8 @@ def plant(
 ) -> Planted:
     """Plant one random anomaly of a family inside the body of a healthy volume.
 
-    array: (I, J, K) float32, finite, in any units (MRI, CT); body: (I, J, K) bool, nothing outside it is touched.
+    array: (I, J, K) float32, finite, in any units (MRI, CT).
+    body: (I, J, K) bool; nothing outside it is touched.
     donor: another subject on the same grid, in the same units; only the foreign families need it.
     spacing_mm: voxel edge lengths, one number or three, so that sizes are in mm.
     in_place: write into `array` instead of a copy of it.

@@ -162,9 +162,7 @@ def shuffle(scene: Scene, p: Parameters) -> Change:
     box, depth_mm = place(scene, random_blob(scene.rng, p["radius_mm"]), 0.0)
     crop = scene.crop(box)
     where = np.nonzero((depth_mm > 0) & scene.inside(box))
-    steps = [
-        np.floor(o.ravel() / p["cell_mm"]).astype(int)[i] for o, i in zip(box.offset_mm, where, strict=True)
-    ]
+    steps = [np.floor(o.ravel() / p["cell_mm"]).astype(int)[i] for o, i in zip(box.offset_mm, where, strict=True)]
     cell = (steps[0] * 256 + steps[1]) * 256 + steps[2]
     in_cells = np.argsort(cell, kind="stable")
     shuffled = np.lexsort((scene.rng.random(len(cell)), cell))
@@ -225,9 +223,7 @@ def _swirl(box: Box, axis: np.ndarray, angle: Array) -> list[Array]:
     along = a * i + b * j + c * k
     across = (b * k - c * j, c * i - a * k, a * j - b * i)
     sine, versine = np.sin(angle), 1 - np.cos(angle)
-    return [
-        sine * v + versine * (u * along - x) for u, v, x in zip((a, b, c), across, (i, j, k), strict=True)
-    ]
+    return [sine * v + versine * (u * along - x) for u, v, x in zip((a, b, c), across, (i, j, k), strict=True)]
 
 
 @family(
@@ -291,5 +287,5 @@ def thick_slices(scene: Scene, p: Parameters) -> Change:
     lengths = np.diff(starts, append=old.shape[axis])
     sums = np.add.reduceat(old, starts, axis=axis)
     broad = [-1 if a == axis else 1 for a in range(3)]
-    means = np.repeat(sums / lengths.reshape(broad).astype(np.float32), lengths, axis=axis)
-    return Change(box=box, crop=mix(old, means, weight))
+    means = (sums / lengths.reshape(broad)).astype(np.float32)
+    return Change(box=box, crop=mix(old, np.repeat(means, lengths, axis=axis), weight))

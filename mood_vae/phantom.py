@@ -97,10 +97,7 @@ def _template(step: int) -> _Template:
     """Load the template, averaged over blocks of `step` voxels a side against aliasing."""
     from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load_mni152_wm_template
 
-    images = [
-        load(resolution=1)
-        for load in (load_mni152_template, load_mni152_gm_template, load_mni152_wm_template)
-    ]
+    images = [load(resolution=1) for load in (load_mni152_template, load_mni152_gm_template, load_mni152_wm_template)]
     t1, grey, white = (_block_mean(np.asarray(image.dataobj, dtype=np.float32), step) for image in images)
     affine = images[0].affine @ np.diag([step, step, step, 1.0])
     affine[:3, 3] += images[0].affine[:3, :3] @ np.full(3, (step - 1) / 2)

@@ -108,26 +108,20 @@ class Scene:
         return (values - np.float32(self.low)) / np.float32(self.scale)
 
 
-def survey(
-    array: Array, body: Mask, *, donor: Array | None, spacing_mm: Vector, rng: np.random.Generator
-) -> Scene:
+def survey(array: Array, body: Mask, *, donor: Array | None, spacing_mm: Vector, rng: np.random.Generator) -> Scene:
     """Measure a volume's intensities and return its `Scene`.
 
     Raises VolumeError when the volume holds NaN or infinity, or its body is empty or of one single intensity.
     """
     minimum, maximum = float(array.min()), float(array.max())
     if not np.isfinite(minimum + maximum):
-        raise VolumeError(
-            expected="finite voxels", found="NaN or infinity", remedy="repair or leave out the volume"
-        )
+        raise VolumeError(expected="finite voxels", found="NaN or infinity", remedy="repair or leave out the volume")
     stride = max(1, int(np.cbrt(array.size / SAMPLE_VOXELS)))
     thin = (slice(None, None, stride),) * 3
     sample, sample_body = array[thin], body[thin]
     tissue = sample[sample_body] if sample_body.any() else array[body]
     if not tissue.size:
-        raise VolumeError(
-            expected="a body to plant in", found="an empty body mask", remedy="check the body mask"
-        )
+        raise VolumeError(expected="a body to plant in", found="an empty body mask", remedy="check the body mask")
     low, brightness, high = (float(v) for v in np.percentile(tissue, [0.5, 60, 99.5]))
     if high <= low:
         raise VolumeError(

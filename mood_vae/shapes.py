@@ -60,9 +60,7 @@ def box_around(
     )
 
 
-def smooth_noise(
-    rng: np.random.Generator, shape: tuple[int, int, int], scale_mm: float, spacing_mm: Vector
-) -> Array:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int], scale_mm: float, spacing_mm: Vector) -> Array:
     """Return a stationary Gaussian random field with mean 0, variance 1 and correlation length `scale_mm`.
 
     White noise on a coarse grid, spread with Gaussian kernels one axis at a time: a small matrix product per
@@ -71,8 +69,7 @@ def smooth_noise(
     """
     # spacing the coarse grid at 0.7 of the kernel's width leaves no visible lattice
     kernels = [
-        _kernel_matrix(n, scale_vox=max(scale_mm / float(s), 0.5))
-        for n, s in zip(shape, spacing_mm, strict=True)
+        _kernel_matrix(n, scale_vox=max(scale_mm / float(s), 0.5)) for n, s in zip(shape, spacing_mm, strict=True)
     ]
     field = rng.standard_normal([k.shape[1] for k in kernels], dtype=np.float32)
     for kernel in kernels:  # each product contracts the leading coarse axis and appends the fine one
@@ -137,11 +134,12 @@ def random_blob(rng: np.random.Generator, radius_mm: float) -> Blob:
     )
 
 
-def soft_edge(depth_mm: Array, edge_mm: float) -> Array:
+def soft_edge(depth_mm: npt.ArrayLike, edge_mm: float) -> Array:
     """Return weights that rise smoothly from 0 to 1 over `edge_mm`, half of it on either side of depth 0."""
+    depth = np.asarray(depth_mm, dtype=np.float32)
     if edge_mm <= 0:
-        return (depth_mm > 0).astype(np.float32)
-    ramp = np.clip(depth_mm / np.float32(edge_mm) + np.float32(0.5), 0, 1)
+        return (depth > 0).astype(np.float32)
+    ramp = np.clip(depth / np.float32(edge_mm) + np.float32(0.5), 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
@@ -176,7 +174,7 @@ def _tail(array: Array, axis: int) -> Array:
 
 
 def displace(crop: Array, shift_vox: tuple[Array, Array, Array], where: npt.NDArray[np.bool_]) -> Array:
-    """Return the crop with what lies `shift_vox` away brought to the voxels `where`, by cubic interpolation."""
+    """Return the crop with what lies `shift_vox` away brought to `where`, by cubic interpolation."""
     index = np.nonzero(where)
     coordinates = np.stack([i + s[where] for i, s in zip(index, shift_vox, strict=True)])
     moved = crop.copy()
