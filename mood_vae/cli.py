@@ -5,11 +5,12 @@ Every command imports what it needs when it runs, so that `--help` and `score` n
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import click
 
@@ -105,3 +106,86 @@ def score(
     click.echo(f"average_precision {report['average_precision']:.9f}")
     click.echo(format_table(report))
     ctx.exit(EXIT_SOME_FAILED if report["problems"] else 0)
+
+
+@main.command()
+@click.argument("data_dir", type=EXISTING_FOLDER)
+@click.option("--out", "run_dir", type=FOLDER, required=True, help="Where the run and its checkpoint go.")
+@click.option("--preset", "name", default="seed", help="The recipe; see mood_vae/presets.py.")
+@click.option("--resume", is_flag=True, help="Go on from the run's last finished epoch.")
+@click.option("--epochs", type=click.IntRange(1), help="Train for so many epochs instead of the recipe's.")
+@click.option("--batch-size", type=click.IntRange(1), help="Slices a step instead of the recipe's.")
+@click.option("--seed", type=click.IntRange(0), help="Another seed than the recipe's.")
+@click.option("--patience", type=click.IntRange(1), help="Stop early after so many epochs without a better loss.")
+@click.option("--device", "accelerator", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--devices", type=click.IntRange(1), default=1, help="Processes (CPU) or GPUs on each node.")
+@click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes, started by torchrun or Slurm.")
+@click.option("--strategy", default="auto", help="Lightning's strategy, e.g. ddp.")
+@click.option("--precision", default="32-true", help="Lightning's precision, e.g. bf16-mixed on a GPU.")
+def train(
+    data_dir: Path,
+    run_dir: Path,
+    name: str,
+    resume: bool,
+    accelerator: str,
+    devices: int,
+    nodes: int,
+    strategy: str,
+    precision: str,
+    **changes: int | None,
+) -> None:
+    """Learn from a folder of healthy volumes.
+
+    RUN_DIR then holds the checkpoint, model.safetensors and model.json, that `predict --weights` takes, the training's
+    logs, and what --resume needs.
+    """
+    from mood_vae import recipe
+    from mood_vae.train import Hardware
+
+    hardware = Hardware(
+        accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
+    )
+    changed = {key: value for key, value in changes.items() if value is not None}
+    checkpoint = recipe.run(data_dir, run_dir, name, changed, hardware, resume=resume, track=track)
+    click.echo(f"checkpoint {checkpoint}")
+
+
+@main.command()
+@click.argument("kind", type=click.Choice(["sample", "pixel"]))
+@click.argument("in_dir", type=EXISTING_FOLDER)
+@click.argument("out_dir", type=FOLDER)
+@click.option("--region", type=click.Choice(["brain", "abdom"]), default="brain", help="Which weights are taken.")
+@click.option("--preset", "name", help="Shipped weights by their name instead of the region's default.")
+@click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+@click.option("--resume", is_flag=True, help="Leave cases alone that have their prediction.")
+@click.option("--max-voxels", type=click.IntRange(1), help="Refuse larger volumes.")
+@click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
+def predict(
+    kind: Literal["sample", "pixel"],
+    in_dir: Path,
+    out_dir: Path,
+    region: str,
+    name: str | None,
+    weights: Path | None,
+    device: str,
+    resume: bool,
+    max_voxels: int | None,
+    report: Path | None,
+) -> None:
+    """Score a folder of volumes, or map their anomalies.
+
+    `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid whose
+    mask is `map >= 0.5`. Higher is more abnormal. Exits with 1 when cases failed; they have a neutral prediction.
+    """
+    from mood_vae import nifti
+    from mood_vae.predict import predict as run_prediction
+    from mood_vae.shipped import choose_detector
+
+    detector = choose_detector(region=region, name=name, weights=weights, device=device)
+    run = run_prediction(kind, in_dir, out_dir, detector, track=track, resume=resume, max_voxels=max_voxels)
+    if report is not None:
+        nifti.write_text(report, json.dumps({"cases": run.cases, "failures": run.failures}, indent=2) + "\n")
+    if run.failures:
+        click.echo(f"mood-vae: {len(run.failures)} cases failed: {', '.join(run.failures)}", err=True)
+        sys.exit(EXIT_SOME_FAILED)

@@ -36,6 +36,11 @@ class Hardware:
     precision: str = "32-true"
 
 
+def is_first_process() -> bool:
+    """Whether this process is the one that writes: the only one, or rank 0 of a distributed run."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
 def split_subjects(subjects: list[str], config: TrainConfig) -> tuple[list[str], list[str]]:
     """Return the subjects for training and for validation, drawn by the seed; at least one for each.
 
@@ -159,8 +164,8 @@ def fit(
 ) -> Vae:
     """Train a network on the training subjects of a cache and return it, on the CPU and ready for use.
 
-    Each epoch ends with a checkpoint in `run_dir`, replaced atomically; `resume` goes on from there, and on a CPU ends at
-    the very weights of a run that was never interrupted. Losses go to `run_dir/metrics.csv` and to TensorBoard.
+    Each epoch ends with a checkpoint in `run_dir`, replaced atomically; `resume` goes on from there, and on a CPU ends
+    at the very weights of a run that was never interrupted. Losses go to `run_dir/logs`, as CSV and for TensorBoard.
     """
     L.seed_everything(config.seed, verbose=False)
     training, validation = split_subjects(cache.subjects, config)

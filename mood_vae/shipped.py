@@ -1,0 +1,54 @@
+"""Which detector answers: shipped weights, a user's own, or the training-free one."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import torch
+
+from mood_vae import checkpoint
+from mood_vae.constant import ConstantDetector
+from mood_vae.detect import VaeDetector
+from mood_vae.errors import ConfigError
+from mood_vae.predict import Detector
+
+log = logging.getLogger(__name__)
+
+FOLDER = Path(__file__).parent / "weights"
+DEFAULT = {"brain": "seed", "abdom": "abdom"}
+"""The weights of each region; there are none for the abdomen until a user puts `abdom` beside the others."""
+
+
+def choose_detector(*, region: str, name: str | None, weights: Path | None, device: str) -> Detector:
+    """Return the detector for a region (`brain` or `abdom`), a shipped name, or a checkpoint of one's own.
+
+    Raises CheckpointError for weights that are missing or damaged, ConfigError for a device that is not there.
+    """
+    path = weights or FOLDER / f"{name or DEFAULT[region]}.safetensors"
+    if region == "abdom" and weights is None and name is None and not path.exists():
+        log.warning("no weights for the abdomen: looking for regions of constant intensity, without any training")
+        return ConstantDetector()
+    limit_threads()
+    return VaeDetector(checkpoint.load(path), choose_device(device))
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device of a name; `auto` takes CUDA where it is there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(expected="a CUDA device", found="none", remedy="use --device cpu, or run with --gpus all")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)
+
+
+def limit_threads() -> None:
+    """Use as many threads as this process may use processors, a container's quota included."""
+    allowed = len(os.sched_getaffinity(0))
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.exists():
+        limit, period = quota.read_text().split()
+        if limit != "max":
+            allowed = min(allowed, max(1, int(limit) // int(period)))
+    torch.set_num_threads(allowed)
