@@ -40,7 +40,8 @@ class Planted:
 
     array: (I, J, K) float32, the input's grid and units.
     label: (I, J, K) uint8, 1 exactly where the array differs from the healthy one.
-    parameters: the family's as drawn, and `centre_vox`, `changed_mm3`, `mean_change`; ready for JSON.
+    parameters: the family's as drawn, and `centre_vox`, `changed_mm3`, `mean_change` (a fraction of the body's
+    intensity range), `tolerance` (in the volume's units); ready for JSON.
     """
 
     array: Array
@@ -132,7 +133,12 @@ def _visible(scene: Scene, change: Change, new: Array, changed: Mask) -> dict[st
     mean_change = float(total) / voxels / scene.scale
     if mean_change < MIN_MEAN_CHANGE:
         return None
-    return {"centre_vox": list(change.box.centre), "changed_mm3": volume_mm3, "mean_change": mean_change}
+    return {
+        "centre_vox": list(change.box.centre),
+        "changed_mm3": volume_mm3,
+        "mean_change": mean_change,
+        "tolerance": TOLERANCE * scene.scale,
+    }
 
 
 def _paste(

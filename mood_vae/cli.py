@@ -189,3 +189,33 @@ def predict(
     if run.failures:
         click.echo(f"mood-vae: {len(run.failures)} cases failed: {', '.join(run.failures)}", err=True)
         sys.exit(EXIT_SOME_FAILED)
+
+
+@main.command()
+@click.argument("healthy_dir", type=EXISTING_FOLDER)
+@click.argument("out_dir", type=FOLDER)
+@click.option("--seed", type=click.IntRange(0), default=0, help="Same seed, same bytes.")
+@click.option("--cases", type=click.IntRange(1), help="How many [default: two of every healthy volume].")
+@click.option("--clean-fraction", type=click.FloatRange(0, 1), default=0.25, help="Share of cases without anomaly.")
+@click.option("--families", help="Comma-separated names, see docs/toy-anomalies.md [default: all].")
+@click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: all processors].")
+def toy(
+    healthy_dir: Path,
+    out_dir: Path,
+    seed: int,
+    cases: int | None,
+    clean_fraction: float,
+    families: str | None,
+    workers: int | None,
+) -> None:
+    """Plant anomalies into healthy volumes, with labels exact to the voxel.
+
+    OUT_DIR gets toy/, toy_label/pixel/ and toy_label/sample/ as in the challenge, manifest.json, which names family and
+    parameters of every case, and contact_sheet.png. MRI or CT. Volumes that are not finite or already hold an anomaly
+    are refused.
+    """
+    from mood_vae.toy import ToyConfig, write_toy_set
+
+    chosen = None if families is None else tuple(name.strip() for name in families.split(","))
+    config = ToyConfig(seed=seed, cases=cases, clean_fraction=clean_fraction, families=chosen)
+    write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=track)
