@@ -22,6 +22,9 @@ from nibabel.spatialimages import HeaderDataError
 from mood_vae.errors import VolumeError
 from mood_vae.volume import Affine
 
+MAX_TAIL_BYTES = 2**20
+"""How much may follow the voxels: tags in MGH, padding elsewhere."""
+
 _MGH_SUFFIXES = (".mgz", ".mgh")
 _GZIP_SUFFIXES = (".nii.gz", ".mgz")
 
@@ -30,7 +33,6 @@ _DEFLATE_MAX_RATIO = 1032
 # Level 1 of isal's 0 to 3: a 256^3 float32 map in 0.03 s; level 3 takes 0.1 s to save another 3 %.
 _GZIP_LEVEL = 1
 _MAX_SKIP_BYTES = 2**26  # header extensions before the voxels
-_MAX_TAIL_BYTES = 2**20  # tags that MGH keeps after the voxels; padding
 _SLAB_BYTES = 2**24
 # The fields of a NIfTI header that say where the volume lies, by the standard's names.
 _NIFTI_GEOMETRY = (
@@ -65,7 +67,7 @@ class Header:
 
 def read_header(path: Path, suffix: str) -> Header:
     """Read the header alone; `VolumeError` where the file has none that can be understood."""
-    with _reading(path) as stream:
+    with _unpacked(path) as stream:
         native, voxel_offset = _native_header(path, suffix, stream)
     dtype, type_name = _stored_dtype(native)
     return Header(
@@ -83,7 +85,7 @@ def read_header(path: Path, suffix: str) -> Header:
 def read_voxels(path: Path, suffix: str, header: Header) -> npt.NDArray[Any]:
     """Read the stored values without scaling, shape `header.shape`, in the machine's byte order."""
     dtype = promised_dtype(path, header)
-    with _reading(path) as stream:
+    with _unpacked(path) as stream:
         flat = _exactly(path, stream, header, dtype)
     return flat.astype(dtype.newbyteorder("="), copy=False).reshape(header.shape, order="F")
 
@@ -110,46 +112,48 @@ def promised_dtype(path: Path, header: Header) -> np.dtype[Any]:
         raise unusable(path, "voxels that are real numbers", header.type_name)
     promised, stored = header.n_voxels * header.dtype.itemsize, path.stat().st_size
     if promised > stored * _DEFLATE_MAX_RATIO:
-        raise unusable(
-            path, f"{promised} bytes of voxels for the shape {header.shape}", f"a file of {stored} bytes"
-        )
+        raise unusable(path, f"{promised} bytes of voxels for the shape {header.shape}", f"a file of {stored} bytes")
     return header.dtype
 
 
-def unusable(
-    path: Path, expected: str, found: str, remedy: str = "replace or export the file again"
-) -> VolumeError:
+def unusable(path: Path, expected: str, found: str, remedy: str = "replace or export the file again") -> VolumeError:
     """The error for a volume whose content is at fault."""
     return VolumeError(file=path, expected=expected, found=found, remedy=remedy)
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[IO[bytes]]:
-    """The file's bytes, unpacked if they are gzip whatever the suffix says; any failure is a VolumeError."""
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """The file, where whatever the system says against reading it is a `VolumeError`."""
     try:
         with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-            file.seek(0)
-            if packed:
-                with igzip.IGzipFile(fileobj=file, mode="rb") as stream:
-                    yield stream
-            else:
-                yield file
-    except EOFError as error:
-        raise unusable(
-            path, "a whole gzip stream", "its end missing", "copy or download the file again"
-        ) from error
-    except (igzip.BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]  # the stub types it an instance
-        raise unusable(
-            path, "an undamaged gzip stream", str(error), "copy or download the file again"
-        ) from error
+            yield file
     except MemoryError as error:
-        raise unusable(
-            path, "voxels that fit into memory", "more", "use a machine with more memory"
-        ) from error
+        raise unusable(path, "voxels that fit into memory", "more", "use a machine with more memory") from error
     except OSError as error:
         found = error.strerror or type(error).__name__
         raise unusable(path, "a readable file", found, "check the path and its permissions") from error
+
+
+@contextmanager
+def _unpacked(path: Path) -> Iterator[IO[bytes]]:
+    """The file's bytes, unpacked if they are gzip, whatever the suffix says."""
+    remedy = "copy or download the file again"
+    try:
+        with opened(path) as file:
+            packed = file.read(2) == b"\x1f\x8b"
+            file.seek(0)
+            if not packed:
+                yield file
+                return
+            with igzip.IGzipFile(fileobj=file, mode="rb") as stream:
+                try:
+                    yield stream
+                except igzip.BadGzipFile as error:
+                    raise unusable(path, "an undamaged gzip stream", str(error), remedy) from error
+    except EOFError as error:
+        raise unusable(path, "a whole gzip stream", "its end missing", remedy) from error
+    except isal_zlib.error as error:  # type: ignore[misc]  # the stub types it as an instance
+        raise unusable(path, "an undamaged gzip stream", str(error), remedy) from error
 
 
 def _native_header(path: Path, suffix: str, stream: IO[bytes]) -> tuple[Any, int]:
@@ -228,14 +232,12 @@ def _exactly(path: Path, stream: IO[bytes], header: Header, dtype: np.dtype[Any]
             found = f"{n_bytes} of {len(view)} bytes"
             raise unusable(path, "all voxels", found, "copy or download the file again")
         n_bytes += got
-    if len(skipped) < header.voxel_offset or len(stream.read(_MAX_TAIL_BYTES + 1)) > _MAX_TAIL_BYTES:
+    if len(skipped) < header.voxel_offset or len(stream.read(MAX_TAIL_BYTES + 1)) > MAX_TAIL_BYTES:
         raise unusable(path, f"{len(view)} bytes of voxels, as the header says", "far more")
     return flat
 
 
-def _write_parts(
-    file: IO[bytes], before: bytes, array: npt.NDArray[Any], dtype: np.dtype[Any], after: bytes
-) -> None:
+def _write_parts(file: IO[bytes], before: bytes, array: npt.NDArray[Any], dtype: np.dtype[Any], after: bytes) -> None:
     file.write(before)
     n_last = array.shape[-1]
     step = max(1, _SLAB_BYTES * n_last // max(1, array.nbytes))
@@ -244,13 +246,9 @@ def _write_parts(
     file.write(after)
 
 
-def _nifti_frame(
-    array: npt.NDArray[Any], affine: Affine, like: Header | None
-) -> tuple[bytes, np.dtype[Any], bytes]:
+def _nifti_frame(array: npt.NDArray[Any], affine: Affine, like: Header | None) -> tuple[bytes, np.dtype[Any], bytes]:
     alike = like is not None and isinstance(like.native, nib.Nifti1Header)
-    as_nifti2 = max(array.shape) > np.iinfo(np.int16).max or isinstance(
-        like.native if like else None, nib.Nifti2Header
-    )
+    as_nifti2 = max(array.shape) > np.iinfo(np.int16).max or isinstance(like.native if like else None, nib.Nifti2Header)
     kind = nib.Nifti2Image if as_nifti2 else nib.Nifti1Image
     native = kind(_stand_in(array), None if alike else affine).header
     if like is not None and alike:
@@ -262,9 +260,7 @@ def _nifti_frame(
     return native.binaryblock + bytes(4), native.get_data_dtype(), b""
 
 
-def _mgh_frame(
-    array: npt.NDArray[Any], affine: Affine, like: Header | None
-) -> tuple[bytes, np.dtype[Any], bytes]:
+def _mgh_frame(array: npt.NDArray[Any], affine: Affine, like: Header | None) -> tuple[bytes, np.dtype[Any], bytes]:
     native = nib.MGHImage(_stand_in(array), affine).header
     if like is not None and isinstance(like.native, nib.MGHImage.header_class):
         for field in ("goodRASFlag", "delta", "Mdc", "Pxyz_c"):

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mood_vae import binary_formats
+from mood_vae import binary_formats, text_formats
 from mood_vae.binary_formats import Header, unusable
 from mood_vae.errors import FolderError, VolumeError
 from mood_vae.volume import Affine, Array, Volume
@@ -64,9 +64,7 @@ def list_volumes(folder: Path) -> list[Path]:
     remedy = f"name a folder that holds {', '.join(VOLUME_SUFFIXES)} files"
     try:
         paths = sorted(folder.iterdir())
-        volumes = [
-            path for path in paths if _suffix(path) and not path.name.startswith(".") and _is_inside(path)
-        ]
+        volumes = [path for path in paths if _suffix(path) and not path.name.startswith(".") and _is_inside(path)]
     except OSError as error:
         found = error.strerror or type(error).__name__
         raise FolderError(file=folder, expected="a folder of volumes", found=found, remedy=remedy) from error
@@ -104,14 +102,12 @@ def read(path: Path, *, max_voxels: int | None = None) -> Volume:
     """Read a 3-D volume: float32, slope and intercept applied in float64, non-finite voxels set to 0.
 
     A fourth and later dimension of length 1 is dropped. Raises `VolumeError` if the file is damaged, no 3-D
-    scalar volume, has more than `max_voxels` or `MAX_VOXELS` voxels, or half of them are non-finite.
+    scalar volume, has more than `max_voxels` or `MAX_VOXELS` voxels, or more than half are non-finite.
     """
     header = _read_header(path, max_voxels)
     shape = _shape_3d(path, header)
     stored = _format(_suffix(path)).read_voxels(path, _suffix(path), header)
-    array = _without_nonfinite(
-        path, _scaled(stored, header.scaling, np.dtype(np.float32)).reshape(shape, order="F")
-    )
+    array = _without_nonfinite(path, _scaled(stored, header.scaling, np.dtype(np.float32)).reshape(shape, order="F"))
     return Volume(array=array, affine=_usable_affine(path, header), case_id=case_id(path))
 
 
@@ -144,14 +140,17 @@ def write(path: Path, array: npt.NDArray[Any], affine: Affine, *, like: Path | N
     if header is not None:
         array = _in_shape_of(path, array, header)
 
-    _write_atomically(
-        path, suffix, lambda temporary: _format(suffix).write(temporary, suffix, array, affine, header)
-    )
+    _write_atomically(path, suffix, lambda temporary: _format(suffix).write(temporary, suffix, array, affine, header))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all; `VolumeError` if it cannot be written."""
+    _write_atomically(path, ".part", lambda temporary: temporary.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, UTF-8, that appears whole or not at all; `VolumeError` if it cannot be written."""
-    _write_atomically(path, ".txt", lambda temporary: temporary.write_bytes(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def _write_atomically(path: Path, suffix: str, fill: Callable[[Path], object]) -> None:
@@ -163,20 +162,14 @@ def _write_atomically(path: Path, suffix: str, fill: Callable[[Path], object]) -
     except OSError as error:
         found = error.strerror or type(error).__name__
         remedy = "check that its folder exists, may be written and has space left"
-        raise VolumeError(
-            file=path, expected="a file that can be written", found=found, remedy=remedy
-        ) from error
+        raise VolumeError(file=path, expected="a file that can be written", found=found, remedy=remedy) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def _format(suffix: str) -> ModuleType:
     """The module that knows the format; both offer the same three functions."""
-    if suffix in _BINARY_SUFFIXES:
-        return binary_formats
-    from mood_vae import text_formats  # only now, since SimpleITK takes long to import
-
-    return text_formats
+    return binary_formats if suffix in _BINARY_SUFFIXES else text_formats
 
 
 def _suffix(path: Path) -> str:
@@ -187,9 +180,7 @@ def _suffix(path: Path) -> str:
 def _known_suffix(path: Path) -> str:
     suffix = _suffix(path)
     if not suffix:
-        raise unusable(
-            path, f"one of {', '.join(VOLUME_SUFFIXES)}", f"the suffix {path.suffix!r}", "convert it"
-        )
+        raise unusable(path, f"one of {', '.join(VOLUME_SUFFIXES)}", f"the suffix {path.suffix!r}", "convert it")
     return suffix
 
 
@@ -228,9 +219,7 @@ def _in_shape_of(path: Path, array: npt.NDArray[Any], like: Header) -> npt.NDArr
     return array.reshape(like.shape)
 
 
-def _scaled(
-    stored: npt.NDArray[Any], scaling: tuple[float, float] | None, dtype: np.dtype[Any]
-) -> npt.NDArray[Any]:
+def _scaled(stored: npt.NDArray[Any], scaling: tuple[float, float] | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """slope * stored + intercept in float64, slab by slab to spare memory, then rounded once to `dtype`."""
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite and is counted later
         if scaling is None:
