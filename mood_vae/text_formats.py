@@ -274,7 +274,7 @@ def _to_lps(affine: Affine, n: int) -> tuple[npt.NDArray[np.float64], npt.NDArra
     axes, origin = np.eye(n), np.zeros(n)
     axes[:m, :m] = (np.array(_LPS)[:, None] * affine[:3, :3])[:m, :m]
     origin[:m] = (_LPS * affine[:3, 3])[:m]
-    return axes, origin
+    return axes + 0.0, origin + 0.0
 
 
 def _joined(numbers: npt.NDArray[np.float64]) -> str:
