@@ -175,8 +175,8 @@ def predict(
 ) -> None:
     """Score a folder of volumes, or map their anomalies.
 
-    `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid whose
-    mask is `map >= 0.5`. Higher is more abnormal. Exits with 1 when cases failed; they have a neutral prediction.
+    `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid
+    whose mask is `map >= 0.5`. Higher is more abnormal. Exits with 1 when cases failed; they get a neutral prediction.
     """
     from mood_vae import nifti
     from mood_vae.predict import predict as run_prediction

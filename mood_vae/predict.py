@@ -55,7 +55,7 @@ def predict(
 ) -> Run:
     """Write a prediction for every volume of a folder.
 
-    A case that fails gets a neutral prediction, as far as its header tells the shape, a line in the log, and an entry in
+    A case that fails gets a neutral prediction, as far as its header tells the shape, a line in the log and an entry in
     the run's failures. `resume` leaves cases alone whose prediction is there. Nothing but predictions is written.
 
     Raises FolderError when the input folder holds no volumes or is the output folder too.

@@ -171,7 +171,10 @@ def fit(
     training, validation = split_subjects(cache.subjects, config)
     module = VaeTraining(model_config, config)
     callbacks: list[Callback] = [
-        ModelCheckpoint(run_dir, save_last=True, save_top_k=0, every_n_epochs=1, enable_version_counter=False),
+        # the newest epoch's state alone, under one name; Lightning replaces the file atomically
+        ModelCheckpoint(
+            run_dir, filename=Path(RESUME_NAME).stem, save_on_train_epoch_end=True, enable_version_counter=False
+        ),
         ReconstructionPictures(),
     ]
     if config.patience is not None:
