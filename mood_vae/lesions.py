@@ -14,7 +14,6 @@ from typing import Any
 import cc3d
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 
 from mood_vae.volume import Mask
 
@@ -46,12 +45,16 @@ def _n_matched(findings: npt.NDArray[Any], lesions: npt.NDArray[Any]) -> int:
     pairs, shared = np.unique(np.stack([findings[both], lesions[both]]), axis=1, return_counts=True)
     iou = shared / (finding_voxels[pairs[0]] + lesion_voxels[pairs[1]] - shared)
     pairs, iou = pairs[:, iou >= MIN_IOU], iou[iou >= MIN_IOU]
-    _, rows = np.unique(pairs[0], return_inverse=True)
-    _, columns = np.unique(pairs[1], return_inverse=True)
-    table = np.zeros((rows.max(initial=-1) + 1, columns.max(initial=-1) + 1))
+    matched_findings, rows = np.unique(pairs[0], return_inverse=True)
+    matched_lesions, columns = np.unique(pairs[1], return_inverse=True)
+    if len(matched_findings) == len(matched_lesions) == len(iou):
+        return len(iou)
+    # this rare case alone needs scipy.optimize, which takes longer to import than a case to read
+    from scipy.optimize import linear_sum_assignment
+
+    table = np.zeros((len(matched_findings), len(matched_lesions)))
     table[rows, columns] = iou
-    matched = linear_sum_assignment(table, maximize=True)
-    return int(np.count_nonzero(table[matched]))
+    return int(np.count_nonzero(table[linear_sum_assignment(table, maximize=True)]))
 
 
 def _bounding_box(mask: Mask) -> tuple[slice, ...]:

@@ -17,14 +17,16 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from mood_vae import cases, metrics, nifti
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
@@ -77,11 +79,15 @@ def compare_metric(predictions: Path, labels: Path) -> None:
     label, prediction = (nifti.read_array(folder / "00001.nii.gz") for folder in (labels, predictions))
     as_half = np.clip(prediction.astype(np.float16), 0, 1).ravel(order="F")
     truth = label.ravel(order="F") == 1
-    ours_s, ours = timed(lambda: metrics.average_precision(metrics.curve(metrics.histogram(prediction, label).counts)))
+    ours_s, ours = timed(lambda: _ours(prediction, label))
     theirs_s, theirs = timed(lambda: average_precision_score(truth, as_half))
     print(f"| metric alone: histogram, cast included | 1 | {ours_s:.3f} | |")
     print(f"| metric alone: scikit-learn, cast excluded | 1 | {theirs_s:.3f} | |")
     print(f"| metric alone: ratio {theirs_s / ours_s:.0f}, difference {abs(ours - theirs):.1e} | | | |")
+
+
+def _ours(prediction: npt.NDArray[Any], label: npt.NDArray[Any]) -> float:
+    return float(metrics.average_precision(metrics.curve(metrics.histogram(prediction, label).counts)))
 
 
 def timed(call: Callable[[], float]) -> tuple[float, float]:
@@ -120,8 +126,8 @@ def reference(predictions: Path, labels: Path, n_cases: int) -> float:
     truths: list[npt.NDArray[np.bool_]] = []
     maps: list[npt.NDArray[np.float16]] = []
     for path in sorted(labels.iterdir())[:n_cases]:
-        label = np.clip(np.rint(nib.load(path).get_fdata()).astype(int), 0, 1) == 1  # type: ignore[attr-defined]
-        values = nib.load(predictions / path.name).get_fdata(dtype=np.float16)  # type: ignore[attr-defined]
+        label = np.clip(np.rint(nib.load(path).get_fdata()).astype(int), 0, 1) == 1
+        values = nib.load(predictions / path.name).get_fdata(dtype=np.float16)
         truths.append(label.flatten())
         maps.append(np.clip(values, 0.0, 1.0).flatten())
     return float(average_precision_score(np.concatenate(truths), np.concatenate(maps)))
@@ -136,7 +142,7 @@ def _command(predictions: Path, labels: Path, n_cases: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         for path in sorted(labels.iterdir())[:n_cases]:
             os.link(path, Path(folder, path.name))
-        arguments = [sys.executable, "-m", "mood_vae", "score", "pixel", predictions, folder]
+        arguments = [sys.executable, "-m", "mood_vae", "score", "pixel", str(predictions), folder]
         done = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True)
     return float(done.stdout.split(maxsplit=2)[1])
 
