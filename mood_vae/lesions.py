@@ -40,7 +40,7 @@ def count_lesions(mask: Mask, truth: Mask) -> LesionCounts:
 
 def _n_matched(findings: npt.NDArray[Any], lesions: npt.NDArray[Any]) -> int:
     """Return the number of matched pairs of two label images, 0 being their background."""
-    finding_voxels, lesion_voxels = np.bincount(findings.ravel()), np.bincount(lesions.ravel())
+    finding_voxels, lesion_voxels = (np.bincount(labels[labels > 0]) for labels in (findings, lesions))
     both = (findings > 0) & (lesions > 0)
     pairs, shared = np.unique(np.stack([findings[both], lesions[both]]), axis=1, return_counts=True)
     iou = shared / (finding_voxels[pairs[0]] + lesion_voxels[pairs[1]] - shared)

@@ -1,0 +1,188 @@
+"""The challenge's ranking of submissions, and how stable it is.
+
+As the challenge does it with challengeR (Wiesenfarth et al., Scientific Reports 2021): the mean of a submission's
+values in each region, what is missing counting 0; its rank in each region, ties sharing the least rank; and the
+consensus over the regions by Euclidean distance, which is the order of the mean ranks, ties sharing the mean rank.
+Stability: the values of a region are drawn with replacement, the same for all submissions, and ranked again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import rankdata
+
+from mood_vae.errors import FolderError
+
+log = logging.getLogger(__name__)
+
+Floats = npt.NDArray[np.float64]
+Values = dict[str, dict[str, float]]  # region -> case or subset -> value, higher is better
+
+_SCORE_FILE = re.compile(r"(?P<region>[^_]+)_(?P<level>sample|pixel)(_scores)?\.json")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """One entrant's values at each level, `sample` or `pixel`."""
+
+    name: str
+    levels: dict[str, Values]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """A ranking at one level; 1 is best.
+
+    means, ranks: (submissions, regions). consensus: (submissions,), half ranks where submissions tie.
+    bootstrap_ranks: (resamples, submissions, regions). bootstrap_consensus: (resamples, submissions).
+    missing: what counts as 0, by name.
+    """
+
+    names: list[str]
+    regions: list[str]
+    means: Floats
+    ranks: Floats
+    consensus: Floats
+    bootstrap_ranks: Floats
+    bootstrap_consensus: Floats
+    missing: list[str]
+
+
+def read_submission(folder: Path) -> Submission:
+    """Read a submission's score files, `<region>_<level>.json` or the challenge's `<region>_<level>_scores.json`.
+
+    The first is what `mood-vae score --json` writes: its listed subsets are the values, else its official
+    bootstrap's, else its one average precision. The second is a list of numbers. The name is the `username` of
+    a `config.json` or the folder's. Raises `FolderError` if there is none or one cannot be understood.
+    """
+    levels: dict[str, Values] = {}
+    for path in sorted(folder.glob("*.json")):
+        if found := _SCORE_FILE.fullmatch(path.name):
+            of_level = levels.setdefault(found["level"], {})
+            if found["region"] in of_level:
+                raise _unfit(path, "one score file for each region and level", "two")
+            of_level[found["region"]] = _read_values(path)
+    if not levels:
+        raise _unfit(folder, "score files such as brain_pixel.json", "none")
+    config = folder / "config.json"
+    name = _read_json(config).get("username", folder.name) if config.is_file() else folder.resolve().name
+    return Submission(name=str(name), levels=levels)
+
+
+def _read_values(path: Path) -> dict[str, float]:
+    content = _read_json(path)
+    try:
+        if isinstance(content, list):
+            return {str(number): float(value) for number, value in enumerate(content)}
+        subsets = content["listed_subsets"] or content["official_bootstrap"]
+        if subsets is None:
+            return {"all cases": float(content["average_precision"])}
+        runs = subsets["runs"]
+        return {f"{i}: {' '.join(run['cases'])}": float(run["average_precision"]) for i, run in enumerate(runs)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unfit(path, "a report of `mood-vae score --json` or a list of numbers", repr(error)) from error
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unfit(path, "readable JSON", str(error)) from error
+
+
+def _unfit(path: Path, expected: str, found: str) -> FolderError:
+    return FolderError(file=path, expected=expected, found=found, remedy="see docs/scoring.md on ranking")
+
+
+def rank(submissions: Sequence[Submission], level: str, *, rng: np.random.Generator, n_resamples: int) -> Ranking:
+    """Rank submissions at one level; `FolderError` if two share a name."""
+    names = [submission.name for submission in submissions]
+    if len(set(names)) < len(names):
+        doubled = max(names, key=names.count)
+        raise FolderError(expected="submissions of different names", found=f"two of {doubled!r}", remedy="rename one")
+    of_each = [submission.levels.get(level, {}) for submission in submissions]
+    regions = sorted({region for values in of_each for region in values})
+    missing: list[str] = []
+    tables = [_table(names, of_each, region, missing) for region in regions]
+    means, ranks, consensus = _rank_once(tables)
+    drawn = [_rank_once([_redrawn(table, rng) for table in tables]) for _ in range(n_resamples)]
+    return Ranking(
+        names=names,
+        regions=regions,
+        means=means,
+        ranks=ranks,
+        consensus=consensus,
+        bootstrap_ranks=np.array([ranks for _, ranks, _ in drawn]),
+        bootstrap_consensus=np.array([consensus for _, _, consensus in drawn]),
+        missing=missing,
+    )
+
+
+def _table(names: list[str], of_each: list[Values], region: str, missing: list[str]) -> Floats:
+    """Return a region's values, (submissions, cases), joined by case; adds to `missing` what had to be 0."""
+    cases = sorted({case for values in of_each for case in values.get(region, {})})
+    table = np.zeros((len(names), len(cases)))
+    for row, (name, values) in enumerate(zip(names, of_each, strict=True)):
+        found = values.get(region, {})
+        table[row] = [found.get(case, np.nan) for case in cases]
+        n_missing = int(np.isnan(table[row]).sum())
+        if n_missing:
+            missing.append(f"{name}: {n_missing} of {len(cases)} values of {region}")
+    return np.nan_to_num(table, nan=0.0)
+
+
+def _rank_once(tables: list[Floats]) -> tuple[Floats, Floats, Floats]:
+    means = np.stack([table.mean(axis=1) for table in tables], axis=1)
+    ranks = rankdata(-means, method="min", axis=0).astype(np.float64)
+    mean_ranks = rankdata(-means, method="average", axis=0).mean(axis=1)
+    return means, ranks, rankdata(mean_ranks, method="average")
+
+
+def _redrawn(table: Floats, rng: np.random.Generator) -> Floats:
+    n_cases = table.shape[1]
+    return table[:, rng.integers(n_cases, size=n_cases)]
+
+
+def summarise(ranking: Ranking) -> list[dict[str, Any]]:
+    """Return a line for each submission, best first, ready for JSON.
+
+    `bootstrap_interval` holds 95 % of the resampled consensus ranks; `wins` is the share of resamples in which no
+    other submission is better.
+    """
+    lines = []
+    best = ranking.bootstrap_consensus.min(axis=1)
+    for row in np.argsort(ranking.consensus, kind="stable"):
+        drawn = ranking.bootstrap_consensus[:, row]
+        low, median, high = np.quantile(drawn, [0.025, 0.5, 0.975])
+        lines.append(
+            {
+                "submission": ranking.names[row],
+                "consensus_rank": float(ranking.consensus[row]),
+                "bootstrap_median": float(median),
+                "bootstrap_interval": [float(low), float(high)],
+                "wins": float(np.mean(drawn == best)),
+                "regions": {
+                    region: {"mean": float(ranking.means[row, i]), "rank": int(ranking.ranks[row, i])}
+                    for i, region in enumerate(ranking.regions)
+                },
+            }
+        )
+    return lines
+
+
+def mean_kendall_tau(ranking: Ranking) -> float:
+    """Return the mean of Kendall's tau-b between the consensus and the resampled ones; NaN if it is one big tie."""
+    from scipy.stats import kendalltau
+
+    found = [kendalltau(ranking.consensus, drawn).statistic for drawn in ranking.bootstrap_consensus]
+    finite = [tau for tau in found if np.isfinite(tau)]
+    return float(np.mean(finite)) if finite else float("nan")
