@@ -36,7 +36,7 @@ def best_slice(title: str, before: Array, after: Array, label: npt.NDArray[np.ui
         axis = int(np.argmax(rank))
         index = int(profiles[axis].argmax())
     cut = [np.take(volume, index, axis=axis).T for volume in (before, after, label)]
-    window = _body_window(cut[0])
+    window = _body_window(before.max(axis=axis).T)
     return Row(title=title, before=cut[0][window], after=cut[1][window], label=cut[2][window])
 
 
@@ -51,10 +51,12 @@ def _body_window(image: Array) -> tuple[slice, slice]:
 
 def draw(rows: Sequence[Row], path: Path, *, columns: int = 2, dpi: int = 100) -> None:
     """Write the rows as a PNG, `columns` examples side by side, all in the grey scale of their `before`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from PIL import Image
 
     lines = -(-len(rows) // columns)
-    figure = Figure(figsize=(5 * columns, 1.8 * lines), facecolor="black", layout="constrained")
+    figure = Figure(figsize=(5 * columns, 1.8 * lines), dpi=dpi, facecolor="black", layout="constrained")
     axes = figure.subplots(lines, 3 * columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -66,5 +68,7 @@ def draw(rows: Sequence[Row], path: Path, *, columns: int = 2, dpi: int = 100) -
         panels[1].imshow(row.after, cmap="gray", origin="lower", vmin=low, vmax=high)
         panels[2].imshow(row.label, cmap="gray", origin="lower", vmin=0, vmax=1, interpolation="nearest")
         panels[0].set_title(row.title, color="white", fontsize=8, loc="left")
-    # no software version in the file: same rows, same bytes
-    figure.savefig(path, dpi=dpi, facecolor="black", metadata={"Software": None})
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    # everything is grey: one channel makes the file half as large
+    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., 0]).save(path, optimize=True)

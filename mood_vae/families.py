@@ -115,14 +115,18 @@ def mix(old: Array, new: Array | float, weight: Array) -> Array:
     "a ball, or at times a random shape, of one constant intensity",
     radius_mm=RADIUS,
     edge_mm=Range(0, 2),
-    value=Range(0, 1),
+    contrast=Range(0.12, 0.7),
     shape=("ball", "ball", "random"),
 )
 def uniform_sphere(scene: Scene, p: Parameters) -> Change:
     radius_mm = p["radius_mm"]
     blob = sphere(radius_mm) if p["shape"] == "ball" else random_blob(scene.rng, radius_mm)
     box, depth_mm = place(scene, blob, p["edge_mm"])
-    return Change(box=box, crop=mix(scene.crop(box), p["value"], soft_edge(depth_mm, p["edge_mm"])))
+    old = scene.crop(box)
+    local = float(np.median(old[(depth_mm > 0) & scene.inside(box)]))
+    choices = [v for v in (local - p["contrast"], local + p["contrast"]) if 0 <= v <= 1]
+    value = float(scene.rng.choice(choices or [round(1 - local)]))
+    return Change(box=box, crop=mix(old, value, soft_edge(depth_mm, p["edge_mm"])))
 
 
 @family(
@@ -200,7 +204,7 @@ def bias_blob(scene: Scene, p: Parameters) -> Change:
     "tissue bulged outward, sunk inward or swirled about a random axis",
     radius_mm=Range(6, 30, log=True),
     kind=("bulge", "sink", "swirl"),
-    strength=Range(0.35, 0.75),
+    strength=Range(0.3, 0.6),
 )
 def deformation(scene: Scene, p: Parameters) -> Change:
     # the displacement fades over the whole radius, so that tissue is moved and not torn

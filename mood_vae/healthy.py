@@ -17,6 +17,8 @@ CT_BODY_HU = -500.0
 CT_SATURATED_HU = 3000.0
 """Many scanners store no more than 12 bits, so that metal in a CT is one flat value."""
 
+AXIAL_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)[:, :, None]
+
 MAX_FLAT_VOXELS = 64
 MAX_FLAT_FRACTION = 1e-4
 """A connected region of one exact intensity that is larger than both, the second as a fraction of the body, is no
@@ -32,13 +34,14 @@ def find_body(array: Array) -> Mask:
     """
     lowest = float(array.min())
     if lowest < CT_BODY_HU:
-        above = array > CT_BODY_HU
-    else:
-        high = float(np.percentile(array[::2, ::2, ::2], 99.5))
-        border = np.concatenate([array[[0, -1]].ravel(), array[:, [0, -1]].ravel(), array[:, :, [0, -1]].ravel()])
-        # a stripped volume's outside is one value; air in a whole head is noisy
-        share = 0.01 if np.median(border) == lowest else 0.15
-        above = array > lowest + share * (high - lowest)
+        body = _largest_component(array > CT_BODY_HU)
+        # slice by slice: lungs and bowel that the volume's end cuts open are body too
+        return scipy.ndimage.binary_fill_holes(body, structure=AXIAL_CROSS)
+    high = float(np.percentile(array[::2, ::2, ::2], 99.5))
+    border = np.concatenate([array[[0, -1]].ravel(), array[:, [0, -1]].ravel(), array[:, :, [0, -1]].ravel()])
+    # a stripped volume's outside is one value; air in a whole head is noisy
+    share = 0.01 if np.median(border) == lowest else 0.15
+    above = array > lowest + share * (high - lowest)
     return scipy.ndimage.binary_fill_holes(_largest_component(above))
 
 
