@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -164,7 +165,8 @@ def _write_atomically(path: Path, suffix: str, fill: Callable[[Path], object]) -
         remedy = "check that its folder exists, may be written and has space left"
         raise VolumeError(file=path, expected="a file that can be written", found=found, remedy=remedy) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone, or was never there
+            temporary.unlink()
 
 
 def _format(suffix: str) -> ModuleType:
@@ -191,13 +193,13 @@ def _is_inside(path: Path) -> bool:
         if not (target.is_file() and target.is_relative_to(os.path.realpath(path.parent))):
             log.warning("%r is skipped: the link leads out of its folder or to no file", str(path))
             return False
-    return path.is_file()
+    return os.path.isfile(path)
 
 
 def _read_header(path: Path, max_voxels: int | None) -> Header:
     suffix = _known_suffix(path)
-    if not path.is_file():
-        raise unusable(path, "a file", "none" if not path.exists() else "no regular file", "check the path")
+    if not os.path.isfile(path):  # unlike Path.is_file, it answers for any path
+        raise unusable(path, "a file", "another thing" if os.path.exists(path) else "none", "check the path")
     header = _format(suffix).read_header(path, suffix)
     limit = min(MAX_VOXELS, MAX_VOXELS if max_voxels is None else max_voxels)
     if min(header.shape, default=0) < 1 or header.n_voxels > limit:

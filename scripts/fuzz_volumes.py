@@ -7,7 +7,7 @@ its own under a memory and a time limit. It is accepted (the target returns), re
 hangs, and either makes the exit status 1. The same seed makes the same mutants.
 
     nice -n 10 python scripts/fuzz_volumes.py --mutations 10000
-    python scripts/fuzz_volumes.py --target my_module:predict_one_file
+    python scripts/fuzz_volumes.py --target read --target my_module:predict_one_file
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
+from mood_vae import nifti
 from mood_vae.errors import MoodVaeError
 
 Target = Callable[[Path], object]
 
-DEFAULT_TARGETS = ("mood_vae.nifti:read", "mood_vae.nifti:read_array", "mood_vae.nifti:read_geometry")
 OUTCOMES = ("accepted", "refused", "crashed", "hung")
 _ACCEPTED, _REFUSED, _CRASHED = range(3)
 
@@ -155,8 +155,27 @@ def _run_limited(target: Target, path: Path, report: Path, memory_gib: float, se
     return _ACCEPTED
 
 
+def write_neutral_map(path: Path) -> None:
+    """Write the map of zeros that a case gets whose header alone can be read."""
+    geometry = nifti.read_geometry(path, max_voxels=2**22)
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / path.name
+        nifti.write(result, np.zeros(geometry.shape, np.float32), geometry.affine, like=path)
+        if nifti.read_geometry(result).shape != geometry.shape:
+            raise ValueError(f"the map's shape is not {geometry.shape}")
+
+
+TARGETS: dict[str, Target] = {
+    "read": nifti.read,
+    "read_array": nifti.read_array,
+    "write_neutral_map": write_neutral_map,
+}
+
+
 def find_target(name: str) -> Target:
-    """The function that `package.module:function` names."""
+    """One of `TARGETS`, or the function that `package.module:function` names."""
+    if name in TARGETS:
+        return TARGETS[name]
     module, _, function = name.partition(":")
     target: Target = getattr(importlib.import_module(module), function)
     return target
@@ -165,7 +184,7 @@ def find_target(name: str) -> Target:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     logging.disable(logging.CRITICAL)
-    targets = {name: find_target(name) for name in options.target or DEFAULT_TARGETS}
+    targets = {name: find_target(name) for name in options.target or TARGETS}
     counts = {name: Counter[str]() for name in targets}
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
@@ -181,9 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mutant.write_bytes(mutate(seed_file.read_bytes(), rng))
             for name, target in targets.items():
                 report = Path(folder) / "report"
-                outcome = try_in_child(
-                    target, mutant, report, memory_gib=options.memory_gib, seconds=options.seconds
-                )
+                outcome = try_in_child(target, mutant, report, memory_gib=options.memory_gib, seconds=options.seconds)
                 counts[name][outcome] += 1
                 if outcome in ("crashed", "hung"):
                     _tell(name, outcome, mutant, report, options.keep)
@@ -203,13 +220,15 @@ def _tell(name: str, outcome: str, mutant: Path, report: Path, keep: Path | None
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mutations", type=int, default=300)
     parser.add_argument("--first", type=int, default=0, help="index of the first mutant, to repeat one")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--target", action="append", help="package.module:function, takes a path; repeatable")
+    parser.add_argument(
+        "--target",
+        action="append",
+        help=f"{', '.join(TARGETS)} or package.module:function, which takes a path; may be repeated",
+    )
     parser.add_argument("--memory-gib", type=float, default=4.0, help="address space of each process")
     parser.add_argument("--seconds", type=float, default=10.0, help="time for each mutant")
     parser.add_argument("--keep", type=Path, help="folder for the mutants that crash or hang")
