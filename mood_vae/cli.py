@@ -17,6 +17,8 @@ import click
 from mood_vae import __version__
 from mood_vae.errors import MoodVaeError
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 EXIT_SOME_FAILED = 1
@@ -105,7 +107,53 @@ def score(
         scoring.write_json(report, json_file)
     click.echo(f"average_precision {report['average_precision']:.9f}")
     click.echo(format_table(report))
-    ctx.exit(EXIT_SOME_FAILED if report["problems"] else 0)
+    if report["problems"]:
+        ctx.exit(EXIT_SOME_FAILED)
+
+
+@main.command()
+@click.argument("submissions", type=FOLDER, nargs=-1, required=True, metavar="SUBMISSION_DIR...")
+@click.option("--json", "json_file", type=FILE, help="Write the rankings there.")
+@click.option("--picture", type=FILE, help="Draw the stability there, _sample or _pixel added to its name.")
+@click.option("--resamples", default=1000, type=click.IntRange(1), help="Bootstrap resamples.")
+@click.option("--seed", default=0, type=click.IntRange(0))
+@click.pass_context
+def rank(
+    ctx: click.Context,
+    submissions: tuple[Path, ...],
+    json_file: Path | None,
+    picture: Path | None,
+    resamples: int,
+    seed: int,
+) -> None:
+    """Rank submissions as the challenge does, and show how stable the ranking is.
+
+    A SUBMISSION_DIR holds score files named REGION_LEVEL.json, such as brain_pixel.json, from `mood-vae score
+    --json`, or the challenge's own REGION_LEVEL_scores.json. Exit status 1 if a score is missing and counted as 0.
+    """
+    import json
+
+    import numpy as np
+
+    from mood_vae import rank as ranks
+    from mood_vae.rank_table import format_ranking
+
+    entrants = [ranks.read_submission(folder) for folder in submissions]
+    rankings = {}
+    for level in sorted({level for entrant in entrants for level in entrant.levels}):
+        rankings[level] = ranks.rank(entrants, level, rng=np.random.default_rng(seed), n_resamples=resamples)
+    for level, ranking in rankings.items():
+        for gap in ranking.missing:
+            log.error("%s level: missing, counted as 0: %s", level, gap)
+        click.echo(format_ranking(ranking, level))
+        if picture:
+            from mood_vae.rank_picture import draw_stability
+
+            draw_stability(ranking, f"MOOD, {level} level", picture.with_stem(f"{picture.stem}_{level}"))
+    if json_file:
+        report = {level: ranks.summarise(ranking) for level, ranking in rankings.items()}
+        json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    ctx.exit(EXIT_SOME_FAILED if any(ranking.missing for ranking in rankings.values()) else 0)
 
 
 @main.command()
@@ -219,3 +267,27 @@ def toy(
     chosen = None if families is None else tuple(name.strip() for name in families.split(","))
     config = ToyConfig(seed=seed, cases=cases, clean_fraction=clean_fraction, families=chosen)
     write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=track)
+
+
+@main.command()
+@click.option("--out", "out_dir", type=FOLDER, default=Path("demo"), help="Where everything goes.")
+@click.option("--brains", type=click.IntRange(2), default=4, help="Synthetic healthy brains.")
+@click.option("--cases", type=click.IntRange(2), default=10, help="Toy cases planted in them.")
+@click.option("--seed", type=click.IntRange(0), default=0)
+@click.pass_context
+def demo(ctx: click.Context, out_dir: Path, brains: int, cases: int, seed: int) -> None:
+    """Show it all on synthetic brains: toy anomalies, both levels, scores, a picture."""
+    from mood_vae import demo as demonstration
+    from mood_vae.shipped import brain_detector
+
+    def note(text: str) -> None:
+        click.secho(f"==> {text}", bold=True, err=True)
+
+    done = demonstration.run(out_dir, brain_detector(), brains=brains, cases=cases, seed=seed, note=note)
+    for kind, predictions, labels in (
+        ("sample", done.sample, done.sample_labels),
+        ("pixel", done.pixel, done.pixel_labels),
+    ):
+        click.secho(f"==> mood-vae score {kind} {predictions} {labels}", bold=True)
+        ctx.invoke(score, mode=kind, pred=predictions, label=labels, resamples=1000, lesions=True)
+    click.secho(f"==> The picture: {done.picture}", bold=True)

@@ -8,25 +8,33 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 _WIDTH = 110
 
 
 def format_table(report: dict[str, Any]) -> str:
     """Return the report's overall metrics, subsets and cases as text, at most 110 columns wide."""
-    console = Console(file=io.StringIO(), width=_WIDTH, color_system=None)
-    console.print(_overall(report))
+    parts: list[Table | str] = [_overall(report)]
     for name, title in (
         ("official_bootstrap", "Official bootstrap (10 subsets of 2 files)"),
         ("listed_subsets", "Subsets"),
     ):
         if report[name]:
             values = " ".join(f"{run['average_precision']:.4f}" for run in report[name]["runs"])
-            console.print(f"{title}: mean {report[name]['mean']:.9f}; {values}")
+            parts.append(f"{title}: mean {report[name]['mean']:.9f}; {values}")
     if report["mode"] == "pixel":
-        console.print(_cases(report))
-    text = console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO, as given above
-    return "\n".join(line.rstrip() for line in text.splitlines())
+        parts.append(_cases(report))
+    return as_text(*parts)
+
+
+def as_text(*parts: Table | str) -> str:
+    """Return tables and lines as plain text, at most 110 columns wide."""
+    text = io.StringIO()
+    console = Console(file=text, width=_WIDTH, color_system=None)
+    for part in parts:
+        console.print(part, markup=False, highlight=False)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def _overall(report: dict[str, Any]) -> Table:
@@ -39,11 +47,9 @@ def _overall(report: dict[str, Any]) -> Table:
 
 
 def _title(name: str, report: dict[str, Any]) -> str:
-    return (
-        name.replace("positive_ml", f"positive_{report['config']['false_positive_ml']:g}_ml", 1)
-        if (name == "sensitivity_at_false_positive_ml")
-        else name
-    )
+    if name == "sensitivity_at_false_positive_ml":
+        return f"sensitivity_at_false_positive_{report['config']['false_positive_ml']:g}_ml"
+    return name
 
 
 def _figures(estimate: dict[str, float] | None) -> tuple[str, str]:
@@ -57,7 +63,7 @@ def _cases(report: dict[str, Any]) -> Table:
     table = Table("case", *names, "problem", box=None)
     for case_id, case in report["cases"].items():
         problem = report["problems"].get(case_id, "").split(":")[0]
-        table.add_row(case_id, *(_number(case.get(name, math.nan)) for name in names), problem)
+        table.add_row(Text(case_id), *(_number(case.get(name, math.nan)) for name in names), problem)
     return table
 
 
