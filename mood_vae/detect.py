@@ -11,7 +11,7 @@ from mood_vae import aggregate, postprocess, preprocess, residual, slices
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.preprocess import Prepared
 from mood_vae.vae import Vae
-from mood_vae.volume import Array, Volume
+from mood_vae.volume import Array, Mask, Volume
 
 BATCH_SLICES = 32
 
@@ -44,14 +44,19 @@ class VaeDetector:
 
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume; all 0 where it shows no head."""
-        described = self.description
-        prepared = preprocess.prepare(volume, described.grid)
+        prepared = preprocess.prepare(volume, self.description.grid)
         evidence = self.evidence(prepared)
-        mask = postprocess.binary_mask(evidence, described.threshold, prepared.mask, described.postprocess)
-        values = postprocess.to_map(evidence, described.threshold, mask, prepared.mask)
+        values = postprocess.to_map(
+            evidence, self.description.threshold, self.binary_mask(evidence, prepared), prepared.mask
+        )
         native = postprocess.to_float16_values(preprocess.undo(values, prepared, volume.array.shape))
-        top = aggregate.top_mean(evidence, prepared.mask, described.aggregate)
-        return detection(native, float(postprocess.relative(top, described.score_reference)), volume)
+        top = aggregate.top_mean(evidence, prepared.mask, self.description.aggregate)
+        return detection(native, float(postprocess.relative(top, self.description.score_reference)), volume)
+
+    def binary_mask(self, evidence: Array, prepared: Prepared) -> Mask:
+        """Return where the evidence (I, J, K) speaks for an anomaly, on the model's grid."""
+        described = self.description
+        return postprocess.binary_mask(evidence, described.threshold, prepared.mask, described.postprocess)
 
     def evidence(self, prepared: Prepared) -> Array:
         """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0."""

@@ -87,6 +87,11 @@ def prepare(volume: Volume, grid: GridConfig) -> Prepared:
     return Prepared(array=np.where(mask, scaled, 0).astype(np.float32), mask=mask, to_native=to_native)
 
 
+def follow(array: Array, prepared: Prepared, grid: GridConfig) -> Array:
+    """Bring another array on the volume's own grid, its label say, onto the model's grid in the same way, linearly."""
+    return _resample(array, prepared.to_native, grid.shape)
+
+
 def undo(map_array: Array, prepared: Prepared, shape: tuple[int, int, int]) -> Array:
     """Bring a map (I, J, K) from the model's grid back onto the grid of the volume, linearly; 0 outside the head."""
     to_grid = np.linalg.inv(prepared.to_native)

@@ -34,6 +34,11 @@ def choose_detector(*, region: str, name: str | None, weights: Path | None, devi
     return VaeDetector(checkpoint.load(path), choose_device(device))
 
 
+def brain_detector() -> VaeDetector:
+    """Return the brain's default detector on the CPU."""
+    return VaeDetector(checkpoint.load(FOLDER / DEFAULT["brain"]), torch.device("cpu"))
+
+
 def choose_device(name: str) -> torch.device:
     """Return the device of a name; `auto` takes CUDA where it is there."""
     if name == "cuda" and not torch.cuda.is_available():
