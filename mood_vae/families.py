@@ -41,6 +41,9 @@ class Range:
             return float(np.exp(rng.uniform(np.log(self.low), np.log(self.high))))
         return float(rng.uniform(self.low, self.high))
 
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{' (log)' if self.log else ''}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
@@ -73,6 +76,13 @@ class Family:
             name: allowed.draw(rng) if isinstance(allowed, Range) else str(rng.choice(allowed))
             for name, allowed in self.ranges.items()
         }
+
+    def stated_ranges(self) -> str:
+        """Return the ranges as docs/toy-anomalies.md states them; a choice named twice is drawn twice as often."""
+        return "; ".join(
+            f"`{name}` {allowed if isinstance(allowed, Range) else ' / '.join(allowed)}"
+            for name, allowed in self.ranges.items()
+        )
 
 
 FAMILIES: dict[str, Family] = {}

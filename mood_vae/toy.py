@@ -272,6 +272,6 @@ def _manifest(config: ToyConfig, entries: Sequence[dict[str, Any]]) -> dict[str,
         "seed": config.seed,
         "clean_fraction": config.clean_fraction,
         "tolerance": TOLERANCE,
-        "families": {name: FAMILIES[name].description for name in config.families or FAMILIES},
+        "families": {name: FAMILIES[name].stated_ranges() for name in config.families or FAMILIES},
         "cases": list(entries),
     }
