@@ -17,6 +17,8 @@ import numpy.typing as npt
 
 from mood_vae.volume import Mask
 
+Labels = npt.NDArray[Any]
+
 MIN_IOU = 0.1
 
 
@@ -32,17 +34,24 @@ class LesionCounts:
 def count_lesions(mask: Mask, truth: Mask) -> LesionCounts:
     """Match the components of a mask with those of the truth; mask, truth: (I, J, K) bool."""
     box = _bounding_box(mask | truth)
-    findings, n_findings = cc3d.connected_components(mask[box], connectivity=26, return_N=True)
-    lesions, n_lesions = cc3d.connected_components(truth[box], connectivity=26, return_N=True)
-    n_detected = _n_matched(findings, lesions)
+    mask, truth = mask[box], truth[box]
+    findings, n_findings = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    lesions, n_lesions = cc3d.connected_components(truth, connectivity=26, return_N=True)
+    n_detected = 0
+    if n_lesions and n_findings:
+        n_detected = _n_matched(findings[truth], lesions[truth], np.bincount(findings[mask]))
     return LesionCounts(n_lesions=n_lesions, n_detected=n_detected, n_false_positives=n_findings - n_detected)
 
 
-def _n_matched(findings: npt.NDArray[Any], lesions: npt.NDArray[Any]) -> int:
-    """Return the number of matched pairs of two label images, 0 being their background."""
-    finding_voxels, lesion_voxels = (np.bincount(labels[labels > 0]) for labels in (findings, lesions))
-    both = (findings > 0) & (lesions > 0)
-    pairs, shared = np.unique(np.stack([findings[both], lesions[both]]), axis=1, return_counts=True)
+def _n_matched(findings: Labels, lesions: Labels, finding_voxels: npt.NDArray[np.int64]) -> int:
+    """Return the number of matched pairs.
+
+    findings, lesions: (voxels,) the components at each voxel of the truth, 0 where no finding is.
+    finding_voxels: (findings + 1,) the size of each finding.
+    """
+    lesion_voxels = np.bincount(lesions)
+    hit = findings > 0
+    pairs, shared = np.unique(np.stack([findings[hit], lesions[hit]]), axis=1, return_counts=True)
     iou = shared / (finding_voxels[pairs[0]] + lesion_voxels[pairs[1]] - shared)
     pairs, iou = pairs[:, iou >= MIN_IOU], iou[iou >= MIN_IOU]
     matched_findings, rows = np.unique(pairs[0], return_inverse=True)

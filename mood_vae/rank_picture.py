@@ -18,6 +18,7 @@ def draw_stability(ranking: Ranking, title: str, path: Path) -> None:
     A disc's area is the share of resamples with that rank, a cross the rank itself, a line 95 % of the resamples.
     """
     order = np.argsort(ranking.consensus, kind="stable")
+    names = [ranking.names[i].replace("$", r"\$") for i in order]  # a dollar would start a formula
     panels = [("consensus", ranking.consensus, ranking.bootstrap_consensus)]
     for i, region in enumerate(ranking.regions):
         panels.append((region, ranking.ranks[:, i], ranking.bootstrap_ranks[..., i]))
@@ -27,7 +28,7 @@ def draw_stability(ranking: Ranking, title: str, path: Path) -> None:
     for axis, (name, ranks, drawn) in zip(axes, panels, strict=True):
         _draw_panel(axis, ranks[order], drawn[:, order])
         axis.set_title(name)
-        axis.set_xticks(range(len(order)), [ranking.names[i] for i in order], rotation=60, ha="right")
+        axis.set_xticks(range(len(order)), names, rotation=60, ha="right")
     axes[0].set_ylabel("rank")
     figure.suptitle(title)
     figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
