@@ -57,4 +57,6 @@ def _otsu(array: Array) -> float:
     below, sum_below = np.cumsum(counts)[:-1], np.cumsum(counts * centres)[:-1]
     above, sum_above = counts.sum() - below, (counts * centres).sum() - sum_below
     # the first bin holds the lowest and the last the highest value, so neither class is ever empty
-    return float(edges[1:-1][np.argmax(below * above * (sum_below / below - sum_above / above) ** 2)])
+    variance = below * above * (sum_below / below - sum_above / above) ** 2
+    # where nothing lies between the classes many thresholds are best: the middle one
+    return float(edges[1:-1][variance >= variance.max() * (1 - 1e-9)].mean())
