@@ -1,0 +1,37 @@
+# `make` lists what there is. Everything goes into .venv, which is made when absent.
+PYTHON ?= python3
+# an index with another build of torch, such as the CPU one; empty: pip's own
+TORCH_INDEX_URL ?=
+bin := .venv/bin
+installed := .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test images clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+install: $(installed)  ## make .venv and install mood_vae with all it needs
+
+$(installed): requirements.txt requirements-dev.txt pyproject.toml
+	test -x $(bin)/python || $(PYTHON) -m venv .venv
+	$(if $(TORCH_INDEX_URL),$(bin)/python -m pip install --index-url "$(TORCH_INDEX_URL)" "$$(grep ^torch== requirements.txt)")
+	$(bin)/python -m pip install --editable . --requirement requirements-dev.txt
+	touch $@
+
+demo: $(installed)  ## show it all on synthetic brains: toy anomalies, both levels, the score
+	$(bin)/mood-vae demo
+
+test: $(installed)  ## lint, check types, run the tests
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/mypy
+	$(bin)/pytest
+
+images: $(installed)  ## build both container images and try them on toy data
+	sh docker/build.sh
+	sh docker/test_run.sh
+
+clean:  ## remove .venv and what the tools left
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
