@@ -7,7 +7,9 @@ call of scikit-learn's average_precision_score. It holds all voxels at once, so 
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
+import operator
 import os
 import resource
 import subprocess
@@ -16,7 +18,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +33,16 @@ from mood_vae import cases, metrics, nifti
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """What a piece of work returned, and what it took: wall-clock and processor seconds, the largest process."""
+
+    result: float
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+
+
 def main() -> None:
     """Make the volumes in a temporary folder, measure, and print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -36,32 +50,57 @@ def main() -> None:
     parser.add_argument("--reference-cases", type=int, default=4)
     parser.add_argument("--edge", type=int, default=256, help="voxels along each axis")
     arguments = parser.parse_args()
+    n, n_reference = arguments.cases, arguments.reference_cases
     with tempfile.TemporaryDirectory() as folder:
-        predictions, labels = Path(folder, "predictions"), Path(folder, "labels")
-        make_cases(predictions, labels, arguments.cases, arguments.edge)
-        print("| what | cases | seconds | peak memory of a process, MiB |\n|---|---|---|---|")
-        compare_metric(predictions, labels, arguments.reference_cases)
-        reference_s, reference_ap = in_own_process(
-            "reference: nibabel + scikit-learn", reference, predictions, labels, arguments.reference_cases
+        make_cases(Path(folder), n, arguments.edge)
+        print("| what | cases | wall s | processor s | peak MiB of the largest process |\n|---|---|---|---|---|")
+        metric = measure("metric alone: histograms, cast to float16 included", metric_alone, folder, n_reference)
+        oracle = measure("metric alone: scikit-learn, cast excluded", oracle_alone, folder, n_reference)
+        official = measure("reference: nibabel, scikit-learn", reference, folder, n_reference)
+        same = measure("`mood-vae score`", command, folder, n_reference)
+        quarter, half, whole = (measure("`mood-vae score`", command, folder, k) for k in (n // 4, n // 2, n))
+        unpacked = measure("merely unpacking in parallel", unpack, folder, n)
+    scale = n / n_reference
+    print(f"\nparity: {abs(metric.result - oracle.result):.1e} alone, {abs(official.result - same.result):.1e} whole")
+    for name in ("wall_s", "cpu_s"):
+        at = operator.attrgetter(name)
+        print(
+            f"{name}: metric alone {at(oracle) / at(metric):.0f} times as fast,"
+            f" whole command {at(official) * scale / at(whole):.1f} times ({n} cases; the reference scaled up),"
+            f" {at(whole) / at(unpacked):.1f} times as long as unpacking,"
+            f" each further case {(at(half) - at(quarter)) / (n / 4):.2f} then {(at(whole) - at(half)) / (n / 2):.2f} s"
         )
-        same_cases = command(predictions, labels, arguments.reference_cases)
-        whole_s = [command(predictions, labels, n)[0] for n in (arguments.cases // 4, arguments.cases // 2)]
-        whole_s.append(command(predictions, labels, arguments.cases)[0])
-        unpacked_s, _ = in_own_process("merely unpacking, in parallel", unpack, predictions, labels, arguments.cases)
-    per_case = reference_s / arguments.reference_cases
-    print(f"\nparity on {arguments.reference_cases} cases: {abs(reference_ap - same_cases[1]):.1e}")
-    print(f"whole command, a case: {per_case * arguments.cases / whole_s[-1]:.1f} times as fast as the reference")
-    print(f"growth: {whole_s[-1] / whole_s[-2]:.2f} times the seconds for twice the cases")
-    print(f"whole command / merely unpacking: {whole_s[-1] / unpacked_s:.2f}")
 
 
-def make_cases(predictions: Path, labels: Path, n_cases: int, edge: int) -> None:
+def measure(title: str, work: Callable[[Path, int], Run], folder: str, n_cases: int) -> Run:
+    """Do the work on the first cases in a fresh process and print a row."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        run = pool.submit(work, Path(folder), n_cases).result()
+    print(f"| {title} | {n_cases} | {run.wall_s:.2f} | {run.cpu_s:.2f} | {run.peak_mib:.0f} |", flush=True)
+    return run
+
+
+def timed(call: Callable[[], float]) -> Run:
+    """Call and measure; processes that the call started count in."""
+    wall, before = time.perf_counter(), _usage()
+    result = call()
+    wall, after = time.perf_counter() - wall, _usage()
+    cpu = sum(u.ru_utime + u.ru_stime for u in after) - sum(u.ru_utime + u.ru_stime for u in before)
+    return Run(result=result, wall_s=wall, cpu_s=cpu, peak_mib=max(u.ru_maxrss for u in after) / 1024)
+
+
+def _usage() -> list[resource.struct_rusage]:
+    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+
+
+def make_cases(folder: Path, n_cases: int, edge: int) -> None:
     """Write maps that are 0 outside a head and continuous inside, and a ball as the label of three cases in four."""
     rng = np.random.default_rng(0)
     grid = np.linspace(-1, 1, edge, dtype=np.float32)
     radius = np.sqrt(grid[:, None, None] ** 2 + 1.4 * grid[:, None] ** 2 + 1.2 * grid**2)
-    for folder in (predictions, labels):
-        folder.mkdir()
+    predictions, labels = folder / "predictions", folder / "labels"
+    predictions.mkdir()
+    labels.mkdir()
     for i in range(n_cases):
         center = rng.uniform(-0.3, 0.3, 3)
         distance = sum(((grid - c) ** 2).reshape(np.roll([-1, 1, 1], k)) for k, c in enumerate(center))
@@ -73,86 +112,77 @@ def make_cases(predictions: Path, labels: Path, n_cases: int, edge: int) -> None
         nifti.write(predictions / f"{i:05d}.nii.gz", prediction, np.eye(4))
 
 
-def compare_metric(predictions: Path, labels: Path, n_cases: int) -> None:
-    """Time the metric alone, from voxels in memory to the pooled number; each side in one process and thread."""
-    from sklearn.metrics import average_precision_score
+def _names(folder: Path, n_cases: int) -> list[str]:
+    return [path.name for path in sorted((folder / "labels").iterdir())[:n_cases]]
 
-    names = [path.name for path in sorted(labels.iterdir())[:n_cases]]
-    maps, truths = ([nifti.read_array(folder / name) for name in names] for folder in (predictions, labels))
 
-    def ours() -> float:
-        counts = np.sum([metrics.histogram(*case).counts for case in zip(maps, truths, strict=True)], axis=0)
+def _read(folder: Path, n_cases: int) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    names = _names(folder, n_cases)
+    return [tuple(nifti.read_array(folder / what / name) for what in ("predictions", "labels")) for name in names]  # type: ignore[misc]
+
+
+def metric_alone(folder: Path, n_cases: int) -> Run:
+    """From voxels in memory to the pooled number, in one thread."""
+    voxels = _read(folder, n_cases)
+
+    def pooled() -> float:
+        counts = np.sum([metrics.histogram(*case).counts for case in voxels], axis=0)
         return float(metrics.average_precision(metrics.curve(counts)))
 
-    as_half = np.concatenate([np.clip(values.astype(np.float16), 0, 1).ravel("F") for values in maps])
-    truth = np.concatenate([values.ravel("F") == 1 for values in truths])
-    ours_s, found = timed(ours, 3)
-    theirs_s, expected = timed(lambda: float(average_precision_score(truth, as_half)), 1)
-    print(f"| metric alone: histograms, cast to float16 included | {n_cases} | {ours_s:.3f} | |")
-    print(f"| metric alone: scikit-learn, cast excluded | {n_cases} | {theirs_s:.3f} | |")
-    print(f"| metric alone: ratio {theirs_s / ours_s:.0f}, difference {abs(found - expected):.1e} | | | |", flush=True)
+    return timed(pooled)
 
 
-def timed(call: Callable[[], float], n_calls: int) -> tuple[float, float]:
-    """Return the least seconds of some calls and what the last one returned."""
-    seconds = []
-    for _ in range(n_calls):
-        start = time.perf_counter()
-        result = call()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), result
+def oracle_alone(folder: Path, n_cases: int) -> Run:
+    """From joined float16 voxels in memory to the number, by scikit-learn."""
+    from sklearn.metrics import average_precision_score
+
+    voxels = _read(folder, n_cases)
+    as_half = np.concatenate([np.clip(values.astype(np.float16), 0, 1).ravel("F") for values, _ in voxels])
+    truth = np.concatenate([label.ravel("F") == 1 for _, label in voxels])
+    return timed(lambda: float(average_precision_score(truth, as_half)))
 
 
-def in_own_process(
-    title: str, work: Callable[[Path, Path, int], float], predictions: Path, labels: Path, n_cases: int
-) -> tuple[float, float]:
-    """Run in a fresh process, print a row with its seconds and memory, and return seconds and result."""
-    start = time.perf_counter()
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        result, peak_mib = pool.submit(_with_peak, work, predictions, labels, n_cases).result()
-    seconds = time.perf_counter() - start
-    print(f"| {title} | {n_cases} | {seconds:.1f} | {peak_mib:.0f} |", flush=True)
-    return seconds, result
-
-
-def _with_peak(work: Callable[[Path, Path, int], float], *arguments: object) -> tuple[float, float]:
-    result = work(*arguments)  # type: ignore[arg-type]
-    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return result, max(own, children) / 1024
-
-
-def reference(predictions: Path, labels: Path, n_cases: int) -> float:
+def reference(folder: Path, n_cases: int) -> Run:
     """The official steps, one after the other, over all voxels at once."""
+    return timed(lambda: _reference(folder, n_cases))
+
+
+def _reference(folder: Path, n_cases: int) -> float:
     import nibabel as nib
     from sklearn.metrics import average_precision_score
 
     truths: list[npt.NDArray[np.bool_]] = []
     maps: list[npt.NDArray[np.float16]] = []
-    for path in sorted(labels.iterdir())[:n_cases]:
-        label = np.clip(np.rint(nib.load(path).get_fdata()).astype(int), 0, 1) == 1
-        values = nib.load(predictions / path.name).get_fdata(dtype=np.float16)
+    for name in _names(folder, n_cases):
+        label = np.clip(np.rint(nib.load(folder / "labels" / name).get_fdata()).astype(int), 0, 1) == 1
+        values = nib.load(folder / "predictions" / name).get_fdata(dtype=np.float16)
         truths.append(label.flatten())
         maps.append(np.clip(values, 0.0, 1.0).flatten())
     return float(average_precision_score(np.concatenate(truths), np.concatenate(maps)))
 
 
-def command(predictions: Path, labels: Path, n_cases: int) -> tuple[float, float]:
-    """Run `mood-vae score` on the first cases, print a row with its seconds and memory, return seconds and result."""
-    return in_own_process("mood-vae score, whole command", _command, predictions, labels, n_cases)
+def command(folder: Path, n_cases: int) -> Run:
+    """The command as people call it, Python's start included."""
+    with tempfile.TemporaryDirectory(dir=folder) as labels:
+        for name in _names(folder, n_cases):
+            os.link(folder / "labels" / name, Path(labels, name))
+        return timed(lambda: _command(folder / "predictions", labels))
 
 
-def _command(predictions: Path, labels: Path, n_cases: int) -> float:
-    with tempfile.TemporaryDirectory() as folder:
-        for path in sorted(labels.iterdir())[:n_cases]:
-            os.link(path, Path(folder, path.name))
-        arguments = [sys.executable, "-m", "mood_vae", "score", "pixel", str(predictions), folder]
-        done = subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True)
-    return float(done.stdout.split(maxsplit=2)[1])
+def _command(predictions: Path, labels: str) -> float:
+    json_file = Path(labels, "report.json")
+    arguments = ["score", "pixel", str(predictions), labels, "--json", str(json_file)]
+    subprocess.run([sys.executable, "-m", "mood_vae", *arguments], cwd=ROOT, check=True, capture_output=True)
+    return float(json.loads(json_file.read_text())["average_precision"])
 
 
-def unpack(predictions: Path, labels: Path, n_cases: int) -> float:
+def unpack(folder: Path, n_cases: int) -> Run:
     """Unpack the files in as many processes as the command uses, and do nothing with them."""
-    paths = [folder / path.name for path in sorted(labels.iterdir())[:n_cases] for folder in (labels, predictions)]
+    paths = [folder / what / name for name in _names(folder, n_cases) for what in ("labels", "predictions")]
+    return timed(lambda: _unpack_all(paths))
+
+
+def _unpack_all(paths: list[Path]) -> float:
     with ProcessPoolExecutor(cases.default_workers(), mp_context=multiprocessing.get_context("spawn")) as pool:
         return float(sum(pool.map(_unpack, paths)))
 
