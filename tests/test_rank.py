@@ -25,12 +25,12 @@ def _submission(folder: Path, files: dict[str, Any]) -> Path:
 
 @pytest.fixture
 def folders(tmp_path: Path) -> list[Path]:
-    """Means: brain a .6, b .6, c .2, d .9; abdom a .5, b .7, c .1, d .1."""
+    """Means: brain a .6, b .6, c .2, d .9; abdom a .5, b .7, c .1, d .3."""
     values = {
         "a": ([0.5, 0.7], [0.5, 0.5]),
         "b": ([0.6, 0.6], [0.6, 0.8]),
         "c": ([0.1, 0.3], [0.0, 0.2]),
-        "d": ([0.9, 0.9], [0.2, 0.0]),
+        "d": ([0.9, 0.9], [0.4, 0.2]),
     }
     return [
         _submission(tmp_path / name, {"brain_pixel_scores.json": brain, "abdom_pixel_scores.json": abdom})
@@ -43,12 +43,25 @@ def _rank(folders: list[Path], level: str = "pixel") -> rank.Ranking:
     return rank.rank(submissions, level, rng=np.random.default_rng(0), n_resamples=200)
 
 
-def test_ties_share_the_least_rank_in_a_region_and_the_mean_rank_in_the_consensus(folders: list[Path]) -> None:
+def test_ties_share_the_least_rank_in_a_region_and_count_their_mean_rank_in_the_consensus(
+    folders: list[Path],
+) -> None:
     ranking = _rank(folders)
     assert ranking.regions == ["abdom", "brain"]
-    assert ranking.ranks.tolist() == [[2, 2], [1, 2], [3, 4], [3, 1]]
-    # mean ranks, ties averaged: a (2 + 2.5) / 2, b (1 + 2.5) / 2, c (3.5 + 4) / 2, d (3.5 + 1) / 2 as much as a's
-    assert ranking.consensus.tolist() == [2.5, 1, 4, 2.5]
+    assert ranking.ranks.tolist() == [[2, 2], [1, 2], [4, 4], [3, 1]]
+    # mean ranks, ties averaged: a (2 + 2.5) / 2, b (1 + 2.5) / 2, c 4, d (3 + 1) / 2, before a
+    assert ranking.consensus.tolist() == [3, 1, 4, 2]
+
+
+def test_submissions_that_win_a_region_each_share_the_consensus(tmp_path: Path) -> None:
+    files = [("x", [0.9], [0.1]), ("y", [0.2], [0.8])]
+    ranking = _rank(
+        [
+            _submission(tmp_path / name, {"brain_pixel_scores.json": brain, "abdom_pixel_scores.json": abdom})
+            for name, brain, abdom in files
+        ]
+    )
+    assert ranking.consensus.tolist() == [1.5, 1.5]
 
 
 def test_resampled_ranks_stay_where_the_values_leave_no_doubt(folders: list[Path]) -> None:
@@ -89,7 +102,7 @@ def test_folders_without_scores_and_equal_names_are_refused(folders: list[Path],
 
 def test_the_summary_starts_with_the_best(folders: list[Path]) -> None:
     lines = rank.summarise(_rank(folders))
-    assert [line["submission"] for line in lines] == ["b", "a", "d", "c"]
+    assert [line["submission"] for line in lines] == ["b", "d", "a", "c"]
     assert lines[0]["regions"]["abdom"] == {"mean": pytest.approx(0.7), "rank": 1}
     assert lines[0]["wins"] > 0.5
 

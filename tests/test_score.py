@@ -92,7 +92,9 @@ def test_sound_cases_get_the_official_number(pixel: tuple[Path, Path], tmp_path:
     own = [report["cases"][f"{i:05d}"]["average_precision"] for i in range(5)]
     assert own[0] is None
     assert own[1] == pytest.approx(_official(pixel, [names[1]]), abs=1e-12)
-    assert report["mean_over_cases"]["average_precision"]["value"] == pytest.approx(np.mean([own[i] for i in (1, 2, 4)]))
+    assert report["mean_over_cases"]["average_precision"]["value"] == pytest.approx(
+        np.mean([own[i] for i in (1, 2, 4)])
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
@@ -277,9 +279,7 @@ def test_lesions_are_matched_one_to_one() -> None:
     mask[..., 16] = True
     truth[..., 25:27] = True  # missed
     mask[..., 30:33] = True  # nothing there
-    assert lesions.count_lesions(mask, truth) == lesions.LesionCounts(
-        n_lesions=3, n_detected=2, n_false_positives=2
-    )
+    assert lesions.count_lesions(mask, truth) == lesions.LesionCounts(n_lesions=3, n_detected=2, n_false_positives=2)
 
 
 def test_no_lesions_and_no_findings() -> None:
