@@ -13,6 +13,7 @@ import os
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -135,7 +136,14 @@ def read_cases(cases: list[Case], *, mode: str, lesions: bool, workers: int) -> 
         return
     # not fork: the progress bar's thread may hold a lock at that moment
     with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("spawn")) as pool:
-        yield from pool.map(read, cases)
+        try:
+            yield from pool.map(read, cases)
+        except BrokenProcessPool as error:
+            raise MoodVaeError(
+                expected="every reading process to finish",
+                found="one that the system ended, most likely for want of memory",
+                remedy="try fewer --workers",
+            ) from error
 
 
 def default_workers() -> int:

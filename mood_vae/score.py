@@ -82,21 +82,13 @@ def build_report(
     scored = np.array([result.scored for result in results])
     if not scored.any():
         raise FolderError(expected="at least one readable label", found=results[0].problem, remedy="mend the labels")
-    counts = gather(results, mode)
-    random_subsets, listed = official_subsets(len(ids)), _numbers(subsets, ids)
-    rows = np.concatenate(
-        [
-            scored[None].astype(np.float64),
-            subset_weights([*random_subsets, *listed], len(ids)),
-            resample_weights(np.random.default_rng(config.seed), scored, config.n_resamples),
-        ]
-    )
-    n_subsets = len(random_subsets) + len(listed)
+    counts, random_subsets, listed = gather(results, mode), official_subsets(len(ids)), _numbers(subsets, ids)
+    rows = _rows(scored, [*random_subsets, *listed], config)
     pooled = {**_pooled(counts, rows, mode, config), **_lesion_rates(results, rows)}
     of_cases = _per_case(counts, results, mode, config)
-    kept = [0, *range(1 + n_subsets, len(rows))]
-    on_subsets = [float(value) for value in pooled["average_precision"][1 : 1 + n_subsets]]
-    overall = {name: _estimate(values[kept], config.confidence) for name, values in pooled.items()}
+    resampled = np.r_[0, 1 + len(random_subsets) + len(listed) : len(rows)]  # row 0 is all cases as they are
+    overall = {name: _estimate(values[resampled], config.confidence) for name, values in pooled.items()}
+    of_random, of_listed = np.split(pooled["average_precision"][1 : resampled[1]], [len(random_subsets)])
     return {
         "average_precision": overall["average_precision"]["value"],
         "mode": mode,
@@ -107,11 +99,17 @@ def build_report(
         "notes": {result.case_id: result.note for result in results if result.note},
         "extra_predictions": list(extra),
         "overall": overall,
-        "mean_over_cases": _means(of_cases, rows[kept], config.confidence),
-        "official_bootstrap": _subset_report(random_subsets, on_subsets[: len(random_subsets)], ids),
-        "listed_subsets": _subset_report(listed, on_subsets[len(random_subsets) :], ids),
+        "mean_over_cases": _means(of_cases, rows[resampled], config.confidence),
+        "official_bootstrap": _subset_report(random_subsets, of_random, ids),
+        "listed_subsets": _subset_report(listed, of_listed, ids),
         "cases": {r.case_id: _case_report(r, of_cases, i, mode) for i, r in enumerate(results)},
     }
+
+
+def _rows(scored: npt.NDArray[np.bool_], subsets: list[list[int]], config: ScoreConfig) -> Weights:
+    """Return a row of weights for all cases, one for each subset, one for each resample."""
+    drawn = resample_weights(np.random.default_rng(config.seed), scored, config.n_resamples)
+    return np.concatenate([scored[None].astype(np.float64), subset_weights(subsets, len(scored)), drawn])
 
 
 def read_subsets(path: Path) -> list[list[str | int]]:
@@ -218,13 +216,15 @@ def _estimate(values: npt.NDArray[np.float64], confidence: float) -> dict[str, f
     return {"value": float(values[0]), "low": low, "high": high}
 
 
-def _subset_report(subsets: Sequence[Sequence[int]], values: Sequence[float], ids: Sequence[str]) -> Report | None:
+def _subset_report(
+    subsets: Sequence[Sequence[int]], values: npt.NDArray[np.float64], ids: Sequence[str]
+) -> Report | None:
     if not subsets:
         return None
     named = [[ids[number] for number in subset] for subset in subsets]
     return {
         "mean": float(np.mean(values)),
-        "runs": [{"cases": n, "average_precision": v} for n, v in zip(named, values, strict=True)],
+        "runs": [{"cases": n, "average_precision": v} for n, v in zip(named, values.tolist(), strict=True)],
     }
 
 
