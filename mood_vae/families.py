@@ -24,6 +24,7 @@ from mood_vae.shapes import (
     smooth_noise,
     soft_edge,
     sphere,
+    swirl,
 )
 from mood_vae.volume import Array
 
@@ -222,22 +223,12 @@ def deformation(scene: Scene, p: Parameters) -> Change:
     weight = p["strength"] * soft_edge(depth_mm, p["radius_mm"])
     if p["kind"] == "swirl":
         axis = scene.rng.standard_normal(3)
-        shift_mm = _swirl(box, axis / np.linalg.norm(axis), 2.5 * weight)
+        shift_mm = swirl(box, axis / np.linalg.norm(axis), 2.5 * weight)
     else:
         sign = -1 if p["kind"] == "bulge" else 1
         shift_mm = [sign * weight * offset for offset in box.offset_mm]
     i, j, k = (shift / np.float32(s) for shift, s in zip(shift_mm, scene.spacing_mm, strict=True))
     return Change(box=box, crop=displace(scene.crop(box), (i, j, k), weight > 0))
-
-
-def _swirl(box: Box, axis: np.ndarray, angle: Array) -> list[Array]:
-    """Return the displacement, in mm, of a rotation by `angle` (radians) about an axis through the centre."""
-    i, j, k = box.offset_mm
-    a, b, c = axis.astype(np.float32)
-    along = a * i + b * j + c * k
-    across = (b * k - c * j, c * i - a * k, a * j - b * i)
-    sine, versine = np.sin(angle), 1 - np.cos(angle)
-    return [sine * v + versine * (u * along - x) for u, v, x in zip((a, b, c), across, (i, j, k), strict=True)]
 
 
 @family(

@@ -180,3 +180,13 @@ def displace(crop: Array, shift_vox: tuple[Array, Array, Array], where: npt.NDAr
     moved = crop.copy()
     moved[where] = scipy.ndimage.map_coordinates(crop, coordinates, order=3, mode="nearest")
     return moved
+
+
+def swirl(box: Box, axis: Vector, angle: Array) -> list[Array]:
+    """Return the displacement, in mm, of a rotation by `angle` (radians) about an axis through the centre."""
+    i, j, k = box.offset_mm
+    a, b, c = axis.astype(np.float32)
+    along = a * i + b * j + c * k
+    across = (b * k - c * j, c * i - a * k, a * j - b * i)
+    sine, versine = np.sin(angle), 1 - np.cos(angle)
+    return [sine * v + versine * (u * along - x) for u, v, x in zip((a, b, c), across, (i, j, k), strict=True)]
