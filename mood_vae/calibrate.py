@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+from scipy import ndimage
 
 from mood_vae import aggregate
 from mood_vae.aggregate import AggregateConfig
@@ -15,10 +16,25 @@ from mood_vae.volume import Array, Mask
 
 
 class Calibration(NamedTuple):
-    """threshold: evidence that the stated share of healthy voxels exceeds. score_reference: the median healthy score."""
+    """threshold: evidence that the stated share of healthy voxels exceeds. score_reference: the median healthy top."""
 
     threshold: float
     score_reference: float
+
+
+def usual_residual(pairs: Iterable[tuple[Array, Array]], *, smoothing_vox: float = 2.0, floor: float = 0.02) -> Array:
+    """Return the mean absolute residual of healthy pairs (brain, reconstruction), (I, J, K) each, smoothed.
+
+    `floor`, in units of the intensity range, keeps places without any residual from counting as infinitely certain.
+    """
+    total: Array | None = None
+    count = 0
+    for x, x_hat in pairs:
+        total = np.abs(x - x_hat) + (0 if total is None else total)
+        count += 1
+    if total is None:
+        raise ConfigError(expected="healthy subjects", found="none", remedy="add healthy volumes")
+    return np.maximum(ndimage.gaussian_filter(total / count, smoothing_vox), floor)
 
 
 def calibrate(

@@ -19,6 +19,7 @@ from torch import Tensor
 from mood_vae import config, nifti
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.errors import CheckpointError
+from mood_vae.head import HeadConfig
 from mood_vae.postprocess import PostprocessConfig
 from mood_vae.preprocess import GridConfig
 from mood_vae.residual import ResidualConfig
@@ -39,6 +40,7 @@ class Description:
     preset: str
     grid: GridConfig
     model: VaeConfig
+    head: HeadConfig | None
     residual: ResidualConfig
     postprocess: PostprocessConfig
     aggregate: AggregateConfig
@@ -49,7 +51,7 @@ class Description:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A description and the arrays: network weights by their names under `vae.`, healthy statistics under `healthy.`."""
+    """A description and the arrays: weights under `vae.` and `head.`, and `usual_KHW`, the healthy residual."""
 
     description: Description
     tensors: dict[str, Tensor]

@@ -160,6 +160,7 @@ def rank(
 @click.argument("data_dir", type=EXISTING_FOLDER)
 @click.option("--out", "run_dir", type=FOLDER, required=True, help="Where the run and its checkpoint go.")
 @click.option("--preset", "name", default="seed", help="The recipe; see mood_vae/presets.py.")
+@click.option("--vae", "given", type=FILE, help="Take the VAE of this checkpoint; train only the preset's head.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last finished epoch.")
 @click.option("--epochs", type=click.IntRange(1), help="Train for so many epochs instead of the recipe's.")
 @click.option("--batch-size", type=click.IntRange(1), help="Slices a step instead of the recipe's.")
@@ -174,6 +175,7 @@ def train(
     data_dir: Path,
     run_dir: Path,
     name: str,
+    given: Path | None,
     resume: bool,
     accelerator: str,
     devices: int,
@@ -194,7 +196,7 @@ def train(
         accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
     )
     changed = {key: value for key, value in changes.items() if value is not None}
-    checkpoint = recipe.run(data_dir, run_dir, name, changed, hardware, resume=resume, track=track)
+    checkpoint = recipe.run(data_dir, run_dir, name, changed, hardware, given=given, resume=resume, track=track)
     click.echo(f"checkpoint {checkpoint}")
 
 

@@ -20,8 +20,8 @@ THRESHOLD_RADIUS_VOX = 3.0
 def constant_radius(array: Array, body: Mask) -> Array:
     """Return for each voxel (I, J, K) the radius, in voxels, of the constant blob that it belongs to, else 0.
 
-    The blob's radius is that of a ball of equal volume. The two ends of the intensity range do not count: clipping makes
-    them constant in healthy volumes too.
+    The blob's radius is that of a ball of equal volume. The two ends of the intensity range do not count: clipping
+    makes them constant in healthy volumes too.
     """
     flat = body & (array > array.min()) & (array < array.max())
     for axis in range(3):

@@ -6,14 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional
 
 from mood_vae import aggregate, postprocess, preprocess, residual, slices
 from mood_vae.checkpoint import Checkpoint
+from mood_vae.errors import ConfigError
+from mood_vae.head import Head, features
 from mood_vae.preprocess import Prepared
 from mood_vae.vae import Vae
 from mood_vae.volume import Array, Mask, Volume
 
 BATCH_SLICES = 32
+CERTAIN = 1 - 1e-6  # a probability of 1 would have infinite odds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +46,12 @@ class VaeDetector:
         self._vae = Vae(checkpoint.description.model)
         self._vae.load_state_dict(checkpoint.part("vae"))
         self._vae.eval().to(device)
+        self._head = None
+        if checkpoint.description.head is not None:
+            self._head = Head(checkpoint.description.head)
+            self._head.load_state_dict(checkpoint.part("head"))
+            self._head.eval().to(device)
+            self._usual_KHW = full_size(checkpoint.tensors["usual_KHW"], checkpoint.description.grid.shape).to(device)
 
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume; all 0 where it shows no head."""
@@ -60,9 +71,26 @@ class VaeDetector:
 
     def evidence(self, prepared: Prepared) -> Array:
         """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0."""
-        config = self.description.residual
-        raw = residual.residual(prepared.array, self.reconstruct(prepared), config.kind)
-        return residual.clean(raw, prepared.mask, config)
+        config, x_hat = self.description.residual, self.reconstruct(prepared)
+        if self._head is None:
+            return residual.clean(residual.residual(prepared.array, x_hat, config.kind), prepared.mask, config)
+        probability = residual.clean(self.judge(prepared, x_hat), prepared.mask, config)
+        return probability / (1 - probability.clip(0, CERTAIN))
+
+    @torch.inference_mode()
+    def judge(self, prepared: Prepared, x_hat: Array) -> Array:
+        """Return the head's probability of an anomaly, (I, J, K) float32; 0 where a slice shows no head."""
+        if self._head is None:
+            raise ConfigError(expected="weights with a head", found=self.description.preset, remedy="choose others")
+        x_KHW, x_hat_KHW = (
+            torch.from_numpy(slices.split(array)[:, 0]).to(self._device) for array in (prepared.array, x_hat)
+        )
+        found_BCHW = np.zeros((len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
+        shown = torch.from_numpy(np.flatnonzero(prepared.mask.any(axis=(0, 1)))).to(self._device)
+        for ks in shown.split(BATCH_SLICES):
+            seen = features(x_KHW, ks, x_hat_KHW[ks], self._usual_KHW[ks], self._head.config)
+            found_BCHW[ks.cpu(), 0] = self._head(seen).sigmoid().cpu().numpy()
+        return slices.join(found_BCHW)
 
     @torch.inference_mode()
     def reconstruct(self, prepared: Prepared) -> Array:
@@ -75,6 +103,12 @@ class VaeDetector:
             output = self._vae(torch.from_numpy(x_BCHW[batch]).to(self._device))
             x_hat_BCHW[batch] = output.x_hat_BCHW.cpu().numpy()
         return slices.join(x_hat_BCHW)
+
+
+def full_size(usual_KHW: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return the healthy residual, stored at a coarser size, for a grid of `shape` (I, J, K): (K, I, J) float32."""
+    size = (shape[2], shape[0], shape[1])
+    return functional.interpolate(usual_KHW.float()[None, None], size, mode="trilinear")[0, 0]
 
 
 def detection(native: Array, score: float, volume: Volume) -> Detection:

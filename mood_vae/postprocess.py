@@ -66,7 +66,7 @@ def to_map(evidence: Array, threshold: float, mask: Mask, head: Mask) -> Array:
 
 
 def to_float16_values(values: Array) -> Array:
-    """Round a map to values that float16 holds, for the scorer reads no finer, without moving any across 0.5 or to 1."""
+    """Round a map to values that float16 holds, as the scorer reads no finer; none crosses 0.5 or becomes 1."""
     rounded = values.astype(np.float16).astype(np.float32)
     rounded = np.where((values < 0.5) & (rounded >= 0.5), BELOW_HALF, rounded)
     return np.minimum(rounded, BELOW_ONE)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from torch.nn import functional
 
 import mood_vae
 from mood_vae import brain, cache, checkpoint, config
 from mood_vae.cache import SliceCache, Track
-from mood_vae.calibrate import calibrate
+from mood_vae.calibrate import calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
-from mood_vae.detect import VaeDetector
+from mood_vae.detect import VaeDetector, full_size
+from mood_vae.errors import CheckpointError
 from mood_vae.preprocess import Prepared
 from mood_vae.presets import Preset, preset
 from mood_vae.train import Hardware, fit, is_first_process, split_subjects
+from mood_vae.train_head import fit_head
+from mood_vae.vae import Vae
+from mood_vae.volume import Array
 
 CHECKPOINT_NAME = "model.safetensors"
+USUAL_SUBJECTS = 40  # the mean over so many is as good as that over all
 
 
 def run(
@@ -31,22 +38,39 @@ def run(
     changes: dict[str, Any],
     hardware: Hardware,
     *,
+    given: Path | None = None,
     resume: bool,
     track: Track,
 ) -> Path:
     """Train a preset, calibrate it on its validation subjects and return the path of the checkpoint in `run_dir`.
 
     changes: fields of the preset's TrainConfig that the user sets otherwise.
+    given: a checkpoint whose VAE is taken as it is, so that only a head is trained.
     Raises FolderError when there is nothing to train on, ConfigError for an unknown preset or a bad setting.
     """
     chosen = preset(name)
     training = dataclasses.replace(chosen.training, **changes)
     slices = cache.build(data_dir, run_dir / "cache", chosen.grid, track=track)
-    vae = fit(slices, run_dir, chosen.model, training, hardware, resume=resume)
+    trained, validation = split_subjects(slices.subjects, training)
+    vae = _given_vae(given, chosen) if given else fit(slices, run_dir, chosen.model, training, hardware, resume=resume)
+    tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
+    if chosen.head is not None:
+        usual_KHW = _usual(vae, slices, trained)
+        head = fit_head(
+            slices,
+            (trained, validation),
+            run_dir / "head",
+            vae,
+            full_size(usual_KHW, chosen.grid.shape),
+            chosen.head,
+            chosen.head_training,
+            hardware,
+            spacing_mm=chosen.grid.spacing_mm,
+            resume=resume,
+        )
+        tensors |= {f"head.{key}": value for key, value in head.state_dict().items()} | {"usual_KHW": usual_KHW}
     path = run_dir / CHECKPOINT_NAME
     if is_first_process():
-        tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
-        trained, validation = split_subjects(slices.subjects, training)
         provenance = {
             "mood_vae": mood_vae.__version__,
             "torch": torch.__version__,
@@ -54,6 +78,7 @@ def run(
             "python": platform.python_version(),
             "precision": hardware.precision,
             "training": config.to_json(training),
+            "head_training": config.to_json(chosen.head_training) if chosen.head else None,
             "training_subjects": trained,
             "validation_subjects": validation,
         }
@@ -74,6 +99,7 @@ def calibrated(
         preset=name,
         grid=chosen.grid,
         model=chosen.model,
+        head=chosen.head,
         residual=chosen.residual,
         postprocess=chosen.postprocess,
         aggregate=chosen.aggregate,
@@ -88,6 +114,33 @@ def calibrated(
     )
     description = dataclasses.replace(description, **calibration._asdict())
     return Checkpoint(description=description, tensors=tensors)
+
+
+def _given_vae(path: Path, chosen: Preset) -> Vae:
+    """Return the VAE of a checkpoint, which must have the preset's shape."""
+    given = checkpoint.load(path)
+    if given.description.model != chosen.model or given.description.grid != chosen.grid:
+        raise CheckpointError(
+            file=path, expected=f"a VAE like {chosen.model} on {chosen.grid}", found="another",
+            remedy="train without --vae",
+        )  # fmt: skip
+    vae = Vae(chosen.model)
+    vae.load_state_dict(given.part("vae"))
+    return vae.eval()
+
+
+@torch.inference_mode()
+def _usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
+    """Return the absolute residual of healthy training subjects at half the grid's size, (K, I, J) / 2."""
+
+    def pairs() -> Iterator[tuple[Array, Array]]:
+        for subject in subjects[:USUAL_SUBJECTS]:
+            x_KHW = torch.from_numpy(slices.array_NKHW[slices.subjects.index(subject)].astype(np.float32))
+            x_hat_KHW = torch.cat([vae(part[:, None]).x_hat_BCHW[:, 0] for part in x_KHW.split(32)])
+            yield x_KHW.numpy(), x_hat_KHW.numpy()
+
+    usual_KHW = torch.from_numpy(usual_residual(pairs()))
+    return functional.avg_pool3d(usual_KHW[None, None], 2)[0, 0]
 
 
 def cached(slices: SliceCache, subject: str) -> Prepared:

@@ -101,13 +101,19 @@ class GlobalBatches(Sampler[list[int]]):
             yield batch[self._rank :: self._world].tolist()
 
 
+def fresh_vae(model_config: VaeConfig, config: TrainConfig) -> Vae:
+    """Return the untrained network that the seed determines."""
+    L.seed_everything(config.seed, verbose=False)
+    return Vae(model_config)
+
+
 class VaeTraining(L.LightningModule):
     """Maximise the ELBO; every random number follows from the seed, the step and the process."""
 
-    def __init__(self, model_config: VaeConfig, config: TrainConfig) -> None:
+    def __init__(self, vae: Vae, config: TrainConfig) -> None:
         super().__init__()
         self.config = config
-        self.vae = Vae(model_config).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, as in the paper."""
@@ -153,6 +159,33 @@ class ReconstructionPictures(Callback):
         board.experiment.add_image("validation/reconstruction", picture.cpu(), trainer.current_epoch)
 
 
+def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list[Callback]) -> L.Trainer:
+    """Return the trainer of both stages: logs go to `run_dir/logs`, the newest epoch's state beside them."""
+    # one state under one name; Lightning replaces the file atomically
+    state = ModelCheckpoint(
+        run_dir, filename=Path(RESUME_NAME).stem, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    return L.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        strategy=hardware.strategy,
+        precision=hardware.precision,  # type: ignore[arg-type]
+        max_epochs=epochs,
+        callbacks=[state, *callbacks],
+        logger=[CSVLogger(run_dir, name="", version="logs"), TensorBoardLogger(run_dir, name="", version="logs")],
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+
+
+def resume_from(run_dir: Path, *, resume: bool) -> str | None:
+    """Return the state that an interrupted run left, if it shall be taken up and there is one."""
+    state = run_dir / RESUME_NAME
+    return str(state) if resume and state.exists() else None
+
+
 def fit(
     cache: SliceCache,
     run_dir: Path,
@@ -167,34 +200,12 @@ def fit(
     Each epoch ends with a checkpoint in `run_dir`, replaced atomically; `resume` goes on from there, and on a CPU ends
     at the very weights of a run that was never interrupted. Losses go to `run_dir/logs`, as CSV and for TensorBoard.
     """
-    L.seed_everything(config.seed, verbose=False)
     training, validation = split_subjects(cache.subjects, config)
-    module = VaeTraining(model_config, config)
-    callbacks: list[Callback] = [
-        # the newest epoch's state alone, under one name; Lightning replaces the file atomically
-        ModelCheckpoint(
-            run_dir, filename=Path(RESUME_NAME).stem, save_on_train_epoch_end=True, enable_version_counter=False
-        ),
-        ReconstructionPictures(),
-    ]
+    module = VaeTraining(fresh_vae(model_config, config), config)
+    callbacks: list[Callback] = [ReconstructionPictures()]
     if config.patience is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
-    trainer = L.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.num_nodes,
-        strategy=hardware.strategy,
-        precision=hardware.precision,  # type: ignore[arg-type]
-        max_epochs=config.epochs,
-        callbacks=callbacks,
-        logger=[
-            CSVLogger(run_dir, name="", version="logs"),
-            TensorBoardLogger(run_dir, name="", version="logs"),
-        ],
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=1,
-    )
+    trainer = make_trainer(run_dir, config.epochs, hardware, callbacks)
 
     def loader(subjects: list[str]) -> DataLoader[Tensor]:
         dataset = SliceDataset(cache, cache.slices_of(subjects))

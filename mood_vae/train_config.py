@@ -1,10 +1,11 @@
-"""How a network is trained, apart from `train` so that a recipe can be read without Lightning."""
+"""How the networks are trained, apart from `train` so that a recipe can be read without Lightning."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mood_vae.errors import ConfigError
+from mood_vae.synthesis import SynthesisConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,3 +41,26 @@ class TrainConfig:
                 found=f"{self.validation_share}",
                 remedy="correct the training configuration",
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadTrainConfig:
+    """How a head is trained.
+
+    epochs, slabs: epochs of so many new samples each; none comes twice.
+    batch_slabs: samples a step. learning_rate: of AdamW at the start, falling to 0 along a cosine.
+    """
+
+    epochs: int = 30
+    slabs: int = 300
+    batch_slabs: int = 3
+    learning_rate: float = 2e-3
+    seed: int = 0
+    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+
+    def __post_init__(self) -> None:
+        if min(self.epochs, self.slabs, self.batch_slabs) < 1 or self.learning_rate <= 0:
+            raise ConfigError(
+                expected="positive epochs, slabs, batch and learning rate", found=f"{self}",
+                remedy="correct the configuration",
+            )  # fmt: skip

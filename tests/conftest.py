@@ -18,6 +18,8 @@ from mood_vae.residual import ResidualConfig
 from mood_vae.train_config import TrainConfig
 from mood_vae.vae import Vae, VaeConfig
 
+torch.set_num_threads(1)  # small arrays: more threads would wait for each other
+
 SMALL_GRID = GridConfig(
     shape=(32, 32, 32), spacing_mm=6.0, origin_mm=(-95.0, -115.0, -85.0), centre_mm=(0.5, -23.0, 11.0)
 )
@@ -45,6 +47,7 @@ def small_checkpoint() -> Checkpoint:
         preset="small",
         grid=SMALL_GRID,
         model=SMALL_MODEL,
+        head=None,
         residual=ResidualConfig(),
         postprocess=PostprocessConfig(closing_radius_vox=1),
         aggregate=AggregateConfig(),

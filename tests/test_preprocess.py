@@ -62,9 +62,7 @@ def test_undo_brings_a_mark_back_to_its_place_in_an_oblique_anisotropic_volume()
     affine[:3, 3] = turn[:3, :3] @ [-95, -115, -85]
     shape = (50, 36, 30)
     to_volume = np.linalg.inv(volume.affine) @ affine
-    oblique = Volume(
-        array=preprocess._resample(volume.array, to_volume, shape), affine=affine, case_id="oblique"
-    )
+    oblique = Volume(array=preprocess._resample(volume.array, to_volume, shape), affine=affine, case_id="oblique")
     prepared = preprocess.prepare(oblique, GRID)
     mark = np.zeros(GRID.shape, np.float32)
     mark[10:13, 14:17, 19:22] = 1

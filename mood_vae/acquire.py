@@ -1,0 +1,73 @@
+"""Other scanners: random changes of contrast, shading, noise, resolution and pose that leave a brain healthy."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from mood_vae.volume import Array, Mask
+
+
+def vary(array: Array, label: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Return a brain (I, J, K) in [0, 1] as another scanner would have it, and its label moved along.
+
+    Background, that is 0, stays 0. Each change comes with a chance of its own.
+    """
+    if rng.random() < 0.5:
+        array, label = array[::-1].copy(), label[::-1].copy()
+    if rng.random() < 0.3:
+        array, label = _move(array, label, rng)
+    body = array > 0
+    if rng.random() < 0.35:
+        array = _thicken(array, rng)
+    if rng.random() < 0.25:
+        array = ndimage.gaussian_filter(array, rng.uniform(0.3, 0.8))
+    if rng.random() < 0.7:
+        array = _recolour(array, body, rng)
+    if rng.random() < 0.5:
+        array = array * _shading(array.shape, rng)
+    if rng.random() < 0.7:
+        array = array + rng.standard_normal(array.shape, np.float32) * np.float32(rng.uniform(0, 0.04))
+    return np.where(body, array.clip(1e-3, 1), 0).astype(np.float32), label
+
+
+def _recolour(array: Array, body: Mask, rng: np.random.Generator) -> Array:
+    """A random monotone curve from [0, 1] to [0, 1], which may leave grey and white matter hardly apart."""
+    steps = rng.gamma(3.0, size=4)
+    heights = np.concatenate([[0], np.cumsum(steps) / steps.sum()])
+    curve = np.interp(array, np.linspace(0, 1, 5), heights)
+    top = np.percentile(curve[body], 99.9) if body.any() else 1.0
+    return (curve / max(top, 1e-3)).astype(np.float32)
+
+
+def _shading(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """A smooth multiplicative field around 1, the exponential of a random quadratic polynomial."""
+    field = np.zeros((1, 1, 1))
+    for axis, size in enumerate(shape):
+        along = np.linspace(-1, 1, size).reshape([-1 if a == axis else 1 for a in range(3)])
+        field = field + rng.uniform(-0.15, 0.15) * along + rng.uniform(-0.15, 0.15) * along**2
+    return np.exp(field).astype(np.float32)
+
+
+def _thicken(array: Array, rng: np.random.Generator) -> Array:
+    """Slices two to five voxels thick along one axis, interpolated back."""
+    axis, thickness = int(rng.integers(3)), int(rng.integers(2, 6))
+    mean = ndimage.uniform_filter1d(array, thickness, axis=axis)
+    size = array.shape[axis]
+    position = np.arange(size) / thickness
+    below = np.floor(position).astype(int) * thickness
+    above = np.minimum(below + thickness, size - 1)
+    weight = (position % 1).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+    return mean.take(below, axis) * (1 - weight) + mean.take(above, axis) * weight
+
+
+def _move(array: Array, label: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """A small turn and stretch within the slice."""
+    angle, (stretch_i, stretch_j) = np.deg2rad(rng.uniform(-6, 6)), rng.uniform(0.94, 1.06, 2)
+    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
+    matrix = turn @ np.diag([stretch_i, stretch_j, 1])
+    centre = (np.array(array.shape) - 1) / 2
+    offset = centre - matrix @ centre
+    nearest = ndimage.affine_transform(label, matrix, offset, order=0)
+    moved = ndimage.affine_transform(array, matrix, offset, order=1)
+    return np.where(moved > 0.02, moved, 0), nearest

@@ -1,0 +1,81 @@
+"""A discriminative head on the VAE: input, reconstruction and residual of a few slices in, anomaly probability out.
+
+In the spirit of DRAEM (Zavrtanik et al., ICCV 2021): what the VAE would have drawn is shown beside what is there, and a
+small U-Net (Ronneberger et al., MICCAI 2015), trained on synthetic anomalies alone, judges the difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mood_vae.errors import ConfigError
+
+RESIDUAL_RANGE = 5.0
+"""Residuals count up to so many times what is usual in healthy brains at their place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """The shape of the head.
+
+    offsets: the slices it sees of the input, relative to the one it judges.
+    widths: feature maps at each scale of the U-Net; the first works on 2 x 2 pixels at a time.
+    """
+
+    offsets: tuple[int, ...] = (-4, -2, -1, 0, 1, 2, 4)
+    widths: tuple[int, ...] = (32, 48, 64, 96)
+
+    def __post_init__(self) -> None:
+        if 0 not in self.offsets or len(self.widths) < 2 or min(self.widths) < 1:
+            raise ConfigError(
+                expected="offsets with 0 among them and at least two positive widths",
+                found=f"offsets={self.offsets}, widths={self.widths}", remedy="correct the head's configuration",
+            )  # fmt: skip
+
+
+def features(x_KHW: Tensor, ks: Tensor, x_hat_BHW: Tensor, usual_BHW: Tensor, config: HeadConfig) -> Tensor:
+    """Return what the head sees of the slices `ks` (B,) of a volume: (B, C, H, W) float32.
+
+    x_KHW: the input volume's slices. x_hat_BHW: reconstructions of the slices `ks`. usual_BHW: the absolute residual
+    that healthy brains show there. The channels are the neighbouring slices, the slice mirrored left to right (H is the
+    grid's left-right axis), the reconstruction, and the signed residual in units of the usual one.
+    """
+    neighbours = torch.stack([x_KHW[(ks + offset).clamp(0, len(x_KHW) - 1)] for offset in config.offsets], dim=1)
+    x_BHW = x_KHW[ks]
+    relative = ((x_BHW - x_hat_BHW) / usual_BHW).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
+    return torch.cat([neighbours, torch.stack([x_BHW.flip(1), x_hat_BHW, relative], dim=1)], dim=1)
+
+
+class Head(nn.Module):
+    """A U-Net from features (B, C, H, W) to the logit of being anomalous, (B, H, W); H and W divisible by 16."""
+
+    def __init__(self, config: HeadConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = 4 * (len(config.offsets) + 3)
+        self.down = nn.ModuleList(_block(a, b) for a, b in pairwise((channels, *config.widths)))
+        self.up = nn.ModuleList(_block(a + b, b) for a, b in pairwise(reversed(config.widths)))
+        self.out = nn.Conv2d(config.widths[0], 4, 1)
+
+    def forward(self, features_BCHW: Tensor) -> Tensor:
+        """Return logits, higher is more anomalous."""
+        x = functional.pixel_unshuffle(features_BCHW, 2)
+        skips = []
+        for block in self.down:
+            x = block(x if not skips else functional.max_pool2d(x, 2))
+            skips.append(x)
+        for block, skip in zip(self.up, reversed(skips[:-1]), strict=True):
+            x = block(torch.cat([functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
+        return functional.pixel_shuffle(self.out(x), 2)[:, 0]
+
+
+def _block(width_in: int, width_out: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width in (width_in, width_out):
+        layers += [nn.Conv2d(width, width_out, 3, padding=1, bias=False), nn.BatchNorm2d(width_out), nn.ReLU()]
+    return nn.Sequential(*layers)

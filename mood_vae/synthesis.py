@@ -1,0 +1,101 @@
+"""Training samples for the head: slabs of healthy brains, seen by another scanner, with anomalies planted in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from mood_vae import acquire
+from mood_vae.anomalies import plant
+from mood_vae.cache import SliceCache
+from mood_vae.errors import ConfigError, MoodVaeError
+from mood_vae.families import FAMILIES
+from mood_vae.volume import Array
+
+# part of the anatomy, so that the scanner sees them like everything else; the others come after it, as artefacts do
+ANATOMICAL = ("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SynthesisConfig:
+    """What a sample is made of.
+
+    slab: consecutive axial slices taken of a brain. judged: how many of them the head has to judge.
+    clean_share: share of slabs that get no anomaly. most: the largest number of anomalies in one slab.
+    families: what may be planted, and how often relative to each other.
+    """
+
+    slab: int = 40
+    judged: int = 12
+    clean_share: float = 0.2
+    most: int = 2
+    families: tuple[str, ...] = tuple(FAMILIES)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.families) - set(FAMILIES))
+        if unknown or not self.families or not 0 < self.judged <= self.slab or not 0 <= self.clean_share <= 1:
+            raise ConfigError(
+                expected="known families, and fewer judged slices than the slab has",
+                found=f"{self}", remedy="correct the configuration",
+            )  # fmt: skip
+
+
+class Sample(NamedTuple):
+    """A slab `x_KHW` with label `y_KHW` (0 or 1), the slices `ks` to judge, and where the slab begins in its brain."""
+
+    x_KHW: Tensor
+    y_KHW: Tensor
+    ks: Tensor
+    first: int
+
+
+class SlabDataset(Dataset[Sample]):
+    """Sample number n follows from the seed and n alone, whichever process makes it."""
+
+    def __init__(
+        self, cache: SliceCache, subjects: Sequence[str], config: SynthesisConfig, *, spacing_mm: float, seed: int
+    ) -> None:
+        self._cache, self._config, self._spacing_mm, self._seed = cache, config, spacing_mm, seed
+        self._rows = [cache.subjects.index(subject) for subject in subjects]
+
+    def __getitem__(self, number: int) -> Sample:
+        config, rng = self._config, np.random.default_rng((self._seed, number))
+        row, other = rng.choice(self._rows, 2, replace=len(self._rows) < 2)
+        shown = self._cache.slices[self._cache.slices[:, 0] == row, 1]
+        first = int(rng.integers(shown.min(), max(shown.min() + 1, shown.max() - config.slab + 2)))
+        array, donor = self._slab(row, first), self._slab(other, first)
+        label = np.zeros(array.shape, np.uint8)
+        names = self._names(rng)
+        for name in (name for name in names if name in ANATOMICAL):
+            array, label = self._plant(array, label, name, donor, rng)
+        array, label = acquire.vary(array, label, rng)
+        for name in (name for name in names if name not in ANATOMICAL):
+            array, label = self._plant(array, label, name, donor, rng)
+        ks = rng.choice(array.shape[2], min(config.judged, array.shape[2]), replace=False)
+        x_KHW, y_KHW = (torch.from_numpy(np.ascontiguousarray(np.moveaxis(part, 2, 0))) for part in (array, label))
+        return Sample(x_KHW.clamp(0, 1), y_KHW, torch.from_numpy(np.sort(ks)), first)
+
+    def _slab(self, row: int, first: int) -> Array:
+        """Return (I, J, slab) float32 of a cached brain."""
+        slices_KHW = self._cache.array_NKHW[row, first : first + self._config.slab].astype(np.float32)
+        return np.ascontiguousarray(np.moveaxis(slices_KHW, 0, 2))
+
+    def _names(self, rng: np.random.Generator) -> list[str]:
+        if rng.random() < self._config.clean_share:
+            return []
+        return list(rng.choice(self._config.families, rng.integers(1, self._config.most + 1)))
+
+    def _plant(
+        self, array: Array, label: Array, name: str, donor: Array, rng: np.random.Generator
+    ) -> tuple[Array, Array]:
+        try:
+            planted = plant(array, array > 0, family=name, rng=rng, donor=donor, spacing_mm=self._spacing_mm)
+        except MoodVaeError:  # a slab at the very top may hold too little brain for this family
+            return array, label
+        return planted.array, label | planted.label

@@ -1,0 +1,121 @@
+"""Training of the head on synthetic anomalies, with a trained VAE before it that no longer changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.data import BatchSampler, DataLoader, Sampler
+
+from mood_vae.cache import SliceCache
+from mood_vae.head import Head, HeadConfig, features
+from mood_vae.synthesis import Sample, SlabDataset
+from mood_vae.train import Hardware, make_trainer, resume_from
+from mood_vae.train_config import HeadTrainConfig
+from mood_vae.vae import Vae
+
+VALIDATION_SLABS = 60
+
+
+class SampleNumbers(Sampler[int]):
+    """The numbers of the samples of one process: new ones each epoch or, for validation, the same ones `again`."""
+
+    def __init__(self, count: int, *, rank: int, world: int, again: bool) -> None:
+        self._each, self._rank, self._world, self._again = max(1, count // world), rank, world, again
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that comes next; Lightning calls this."""
+        self._epoch = 0 if self._again else epoch
+
+    def __len__(self) -> int:
+        return self._each
+
+    def __iter__(self) -> Iterator[int]:
+        first = self._epoch * self._each * self._world + self._rank
+        return iter(range(first, first + self._each * self._world, self._world))
+
+
+class HeadTraining(L.LightningModule):
+    """Tell planted voxels from healthy ones: cross-entropy plus soft Dice, over the voxels of the brain."""
+
+    def __init__(self, head: Head, vae: Vae, usual_KHW: Tensor, config: HeadTrainConfig, steps: int) -> None:
+        super().__init__()
+        self.head = head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._config, self._steps = config, steps
+        # in a list, so that neither is part of the module, its optimiser or its state
+        self._frozen = [vae.eval()]
+        self.register_buffer("usual_KHW", usual_KHW, persistent=False)
+
+    def configure_optimizers(self) -> dict[str, object]:
+        """AdamW with one cosine over the whole training."""
+        optimizer = torch.optim.AdamW(self.head.parameters(), lr=self._config.learning_rate, weight_decay=1e-4)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, max_lr=self._config.learning_rate, total_steps=self._steps, pct_start=0.05
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def training_step(self, samples: list[Sample]) -> Tensor:
+        """One step on a few slabs."""
+        loss = self._loss(samples)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(samples), sync_dist=True)
+        return loss
+
+    def validation_step(self, samples: list[Sample]) -> None:
+        """The same loss on other subjects, always the same slabs."""
+        loss = self._loss(samples)
+        self.log("validation/loss", loss, on_epoch=True, batch_size=len(samples), sync_dist=True)
+
+    def _loss(self, samples: list[Sample]) -> Tensor:
+        shown = torch.cat([self._features(sample) for sample in samples])
+        y_BHW = torch.cat([sample.y_KHW[sample.ks] for sample in samples]).float()
+        brain_BHW = torch.cat([sample.x_KHW[sample.ks] > 0 for sample in samples]) | (y_BHW > 0)
+        logits = self.head(shown.contiguous(memory_format=torch.channels_last)).float()[brain_BHW]
+        y = y_BHW[brain_BHW]
+        p = logits.sigmoid()
+        dice = 1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
+        return functional.binary_cross_entropy_with_logits(logits, y) + 0.2 * dice
+
+    def _features(self, sample: Sample) -> Tensor:
+        with torch.no_grad():
+            x_hat_BHW = self._frozen[0].to(self.device)(sample.x_KHW[sample.ks, None]).x_hat_BCHW[:, 0].float()
+        usual_BHW = self.usual_KHW[sample.ks + sample.first]
+        return features(sample.x_KHW, sample.ks, x_hat_BHW, usual_BHW, self.head.config)
+
+
+def fit_head(
+    cache: SliceCache,
+    subjects: tuple[list[str], list[str]],
+    run_dir: Path,
+    vae: Vae,
+    usual_KHW: Tensor,
+    head_config: HeadConfig,
+    config: HeadTrainConfig,
+    hardware: Hardware,
+    *,
+    spacing_mm: float,
+    resume: bool = False,
+) -> Head:
+    """Train a head on a VAE and return it, on the CPU and ready for use; it resumes as `train.fit` does.
+
+    subjects: for training and for validation. usual_KHW: the healthy absolute residual at each place.
+    """
+    L.seed_everything(config.seed, verbose=False)
+    steps = config.epochs * -(-config.slabs // config.batch_slabs)
+    module = HeadTraining(Head(head_config), vae, usual_KHW, config, steps)
+    trainer = make_trainer(run_dir, config.epochs, hardware, [])
+
+    def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[list[Sample]]:
+        dataset = SlabDataset(cache, part, config.synthesis, spacing_mm=spacing_mm, seed=seed)
+        numbers = SampleNumbers(count, rank=trainer.global_rank, world=trainer.world_size, again=again)
+        batches = BatchSampler(numbers, config.batch_slabs, drop_last=False)
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=list, num_workers=1)
+
+    training = loader(subjects[0], config.slabs, config.seed, again=False)
+    validation = loader(subjects[1], VALIDATION_SLABS, config.seed + 1, again=True)
+    trainer.fit(module, training, validation, ckpt_path=resume_from(run_dir, resume=resume))
+    return module.head.eval().cpu().float()

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from mood_vae import checkpoint, config
+from mood_vae.checkpoint import Checkpoint
+from mood_vae.errors import CheckpointError, ConfigError
+from mood_vae.preprocess import GridConfig
+from mood_vae.train_config import TrainConfig
+
+
+@pytest.fixture
+def saved(tmp_path: Path, small_checkpoint: Checkpoint) -> Path:
+    path = tmp_path / "model.safetensors"
+    checkpoint.save(path, small_checkpoint)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".json"])
+def test_comes_back_as_it_was(saved: Path, suffix: str, small_checkpoint: Checkpoint) -> None:
+    loaded = checkpoint.load(saved.with_suffix(suffix))
+    assert loaded.description == small_checkpoint.description
+    assert loaded.tensors.keys() == small_checkpoint.tensors.keys()
+    for name, tensor in small_checkpoint.tensors.items():
+        torch.testing.assert_close(loaded.tensors[name].float(), tensor, rtol=1e-3, atol=1e-4)
+    assert all(not name.startswith("vae.") for name in loaded.part("vae"))
+
+
+def test_flipped_byte_is_noticed(saved: Path) -> None:
+    content = bytearray(saved.read_bytes())
+    content[-1] ^= 1
+    saved.write_bytes(content)
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        checkpoint.load(saved)
+
+
+def test_missing_half_is_named(saved: Path) -> None:
+    saved.with_suffix(".json").unlink()
+    with pytest.raises(CheckpointError, match=r"model\.safetensors and model\.json side by side"):
+        checkpoint.load(saved)
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", "{", '{"format": 99}'])
+def test_damaged_description_is_refused(saved: Path, text: str) -> None:
+    saved.with_suffix(".json").write_text(text)
+    with pytest.raises(CheckpointError):
+        checkpoint.load(saved)
+
+
+def test_unknown_setting_is_refused(saved: Path) -> None:
+    text = saved.with_suffix(".json")
+    values = json.loads(text.read_text())
+    values["grid"]["colour"] = "red"
+    text.write_text(json.dumps(values))
+    with pytest.raises(ConfigError, match="colour"):
+        checkpoint.load(saved)
+
+
+def test_configurations_survive_json() -> None:
+    for original in (GridConfig(shape=(16, 32, 48)), TrainConfig(patience=3), TrainConfig()):
+        text = json.dumps(config.to_json(original))
+        assert config.from_json(type(original), json.loads(text), where="here") == original
+
+
+def test_missing_setting_is_refused() -> None:
+    values = config.to_json(TrainConfig())
+    del values["epochs"]
+    with pytest.raises(ConfigError, match="exactly the keys"):
+        config.from_json(TrainConfig, values, where="here")

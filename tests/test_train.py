@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL_GRID, SMALL_MODEL, SMALL_PRESET
+
+from mood_vae import cache, checkpoint, preprocess, presets, recipe, train
+from mood_vae.cache import SliceCache
+from mood_vae.errors import ConfigError, FolderError
+from mood_vae.nifti import read
+from mood_vae.train import GlobalBatches, Hardware
+from mood_vae.train_config import TrainConfig
+
+CPU = Hardware(accelerator="cpu")
+CONFIG = SMALL_PRESET.training
+
+
+def quiet(items, description, total):
+    return items
+
+
+@pytest.fixture(scope="session")
+def slices(healthy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceCache:
+    return cache.build(healthy_dir, tmp_path_factory.mktemp("cache"), SMALL_GRID, track=quiet)
+
+
+def weights(vae: torch.nn.Module) -> np.ndarray:
+    return torch.cat([tensor.ravel() for tensor in vae.state_dict().values()]).numpy()
+
+
+@pytest.mark.parametrize(
+    ("count", "batch", "world"), [(103, 16, 1), (103, 16, 2), (33, 16, 4), (7, 16, 4), (65, 64, 3)]
+)
+def test_each_slice_comes_once_an_epoch_over_all_processes(count: int, batch: int, world: int) -> None:
+    shares = [GlobalBatches(count, batch, seed=1, rank=rank, world=world) for rank in range(world)]
+    assert len({len(share) for share in shares}) == 1
+    seen = [[position for part in share for position in part] for share in shares]
+    assert sorted(position for part in seen for position in part) == list(range(count))
+    assert all(part for share in shares for part in share)
+    first = seen[0]
+    shares[0].set_epoch(1)
+    assert [position for part in shares[0] for position in part] != first
+
+
+def test_subjects_are_split_never_their_slices(slices: SliceCache) -> None:
+    training, validation = train.split_subjects(slices.subjects, CONFIG)
+    assert validation
+    assert sorted(training + validation) == slices.subjects
+    rows = [set(map(tuple, slices.slices_of(part))) for part in (training, validation)]
+    assert not rows[0] & rows[1]
+    assert len(rows[0]) + len(rows[1]) == len(slices.slices)
+    with pytest.raises(ConfigError, match="two subjects"):
+        train.split_subjects(["only"], CONFIG)
+
+
+def test_the_cache_holds_what_prediction_would_see(slices: SliceCache, healthy_dir: Path) -> None:
+    path = sorted(healthy_dir.iterdir())[1]
+    prepared = preprocess.prepare(read(path), SMALL_GRID)
+    cached = recipe.cached(slices, "00001")
+    np.testing.assert_allclose(cached.array, prepared.array, atol=5e-4)
+    np.testing.assert_array_equal(cached.mask, prepared.mask)
+
+
+def test_the_cache_is_built_once(slices: SliceCache, healthy_dir: Path) -> None:
+    folder = Path(slices.array_NKHW.filename).parent
+    before = (folder / "volumes.npy").stat().st_mtime_ns
+    cache.build(healthy_dir, folder, SMALL_GRID, track=quiet)
+    assert (folder / "volumes.npy").stat().st_mtime_ns == before
+    finer = dataclasses.replace(SMALL_GRID, spacing_mm=7.0)
+    cache.build(healthy_dir, folder.parent / "other", finer, track=quiet)
+    cache.build(healthy_dir, folder.parent / "other", SMALL_GRID, track=quiet)
+    again = SliceCache(folder.parent / "other")
+    np.testing.assert_array_equal(again.array_NKHW, slices.array_NKHW)
+
+
+def test_a_folder_without_a_usable_volume_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "bad.nii.gz").write_bytes(b"not a volume")
+    with pytest.raises(FolderError, match="none usable"):
+        cache.build(tmp_path, tmp_path / "cache", SMALL_GRID, track=quiet)
+
+
+def test_training_lowers_the_loss_and_is_repeatable(slices: SliceCache, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, epochs=4)
+    first = train.fit(slices, tmp_path / "a", SMALL_MODEL, config, CPU)
+    again = train.fit(slices, tmp_path / "b", SMALL_MODEL, config, CPU)
+    np.testing.assert_array_equal(weights(first), weights(again))
+    lines = (tmp_path / "a" / "logs" / "metrics.csv").read_text().splitlines()
+    column = lines[0].split(",").index("validation/loss")
+    losses = [float(line.split(",")[column]) for line in lines[1:] if line.split(",")[column]]
+    assert len(losses) == 4
+    assert losses[-1] < losses[0]
+
+
+def test_after_a_kill_resuming_ends_at_the_same_weights(slices: SliceCache, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, epochs=6)
+    undisturbed = weights(train.fit(slices, tmp_path / "whole", SMALL_MODEL, config, CPU))
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from conftest import SMALL_MODEL
+from mood_vae import cache, train
+train.fit(cache.SliceCache(Path({str(Path(slices.array_NKHW.filename).parent)!r})), Path({str(tmp_path / "cut")!r}),
+          SMALL_MODEL, train.TrainConfig(**{dataclasses.asdict(config)!r}), train.Hardware(accelerator="cpu"))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
+    )
+    state = tmp_path / "cut" / train.RESUME_NAME
+    deadline = time.monotonic() + 120
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert torch.load(state, weights_only=True)["epoch"] < config.epochs - 1
+    resumed = weights(train.fit(slices, tmp_path / "cut", SMALL_MODEL, config, CPU, resume=True))
+    np.testing.assert_array_equal(resumed, undisturbed)
+
+
+def test_two_processes_train_together(slices: SliceCache, tmp_path: Path) -> None:
+    """Two CPU processes over gloo end, from the same start, near the weights of one: the batches are the same."""
+    one = weights(train.fit(slices, tmp_path / "one", SMALL_MODEL, CONFIG, CPU))
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+import numpy as np
+from conftest import SMALL_MODEL
+from test_train import weights
+from mood_vae import cache, train
+slices = cache.SliceCache(Path({str(Path(slices.array_NKHW.filename).parent)!r}))
+vae = train.fit(slices, Path({str(tmp_path / "two")!r}), SMALL_MODEL, train.TrainConfig(**{dataclasses.asdict(CONFIG)!r}),
+                train.Hardware(accelerator="cpu", devices=2, strategy="ddp"))
+if train.is_first_process():
+    np.save({str(tmp_path / "two.npy")!r}, weights(vae))
+"""
+    script = tmp_path / "together.py"
+    script.write_text(code)
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-addr=127.0.0.1",
+         f"--master-port={29500 + os.getpid() % 2000}", str(script)],
+        capture_output=True, text=True, timeout=240, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    two = np.load(tmp_path / "two.npy")
+    start = weights(train.fresh_vae(SMALL_MODEL, CONFIG))
+    moved = np.linalg.norm(one - start)
+    assert np.linalg.norm(two - one) < 0.3 * moved
+
+
+def test_a_run_ends_with_a_calibrated_checkpoint(
+    healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(presets.PRESETS, "small", SMALL_PRESET)
+    path = recipe.run(healthy_dir, tmp_path, "small", {"epochs": 1}, CPU, resume=False, track=quiet)
+    made = checkpoint.load(path).description
+    assert made.provenance["training"]["epochs"] == 1
+    assert len(made.provenance["validation_subjects"]) == 1
+    assert made.threshold > 0
+    assert made.score_reference > 0
+
+
+def test_an_impossible_configuration_is_refused() -> None:
+    with pytest.raises(ConfigError, match="positive epochs"):
+        TrainConfig(epochs=0)
+    with pytest.raises(ConfigError, match="validation share"):
+        TrainConfig(validation_share=1.0)
