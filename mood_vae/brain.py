@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -29,18 +31,37 @@ def foreground(array: Array) -> Mask:
 
 
 def fill(mask: Mask, *, closing_vox: int = 2) -> Mask:
-    """Return the largest component of a mask (I, J, K), closed by a ball and with its enclosed holes filled.
+    """Return the head: the large parts of a mask (I, J, K), closed by a ball and with their enclosed holes filled.
 
     Everything the closed surface encloses belongs to the head, a black hole too: a hole is an anomaly, not background.
     """
-    labels, count = ndimage.label(mask)
-    if count == 0:
-        return mask
-    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
-    image = sitk.GetImageFromArray(largest.astype(np.uint8))
+    image = sitk.GetImageFromArray(_large_parts(mask).astype(np.uint8))
     image = sitk.BinaryMorphologicalClosing(image, [closing_vox] * 3, sitk.sitkBall, 1, True)
     image = sitk.BinaryFillhole(image)
     return sitk.GetArrayViewFromImage(image).astype(bool)
+
+
+def span(head: Mask, *, gap_vox: int = 10) -> Mask:
+    """Return a head (I, J, K) together with all gaps in it that are up to `gap_vox` wide, open ones too.
+
+    A slab that was lost cuts the head in two and is open at its sides; the furrows of a healthy brain are gaps as well.
+    """
+    # at half the resolution, on a margin wide enough for the closing to stay inside
+    radius = gap_vox / 4
+    coarse = np.pad(head[::2, ::2, ::2], math.ceil(radius) + 1)
+    near = ndimage.distance_transform_edt(~coarse) <= radius
+    closed = ndimage.distance_transform_edt(near) > radius
+    inner = tuple(slice(math.ceil(radius) + 1, -math.ceil(radius) - 1) for _ in range(3))
+    full = closed[inner].repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    return head | full[: head.shape[0], : head.shape[1], : head.shape[2]]
+
+
+def _large_parts(mask: Mask, *, share: float = 0.05) -> Mask:
+    """Return the connected parts with at least this share of the largest one's voxels: a lost slab leaves two."""
+    labels, count = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return (sizes >= max(1, share * sizes.max()))[labels]
 
 
 def erode(mask: Mask, radius_vox: float) -> Mask:

@@ -55,26 +55,31 @@ class VaeDetector:
 
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume; all 0 where it shows no head."""
-        prepared = preprocess.prepare(volume, self.description.grid)
+        described = self.description
+        prepared = preprocess.prepare(volume, described.grid)
         evidence = self.evidence(prepared)
-        values = postprocess.to_map(
-            evidence, self.description.threshold, self.binary_mask(evidence, prepared), prepared.mask
-        )
-        native = postprocess.to_float16_values(preprocess.undo(values, prepared, volume.array.shape))
-        top = aggregate.top_mean(evidence, prepared.mask, self.description.aggregate)
-        return detection(native, float(postprocess.relative(top, self.description.score_reference)), volume)
+        mask = self.binary_mask(evidence, prepared)
+        support = prepared.mask | mask
+        values = postprocess.to_map(evidence, described.threshold, mask, support)
+        native = postprocess.to_float16_values(preprocess.undo(values, support, prepared, volume.array.shape))
+        top = aggregate.top_mean(evidence, self.region(prepared), described.aggregate)
+        return detection(native, float(postprocess.relative(top, described.score_reference)), volume)
+
+    def region(self, prepared: Prepared) -> Mask:
+        """Return where anomalies are looked for: in the head and, by a trained eye, also in gaps that it may have."""
+        return prepared.mask if self._head is None else prepared.reach
 
     def binary_mask(self, evidence: Array, prepared: Prepared) -> Mask:
         """Return where the evidence (I, J, K) speaks for an anomaly, on the model's grid."""
         described = self.description
-        return postprocess.binary_mask(evidence, described.threshold, prepared.mask, described.postprocess)
+        return postprocess.binary_mask(evidence, described.threshold, self.region(prepared), described.postprocess)
 
     def evidence(self, prepared: Prepared) -> Array:
         """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0."""
-        config, x_hat = self.description.residual, self.reconstruct(prepared)
+        config, x_hat, region = self.description.residual, self.reconstruct(prepared), self.region(prepared)
         if self._head is None:
-            return residual.clean(residual.residual(prepared.array, x_hat, config.kind), prepared.mask, config)
-        probability = residual.clean(self.judge(prepared, x_hat), prepared.mask, config)
+            return residual.clean(residual.residual(prepared.array, x_hat, config.kind), region, config)
+        probability = residual.clean(self.judge(prepared, x_hat), region, config)
         return probability / (1 - probability.clip(0, CERTAIN))
 
     @torch.inference_mode()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from os import PathLike
+from typing import Any
 
 
 class MoodVaeError(Exception):
@@ -26,6 +28,11 @@ class MoodVaeError(Exception):
         # ascii-escapes line breaks and control characters that a hostile file name could smuggle into a log
         where = "" if self.file is None else f"{_printable(self.file)}: "
         super().__init__(f"{where}expected {expected}, found {found}; {remedy}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let the error travel between processes, which pickle it."""
+        parts = {"file": self.file, "expected": self.expected, "found": self.found, "remedy": self.remedy}
+        return partial(type(self), **parts), ()
 
 
 class VolumeError(MoodVaeError):

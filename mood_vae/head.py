@@ -28,7 +28,7 @@ class HeadConfig:
     """
 
     offsets: tuple[int, ...] = (-4, -2, -1, 0, 1, 2, 4)
-    widths: tuple[int, ...] = (32, 48, 64, 96)
+    widths: tuple[int, ...] = (32, 48, 64, 96, 128)
 
     def __post_init__(self) -> None:
         if 0 not in self.offsets or len(self.widths) < 2 or min(self.widths) < 1:

@@ -57,12 +57,14 @@ class Prepared:
     """A brain on the model's grid, with the way back.
 
     array: (I, J, K) float32 in [0, 1], 0 outside the head.
-    mask: (I, J, K) bool, the filled head.
+    mask: (I, J, K) bool, the filled head. reach: the same with the gaps that a lost slab would leave; what is found
+        there counts, but nothing else of it belongs to the head.
     to_native: (4, 4) float64, grid indices to indices of the volume it came from.
     """
 
     array: Array
     mask: Mask
+    reach: Mask
     to_native: Affine
 
 
@@ -81,10 +83,12 @@ def prepare(volume: Volume, grid: GridConfig) -> Prepared:
         np.percentile(array[inside], (100 - grid.top_percentile, grid.top_percentile)) if inside.any() else (0, 0)
     )
     if top <= 0:
-        return Prepared(array=np.zeros(grid.shape, np.float32), mask=np.zeros(grid.shape, bool), to_native=to_native)
+        nothing = np.zeros(grid.shape, bool)
+        return Prepared(array=nothing.astype(np.float32), mask=nothing, reach=nothing, to_native=to_native)
     low = min(low, 0.0)  # only intensities below 0 move: z-scored volumes, and the ringing of a resampling
     scaled = np.clip((array - low) / (top - low), 0, 1)
-    return Prepared(array=np.where(mask, scaled, 0).astype(np.float32), mask=mask, to_native=to_native)
+    array = np.where(mask, scaled, 0).astype(np.float32)
+    return Prepared(array=array, mask=mask, reach=brain.span(mask), to_native=to_native)
 
 
 def follow(array: Array, prepared: Prepared, grid: GridConfig) -> Array:
@@ -92,12 +96,14 @@ def follow(array: Array, prepared: Prepared, grid: GridConfig) -> Array:
     return _resample(array, prepared.to_native, grid.shape)
 
 
-def undo(map_array: Array, prepared: Prepared, shape: tuple[int, int, int]) -> Array:
-    """Bring a map (I, J, K) from the model's grid back onto the grid of the volume, linearly; 0 outside the head."""
+def undo(map_array: Array, support: Mask, prepared: Prepared, shape: tuple[int, int, int]) -> Array:
+    """Bring a map (I, J, K) from the model's grid back onto the grid of the volume, linearly; 0 outside its support.
+
+    A voxel is outside as soon as one of its neighbours on the model's grid is.
+    """
     to_grid = np.linalg.inv(prepared.to_native)
     native = _resample(map_array, to_grid, shape)
-    inside = _resample(prepared.mask.astype(np.float32), to_grid, shape)
-    native[inside < 1 - 1e-3] = 0
+    native[_resample(support.astype(np.float32), to_grid, shape) < 1 - 1e-3] = 0
     return native
 
 

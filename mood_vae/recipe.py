@@ -110,7 +110,9 @@ def calibrated(
     detector = VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
     subjects = (cached(slices, subject) for subject in validation)
     calibration = calibrate(
-        ((detector.evidence(subject), subject.mask) for subject in subjects), chosen.postprocess, chosen.aggregate
+        ((detector.evidence(subject), detector.region(subject)) for subject in subjects),
+        chosen.postprocess,
+        chosen.aggregate,
     )
     description = dataclasses.replace(description, **calibration._asdict())
     return Checkpoint(description=description, tensors=tensors)
@@ -146,4 +148,5 @@ def _usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
 def cached(slices: SliceCache, subject: str) -> Prepared:
     """Return a subject of the cache as `preprocess.prepare` had it; it has no way back to its own grid."""
     array = np.moveaxis(slices.array_NKHW[slices.subjects.index(subject)], 0, 2).astype(np.float32)
-    return Prepared(array=array, mask=brain.fill(array > 0), to_native=np.eye(4))
+    mask = brain.fill(array > 0)
+    return Prepared(array=array, mask=mask, reach=brain.span(mask), to_native=np.eye(4))

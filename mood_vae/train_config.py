@@ -51,8 +51,8 @@ class HeadTrainConfig:
     batch_slabs: samples a step. learning_rate: of AdamW at the start, falling to 0 along a cosine.
     """
 
-    epochs: int = 30
-    slabs: int = 300
+    epochs: int = 24
+    slabs: int = 450
     batch_slabs: int = 3
     learning_rate: float = 2e-3
     seed: int = 0

@@ -102,7 +102,7 @@ def test_the_vae_detector_keeps_its_promises(small_checkpoint: Checkpoint, healt
     assert 0 < found.score < 1
     np.testing.assert_array_equal(found.map.astype(np.float16).astype(np.float32), found.map)
     prepared = preprocess.prepare(volume, detector.description.grid)
-    head = preprocess.undo(prepared.mask.astype(np.float32), prepared, volume.array.shape)
+    head = preprocess.undo(prepared.mask.astype(np.float32), prepared.mask, prepared, volume.array.shape)
     assert not found.map[head == 0].any()
     assert found.location_vox == np.unravel_index(found.map.argmax(), found.map.shape)
     again = detector.detect(volume)
@@ -132,8 +132,9 @@ def test_an_empty_volume_gives_an_empty_map(small_checkpoint: Checkpoint) -> Non
 
 
 def test_the_command_predicts_reports_and_exits_with_1_on_failures(
-    scans: Path, tmp_path: Path, small_checkpoint: Checkpoint
+    scans: Path, healthy_dir: Path, tmp_path: Path, small_checkpoint: Checkpoint
 ) -> None:
+    (scans / "brain.nii.gz").write_bytes((healthy_dir / "00000.nii.gz").read_bytes())
     weights = tmp_path / "model.safetensors"
     checkpoint.save(weights, small_checkpoint)
     report = tmp_path / "report.json"
@@ -145,7 +146,7 @@ def test_the_command_predicts_reports_and_exits_with_1_on_failures(
     assert "2 cases failed: garbage.nii.gz, truncated.nii.gz" in result.stderr
     told = json.loads(report.read_text())
     assert set(told["failures"]) == {"garbage.nii.gz", "truncated.nii.gz"}
-    assert len(told["cases"]["00000.nii.gz"]["location_mm"]) == 3
+    assert len(told["cases"]["brain.nii.gz"]["location_mm"]) == 3
 
 
 def test_wrong_use_exits_with_2(scans: Path, tmp_path: Path) -> None:

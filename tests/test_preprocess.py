@@ -47,8 +47,8 @@ def test_the_files_voxel_order_does_not_matter(flips: tuple[int, ...], order: tu
     turned = Volume(array=stored, affine=volume.affine @ to_old, case_id="turned")
     prepared = preprocess.prepare(turned, grid)
     np.testing.assert_array_equal(prepared.array, straight.array)
-    back = preprocess.undo(prepared.array, prepared, stored.shape)
-    np.testing.assert_array_equal(back, preprocess.undo(straight.array, straight, (40, 40, 40))[
+    back = preprocess.undo(prepared.array, prepared.mask, prepared, stored.shape)
+    np.testing.assert_array_equal(back, preprocess.undo(straight.array, straight.mask, straight, (40, 40, 40))[
         tuple(slice(None, None, step) for step in flips)
     ].transpose(order))  # fmt: skip
 
@@ -68,7 +68,7 @@ def test_undo_brings_a_mark_back_to_its_place_in_an_oblique_anisotropic_volume()
     mark[10:13, 14:17, 19:22] = 1
     # this brain is aligned, so that the mark's centre lies in the world where the grid's configuration says
     world = np.array(GRID.origin_mm) + 5.0 * np.array([11, 15, 20])
-    back = preprocess.undo(mark, prepared, shape)
+    back = preprocess.undo(mark, np.ones(GRID.shape, bool), prepared, shape)
     centre = affine @ [*np.average(np.argwhere(back > 0), axis=0, weights=back[back > 0]), 1]
     assert np.linalg.norm(centre[:3] - world) < 1.0
 
@@ -100,7 +100,7 @@ def test_a_volume_of_one_value_has_no_head(value: float) -> None:
     prepared = preprocess.prepare(volume, GRID)
     assert not prepared.mask.any()
     assert not prepared.array.any()
-    assert preprocess.undo(prepared.array, prepared, (20, 20, 20)).shape == (20, 20, 20)
+    assert preprocess.undo(prepared.array, prepared.mask, prepared, (20, 20, 20)).shape == (20, 20, 20)
 
 
 def test_a_hole_in_the_brain_is_not_background() -> None:
@@ -111,16 +111,29 @@ def test_a_hole_in_the_brain_is_not_background() -> None:
     holed[hole] = 0
     grid = on_lattice(volume)
     prepared = preprocess.prepare(Volume(array=holed, affine=volume.affine, case_id="hole"), grid)
-    native = preprocess.undo(prepared.mask.astype(np.float32), prepared, holed.shape)
+    native = preprocess.undo(prepared.mask.astype(np.float32), prepared.mask, prepared, holed.shape)
     assert (native[hole] == 1).all()
 
 
 def test_outside_the_head_everything_is_zero() -> None:
     volume = brain_volume()
     prepared = preprocess.prepare(volume, GRID)
-    native = preprocess.undo(np.ones(GRID.shape, np.float32), prepared, volume.array.shape)
+    native = preprocess.undo(np.ones(GRID.shape, np.float32), prepared.mask, prepared, volume.array.shape)
     inside = brain.fill(volume.array > 0)
     assert not native[~inside].any()
+
+
+def test_a_lost_slab_is_within_reach_and_both_sides_of_it_stay_head() -> None:
+    volume = brain_volume()
+    grid = on_lattice(volume)
+    before = preprocess.prepare(volume, grid)
+    cut = volume.array.copy()
+    cut[:, :, 19:21] = 0  # 10 mm, right through
+    after = preprocess.prepare(Volume(array=cut, affine=volume.affine, case_id="cut"), grid)
+    assert not after.mask[:, :, 15:17].all()
+    assert after.mask[before.mask].mean() > 0.9
+    deep = brain.erode(before.mask, 2)[:, :, 15:17]
+    assert after.reach[:, :, 15:17][deep].all()
 
 
 def test_fill_keeps_the_largest_part_and_closes_its_holes() -> None:

@@ -136,7 +136,8 @@ from conftest import SMALL_MODEL
 from test_train import weights
 from mood_vae import cache, train
 slices = cache.SliceCache(Path({str(Path(slices.array_NKHW.filename).parent)!r}))
-vae = train.fit(slices, Path({str(tmp_path / "two")!r}), SMALL_MODEL, train.TrainConfig(**{dataclasses.asdict(CONFIG)!r}),
+vae = train.fit(slices, Path({str(tmp_path / "two")!r}), SMALL_MODEL,
+                train.TrainConfig(**{dataclasses.asdict(CONFIG)!r}),
                 train.Hardware(accelerator="cpu", devices=2, strategy="ddp"))
 if train.is_first_process():
     np.save({str(tmp_path / "two.npy")!r}, weights(vae))
