@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from mood_vae.volume import Array, Mask
 
+Label = npt.NDArray[np.uint8]
 
-def vary(array: Array, label: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+
+def vary(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
     """Return a brain (I, J, K) in [0, 1] as another scanner would have it, and its label moved along.
 
     Background, that is 0, stays 0. Each change comes with a chance of its own.
@@ -61,7 +64,7 @@ def _thicken(array: Array, rng: np.random.Generator) -> Array:
     return mean.take(below, axis) * (1 - weight) + mean.take(above, axis) * weight
 
 
-def _move(array: Array, label: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def _move(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
     """A small turn and stretch within the slice."""
     angle, (stretch_i, stretch_j) = np.deg2rad(rng.uniform(-6, 6)), rng.uniform(0.94, 1.06, 2)
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])

@@ -31,8 +31,8 @@ class MoodVaeError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the error travel between processes, which pickle it."""
-        parts = {"file": self.file, "expected": self.expected, "found": self.found, "remedy": self.remedy}
-        return partial(type(self), **parts), ()
+        parts = partial(type(self), file=self.file, expected=self.expected, found=self.found, remedy=self.remedy)
+        return parts, ()
 
 
 class VolumeError(MoodVaeError):

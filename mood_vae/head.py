@@ -65,7 +65,7 @@ class Head(nn.Module):
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """Return logits, higher is more anomalous."""
         x = functional.pixel_unshuffle(features_BCHW, 2)
-        skips = []
+        skips: list[Tensor] = []
         for block in self.down:
             x = block(x if not skips else functional.max_pool2d(x, 2))
             skips.append(x)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from mood_vae import brain
@@ -119,7 +120,7 @@ def _grid_to_native(foreground: Mask, affine: Affine, grid: GridConfig) -> Affin
     return np.linalg.inv(affine) @ move @ grid.affine
 
 
-def _resample(array: Array, to_array: Affine, shape: tuple[int, int, int]) -> Array:
+def _resample(array: Array, to_array: npt.NDArray[np.floating], shape: tuple[int, int, int]) -> Array:
     """Return `array` on a grid of the given shape; `to_array` maps that grid's indices to indices of `array`.
 
     Where the two lattices coincide voxels are copied; elsewhere trilinear interpolation, after a Gaussian that removes

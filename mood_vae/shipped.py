@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 from pathlib import Path
 
+import SimpleITK
 import torch
 
 from mood_vae import checkpoint
@@ -16,6 +18,7 @@ from mood_vae.predict import Detector
 
 log = logging.getLogger(__name__)
 
+CGROUP = Path("/sys/fs/cgroup")
 FOLDER = Path(__file__).parent / "weights"
 DEFAULT = {"brain": "seed", "abdom": "abdom"}
 """The weights of each region; there are none for the abdomen until a user puts `abdom` beside the others."""
@@ -26,11 +29,11 @@ def choose_detector(*, region: str, name: str | None, weights: Path | None, devi
 
     Raises CheckpointError for weights that are missing or damaged, ConfigError for a device that is not there.
     """
+    limit_threads()
     path = weights or FOLDER / f"{name or DEFAULT[region]}.safetensors"
     if region == "abdom" and weights is None and name is None and not path.exists():
         log.warning("no weights for the abdomen: looking for regions of constant intensity, without any training")
         return ConstantDetector()
-    limit_threads()
     return VaeDetector(checkpoint.load(path), choose_device(device))
 
 
@@ -49,11 +52,21 @@ def choose_device(name: str) -> torch.device:
 
 
 def limit_threads() -> None:
-    """Use as many threads as this process may use processors, a container's quota included."""
-    allowed = len(os.sched_getaffinity(0))
-    quota = Path("/sys/fs/cgroup/cpu.max")
-    if quota.exists():
-        limit, period = quota.read_text().split()
-        if limit != "max":
-            allowed = min(allowed, max(1, int(limit) // int(period)))
+    """Use as many threads as this process may use processors, a container's quota included.
+
+    Left alone, torch and SimpleITK start a thread for every processor of the host.
+    """
+    allowed = max(1, math.floor(min(len(os.sched_getaffinity(0)), processor_quota(CGROUP))))
     torch.set_num_threads(allowed)
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(allowed)
+
+
+def processor_quota(cgroup: Path) -> float:
+    """Return how many processors' time a control group grants, infinity where it sets no limit."""
+    if (cgroup / "cpu.max").exists():
+        limit, period = (cgroup / "cpu.max").read_text().split()
+    elif (cgroup / "cpu/cpu.cfs_quota_us").exists():  # control groups, version 1
+        limit, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
+    else:
+        return math.inf
+    return math.inf if limit in ("max", "-1") else int(limit) / int(period)

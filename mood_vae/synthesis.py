@@ -70,7 +70,7 @@ class SlabDataset(Dataset[Sample]):
         shown = self._cache.slices[self._cache.slices[:, 0] == row, 1]
         first = int(rng.integers(shown.min(), max(shown.min() + 1, shown.max() - config.slab + 2)))
         array, donor = self._slab(row, first), self._slab(other, first)
-        label = np.zeros(array.shape, np.uint8)
+        label: acquire.Label = np.zeros(array.shape, np.uint8)
         names = self._names(rng)
         for name in (name for name in names if name in ANATOMICAL):
             array, label = self._plant(array, label, name, donor, rng)
@@ -92,8 +92,8 @@ class SlabDataset(Dataset[Sample]):
         return list(rng.choice(self._config.families, rng.integers(1, self._config.most + 1)))
 
     def _plant(
-        self, array: Array, label: Array, name: str, donor: Array, rng: np.random.Generator
-    ) -> tuple[Array, Array]:
+        self, array: Array, label: acquire.Label, name: str, donor: Array, rng: np.random.Generator
+    ) -> tuple[Array, acquire.Label]:
         try:
             planted = plant(array, array > 0, family=name, rng=rng, donor=donor, spacing_mm=self._spacing_mm)
         except MoodVaeError:  # a slab at the very top may hold too little brain for this family

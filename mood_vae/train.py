@@ -170,7 +170,7 @@ def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list
         devices=hardware.devices,
         num_nodes=hardware.num_nodes,
         strategy=hardware.strategy,
-        precision=hardware.precision,  # type: ignore[arg-type]
+        precision=hardware.precision,
         max_epochs=epochs,
         callbacks=[state, *callbacks],
         logger=[CSVLogger(run_dir, name="", version="logs"), TensorBoardLogger(run_dir, name="", version="logs")],

@@ -113,7 +113,7 @@ def fit_head(
         dataset = SlabDataset(cache, part, config.synthesis, spacing_mm=spacing_mm, seed=seed)
         numbers = SampleNumbers(count, rank=trainer.global_rank, world=trainer.world_size, again=again)
         batches = BatchSampler(numbers, config.batch_slabs, drop_last=False)
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=list, num_workers=1)
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=list, num_workers=1)  # type: ignore[arg-type]
 
     training = loader(subjects[0], config.slabs, config.seed, again=False)
     validation = loader(subjects[1], VALIDATION_SLABS, config.seed + 1, again=True)

@@ -51,12 +51,8 @@ class Atlas:
     """Voxelwise z-score against the aligned healthy training volumes; the mask begins at z = 5."""
 
     def __init__(self, train_dir: Path) -> None:
-        total, squares, paths = 0.0, 0.0, nifti.list_volumes(train_dir)
-        for path in paths:
-            array = preprocess.prepare(nifti.read(path), GridConfig()).array
-            total, squares = total + array, squares + array**2
-        self._mean = total / len(paths)
-        self._deviation = np.sqrt(np.maximum(squares / len(paths) - self._mean**2, 0)) + 0.05
+        arrays = [preprocess.prepare(nifti.read(path), GridConfig()).array for path in nifti.list_volumes(train_dir)]
+        self._mean, self._deviation = np.mean(arrays, axis=0), np.std(arrays, axis=0) + 0.05
 
     def detect(self, volume: Volume) -> Detection:
         prepared = preprocess.prepare(volume, GridConfig())

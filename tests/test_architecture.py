@@ -14,12 +14,14 @@ PACKAGE = Path(__file__).parent.parent / "mood_vae"
 # each module may import those of its own level and of the levels above this line in the list
 LEVELS = [
     {"errors", "volume", "config"},
-    {"shapes", "slices", "brain", "aggregate", "vae", "elbo", "head", "train_config", "binary_formats", "text_formats"},
-    {"scene", "residual", "postprocess", "preprocess", "calibrate", "acquire", "metrics", "lesions"},
-    {"families", "lesion_families", "slab_families", "anomalies", "nifti", "intervals"},
-    {"checkpoint", "presets", "phantom", "healthy", "contact_sheet", "cases", "cache", "synthesis"},
-    {"detect", "constant", "toy", "score", "score_table", "rank", "train", "train_head", "figure"},
-    {"predict", "recipe", "shipped", "demo"},
+    {"shapes", "slices", "brain", "aggregate", "vae", "elbo", "head", "binary_formats", "text_formats", "metrics"},
+    {"scene", "residual", "postprocess", "preprocess", "calibrate", "acquire", "lesions"},
+    {"families", "lesion_families", "slab_families", "anomalies", "nifti"},
+    {"phantom", "healthy", "contact_sheet", "cases", "intervals", "cache", "synthesis"},
+    {"train_config", "toy", "score", "score_table", "rank", "rank_picture", "rank_table"},
+    {"checkpoint", "presets", "train", "train_head"},
+    {"detect", "constant"},
+    {"predict", "recipe", "shipped", "figure", "demo"},
     {"cli"},
     {"__main__"},
 ]

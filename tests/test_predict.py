@@ -175,3 +175,20 @@ def test_the_shipped_brain_weights_load_and_say_whence_they_are() -> None:
     detector = shipped.brain_detector()
     assert detector.description.provenance["training_subjects"]
     assert (shipped.FOLDER / f"{shipped.DEFAULT['brain']}.safetensors").stat().st_size < 30e6
+
+
+@pytest.mark.parametrize(
+    ("files", "processors"),
+    [
+        ({"cpu.max": "max 100000\n"}, float("inf")),
+        ({"cpu.max": "150000 100000\n"}, 1.5),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
+        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({}, float("inf")),
+    ],
+)
+def test_a_containers_processor_quota_is_read(tmp_path: Path, files: dict[str, str], processors: float) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert shipped.processor_quota(tmp_path) == processors
