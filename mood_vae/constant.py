@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from mood_vae import brain, postprocess
+from mood_vae import postprocess
+from mood_vae.body import find_body, flat_voxels
 from mood_vae.detect import Detection, detection
 from mood_vae.volume import Array, Mask, Volume
 
@@ -20,16 +21,9 @@ THRESHOLD_RADIUS_VOX = 3.0
 def constant_radius(array: Array, body: Mask) -> Array:
     """Return for each voxel (I, J, K) the radius, in voxels, of the constant blob that it belongs to, else 0.
 
-    The blob's radius is that of a ball of equal volume. The two ends of the intensity range do not count: clipping
-    makes them constant in healthy volumes too.
+    The blob's radius is that of a ball of equal volume.
     """
-    flat = body & (array > array.min()) & (array < array.max())
-    for axis in range(3):
-        equal = np.diff(array, axis=axis) == 0
-        ends = [(0, 0)] * 3
-        for pad in ((1, 0), (0, 1)):
-            ends[axis] = pad
-            flat &= np.pad(equal, ends)
+    flat = flat_voxels(array, body)
     if not flat.any():
         return np.zeros(array.shape, np.float32)
     # the outermost layer of a blob has unequal neighbours outside; it comes back by its value
@@ -48,7 +42,7 @@ class ConstantDetector:
     def detect(self, volume: Volume) -> Detection:
         """Return a map that rises with the size of each constant blob, and the score of the largest one."""
         array = volume.array
-        body = brain.fill(brain.foreground(array))
+        body = find_body(array)
         radius = constant_radius(array, body)
         values = np.where(body, postprocess.relative(radius, THRESHOLD_RADIUS_VOX), 0).astype(np.float32)
         score = float(postprocess.relative(float(radius.max(initial=0)), THRESHOLD_RADIUS_VOX))

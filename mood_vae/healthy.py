@@ -5,19 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import scipy.ndimage
 
 from mood_vae import nifti
+from mood_vae.body import find_body, flat_voxels, largest_component
 from mood_vae.errors import FolderError, VolumeError
 from mood_vae.volume import Array, Mask, Volume
-
-CT_BODY_HU = -500.0
-"""Voxels above this are body in a CT; a volume with voxels below it is taken for a CT."""
-
-CT_SATURATED_HU = 3000.0
-"""Many scanners store no more than 12 bits, so that metal in a CT is one flat value."""
-
-AXIAL_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)[:, :, None]
 
 MAX_FLAT_VOXELS = 64
 MAX_FLAT_FRACTION = 1e-4
@@ -27,38 +19,9 @@ grey levels there were never more than 2 together, and a planted ball of 5 mm ra
 """
 
 
-def find_body(array: Array) -> Mask:
-    """Return the head, brain or trunk: the largest component above the background, with its holes filled.
-
-    array: (I, J, K) float32, MRI of any scale or CT in Hounsfield units.
-    """
-    lowest = float(array.min())
-    if lowest < CT_BODY_HU:
-        body = _largest_component(array > CT_BODY_HU)
-        # slice by slice: lungs and bowel that the volume's end cuts open are body too
-        return scipy.ndimage.binary_fill_holes(body, structure=AXIAL_CROSS)
-    high = float(np.percentile(array[::2, ::2, ::2], 99.5))
-    border = np.concatenate([array[[0, -1]].ravel(), array[:, [0, -1]].ravel(), array[:, :, [0, -1]].ravel()])
-    # a stripped volume's outside is one value; air in a whole head is noisy
-    share = 0.01 if np.median(border) == lowest else 0.15
-    above = array > lowest + share * (high - lowest)
-    return scipy.ndimage.binary_fill_holes(_largest_component(above))
-
-
 def largest_flat_region(array: Array, body: Mask) -> tuple[int, float]:
-    """Return the size in voxels and the intensity of the largest region of one exact value within the body.
-
-    The volume's own minimum and maximum do not count, nor do air and metal in a CT: background and saturation are
-    flat in healthy volumes too.
-    """
-    lowest, highest = float(array.min()), float(array.max())
-    if lowest < CT_BODY_HU:
-        lowest, highest = CT_BODY_HU, min(highest, CT_SATURATED_HU)
-    flat = body & (array > lowest) & (array < highest)
-    for axis in range(3):
-        same = np.diff(array, axis=axis) == 0
-        flat &= np.insert(same, 0, False, axis=axis) & np.insert(same, same.shape[axis], False, axis=axis)
-    region = _largest_component(flat)
+    """Return the size in voxels and the intensity of the largest region of one exact value within the body."""
+    region = largest_component(flat_voxels(array, body))
     return int(np.count_nonzero(region)), float(array[region][0]) if region.any() else float("nan")
 
 
@@ -107,12 +70,3 @@ def check_folder(folder: Path) -> None:
             found=f"toy cases that already hold anomalies, labelled in {beside}",
             remedy="give the folder that the toy cases were made from",
         )
-
-
-def _largest_component(mask: Mask) -> Mask:
-    labels, count = scipy.ndimage.label(mask)
-    if not count:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels == sizes.argmax()

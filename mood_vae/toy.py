@@ -29,8 +29,9 @@ import numpy.typing as npt
 
 from mood_vae import __version__, contact_sheet, nifti
 from mood_vae.anomalies import FAMILIES, TOLERANCE, plant
+from mood_vae.body import find_body
 from mood_vae.errors import ConfigError, FolderError, MoodVaeError
-from mood_vae.healthy import check_folder, find_body, read_healthy
+from mood_vae.healthy import check_folder, read_healthy
 from mood_vae.volume import Array, Mask, Volume
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ import numpy as np
 
 from mood_vae import contact_sheet
 from mood_vae.anomalies import FAMILIES, plant
-from mood_vae.healthy import find_body
+from mood_vae.body import find_body
 from mood_vae.phantom import healthy_brain
 
 DRAWS = 7

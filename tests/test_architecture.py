@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "mood_vae"
 LEVELS = [
     {"errors", "volume", "config"},
     {"shapes", "slices", "brain", "aggregate", "vae", "elbo", "head", "binary_formats", "text_formats", "metrics"},
-    {"scene", "residual", "postprocess", "preprocess", "calibrate", "acquire", "lesions"},
+    {"body", "scene", "residual", "postprocess", "preprocess", "calibrate", "acquire", "lesions"},
     {"families", "lesion_families", "slab_families", "anomalies", "nifti"},
     {"phantom", "healthy", "contact_sheet", "cases", "intervals", "cache", "synthesis"},
     {"train_config", "toy", "score", "score_table", "rank", "rank_picture", "rank_table"},

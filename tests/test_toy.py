@@ -9,9 +9,10 @@ from click.testing import CliRunner
 
 from mood_vae import nifti
 from mood_vae.anomalies import FAMILIES
+from mood_vae.body import find_body
 from mood_vae.cli import main
 from mood_vae.errors import ConfigError, FolderError, VolumeError
-from mood_vae.healthy import find_body, largest_flat_region, read_healthy
+from mood_vae.healthy import largest_flat_region, read_healthy
 from mood_vae.phantom import healthy_brain, write_phantoms
 from mood_vae.toy import ToyConfig, write_toy_set
 
