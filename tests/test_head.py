@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL_GRID, SMALL_PRESET
+
+from mood_vae import acquire, cache, calibrate, checkpoint, nifti, presets, recipe
+from mood_vae.cache import SliceCache
+from mood_vae.detect import VaeDetector
+from mood_vae.errors import CheckpointError, ConfigError
+from mood_vae.head import RESIDUAL_RANGE, Head, HeadConfig, features
+from mood_vae.synthesis import SlabDataset, SynthesisConfig
+from mood_vae.train import Hardware
+from mood_vae.train_config import HeadTrainConfig
+from mood_vae.train_head import SampleNumbers
+
+SMALL_HEAD = dataclasses.replace(
+    SMALL_PRESET,
+    head=HeadConfig(offsets=(-1, 0, 1), widths=(4, 6)),
+    head_training=HeadTrainConfig(
+        epochs=2,
+        slabs=8,
+        batch_slabs=2,
+        synthesis=SynthesisConfig(slab=12, judged=6, families=("uniform_sphere", "intensity", "noise")),
+    ),
+)
+
+
+def quiet(items, description, total):
+    return items
+
+
+@pytest.fixture(scope="module")
+def slices(healthy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceCache:
+    return cache.build(healthy_dir, tmp_path_factory.mktemp("cache"), SMALL_GRID, track=quiet)
+
+
+def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
+    x = torch.arange(5 * 2 * 3, dtype=torch.float32).reshape(5, 2, 3)
+    ks = torch.tensor([0, 4])
+    x_hat, usual = x[ks] - 2, torch.full((2, 2, 3), 4.0)
+    seen = features(x, ks, x_hat, usual, HeadConfig(offsets=(-1, 0, 2), widths=(4, 4)))
+    assert seen.shape == (2, 6, 2, 3)
+    # beyond the ends of the volume the last slice stands in
+    torch.testing.assert_close(seen[0, :3], x[[0, 0, 2]])
+    torch.testing.assert_close(seen[1, :3], x[[3, 4, 4]])
+    torch.testing.assert_close(seen[0, 3], x[0][[1, 0]])
+    torch.testing.assert_close(seen[1, 4], x[4] - 2)
+    torch.testing.assert_close(seen[1, 5], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
+
+
+def test_the_head_judges_every_pixel() -> None:
+    head = Head(HeadConfig(widths=(4, 5, 6))).eval()
+    assert head(torch.zeros(2, 10, 32, 48)).shape == (2, 32, 48)
+    with pytest.raises(ConfigError, match="offsets with 0"):
+        HeadConfig(offsets=(-1, 1))
+
+
+def test_a_sample_follows_from_its_number(slices: SliceCache) -> None:
+    config = SMALL_HEAD.head_training.synthesis
+    dataset = SlabDataset(slices, slices.subjects, config, spacing_mm=6.0, seed=3)
+    first, again, other = dataset[7], dataset[7], dataset[8]
+    for one, two in zip(first[:3], again[:3], strict=True):
+        torch.testing.assert_close(one, two)
+    assert not torch.equal(first.x_KHW, other.x_KHW)
+    assert first.x_KHW.shape == first.y_KHW.shape == (12, 32, 32)
+    assert len(first.ks) == 6
+
+
+def test_samples_are_planted_or_clean_as_configured(slices: SliceCache) -> None:
+    for share, planted in ((1.0, False), (0.0, True)):
+        config = dataclasses.replace(SMALL_HEAD.head_training.synthesis, clean_share=share)
+        dataset = SlabDataset(slices, slices.subjects, config, spacing_mm=6.0, seed=0)
+        assert {bool(dataset[number].y_KHW.any()) for number in range(6)} == {planted}
+
+
+def test_another_scanner_leaves_background_and_labels_in_place(slices: SliceCache) -> None:
+    array = np.moveaxis(slices.array_NKHW[0], 0, 2).astype(np.float32)
+    label = np.zeros(array.shape, np.uint8)
+    label[10:14, 12:18, 14:17] = 1
+    for number in range(12):
+        varied, moved = acquire.vary(array, label, np.random.default_rng(number))
+        assert varied.dtype == np.float32
+        assert varied.min() == 0
+        assert varied.max() <= 1
+        assert int((varied > 0).sum()) == pytest.approx(int((array > 0).sum()), rel=0.2)
+        assert int(moved.sum()) == pytest.approx(int(label.sum()), rel=0.35)
+
+
+def test_each_epoch_brings_new_samples_and_validation_the_same_ones() -> None:
+    training = [SampleNumbers(6, rank=rank, world=2, again=False) for rank in (0, 1)]
+    assert [list(part) for part in training] == [[0, 2, 4], [1, 3, 5]]
+    for part in training:
+        part.set_epoch(1)
+    assert [list(part) for part in training] == [[6, 8, 10], [7, 9, 11]]
+    validation = SampleNumbers(3, rank=0, world=1, again=True)
+    validation.set_epoch(5)
+    assert list(validation) == [0, 1, 2]
+
+
+def test_the_usual_residual_is_the_healthy_mean_with_a_floor() -> None:
+    one = np.full((4, 4, 4), 0.3, np.float32), np.full((4, 4, 4), 0.1, np.float32)
+    two = np.full((4, 4, 4), 0.3, np.float32), np.full((4, 4, 4), 0.7, np.float32)
+    np.testing.assert_allclose(calibrate.usual_residual([one, two]), 0.3, rtol=1e-5)
+    same = one[0], one[0]
+    np.testing.assert_allclose(calibrate.usual_residual([same]), 0.02)
+    with pytest.raises(ConfigError, match="healthy subjects"):
+        calibrate.usual_residual([])
+
+
+def test_a_head_is_trained_on_a_given_vae_and_its_checkpoint_predicts(
+    healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(presets.PRESETS, "small", SMALL_PRESET)
+    monkeypatch.setitem(presets.PRESETS, "small-head", SMALL_HEAD)
+    cpu = Hardware(accelerator="cpu")
+    first = recipe.run(healthy_dir, tmp_path / "vae", "small", {"epochs": 1}, cpu, resume=False, track=quiet)
+    both = recipe.run(healthy_dir, tmp_path / "head", "small-head", {}, cpu, given=first, resume=False, track=quiet)
+    made, given = checkpoint.load(both), checkpoint.load(first)
+    for name, tensor in given.part("vae").items():
+        torch.testing.assert_close(made.part("vae")[name], tensor)
+    volume = nifti.read(sorted(healthy_dir.iterdir())[2])
+    found = VaeDetector(made, torch.device("cpu")).detect(volume)
+    assert found.map.shape == volume.array.shape
+    assert found.map.min() >= 0
+    assert found.map.max() < 1
+    other = dataclasses.replace(SMALL_HEAD, model=dataclasses.replace(SMALL_PRESET.model, latents=5))
+    monkeypatch.setitem(presets.PRESETS, "other", other)
+    with pytest.raises(CheckpointError, match="a VAE like"):
+        recipe.run(healthy_dir, tmp_path / "x", "other", {}, cpu, given=first, resume=False, track=quiet)
