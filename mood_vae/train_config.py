@@ -51,10 +51,10 @@ class HeadTrainConfig:
     batch_slabs: samples a step. learning_rate: of AdamW at the start, falling to 0 along a cosine.
     """
 
-    epochs: int = 24
-    slabs: int = 450
-    batch_slabs: int = 3
-    learning_rate: float = 2e-3
+    epochs: int = 15
+    slabs: int = 1350
+    batch_slabs: int = 9
+    learning_rate: float = 1e-3
     seed: int = 0
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
 
