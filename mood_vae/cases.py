@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import math
-import os
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -144,16 +143,6 @@ def read_cases(cases: list[Case], *, mode: str, lesions: bool, workers: int) -> 
                 found="one that the system ended, most likely for want of memory",
                 remedy="try fewer --workers",
             ) from error
-
-
-def default_workers() -> int:
-    """Return how many processors this process may use, by its affinity and its control group's quota."""
-    n = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return n
-    return n if quota == "max" else max(1, min(n, math.ceil(int(quota) / int(period))))
 
 
 def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:

@@ -90,13 +90,14 @@ def score(
     Exit status: 0 all done, 1 some cases failed (each is named), 2 wrong use.
     """
     from mood_vae import cases as reading
+    from mood_vae import processors
     from mood_vae import score as scoring
     from mood_vae.score_table import format_table
 
     config = scoring.ScoreConfig(n_resamples=resamples, false_positive_ml=false_positive_ml)
     listed = scoring.read_subsets(subsets) if subsets else []
     cases, extra = reading.find_cases(mode, pred, label)
-    results = reading.read_cases(cases, mode=mode, lesions=lesions, workers=workers or reading.default_workers())
+    results = reading.read_cases(cases, mode=mode, lesions=lesions, workers=workers or processors.allowed())
     report = scoring.build_report(
         list(track(results, "Scoring", len(cases))), mode=mode, config=config, subsets=listed, extra=extra
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
 from pathlib import Path
 
 import SimpleITK
 import torch
 
-from mood_vae import checkpoint
+from mood_vae import checkpoint, processors
 from mood_vae.constant import ConstantDetector
 from mood_vae.detect import VaeDetector
 from mood_vae.errors import ConfigError
@@ -18,7 +16,6 @@ from mood_vae.predict import Detector
 
 log = logging.getLogger(__name__)
 
-CGROUP = Path("/sys/fs/cgroup")
 FOLDER = Path(__file__).parent / "weights"
 DEFAULT = {"brain": "seed", "abdom": "abdom"}
 """The weights of each region; there are none for the abdomen until a user puts `abdom` beside the others."""
@@ -52,21 +49,6 @@ def choose_device(name: str) -> torch.device:
 
 
 def limit_threads() -> None:
-    """Use as many threads as this process may use processors, a container's quota included.
-
-    Left alone, torch and SimpleITK start a thread for every processor of the host.
-    """
-    allowed = max(1, math.floor(min(len(os.sched_getaffinity(0)), processor_quota(CGROUP))))
-    torch.set_num_threads(allowed)
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(allowed)
-
-
-def processor_quota(cgroup: Path) -> float:
-    """Return how many processors' time a control group grants, infinity where it sets no limit."""
-    if (cgroup / "cpu.max").exists():
-        limit, period = (cgroup / "cpu.max").read_text().split()
-    elif (cgroup / "cpu/cpu.cfs_quota_us").exists():  # control groups, version 1
-        limit, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
-    else:
-        return math.inf
-    return math.inf if limit in ("max", "-1") else int(limit) / int(period)
+    """Use no more threads than processors; left alone, torch and SimpleITK start one for every one of the host."""
+    torch.set_num_threads(processors.allowed())
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(processors.allowed())

@@ -115,6 +115,6 @@ class SlabDataset(Dataset[Sample]):
 def _choose(label: acquire.Label, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return `count` different slices, at least half of them with an anomaly where there are so many."""
     order = rng.permutation(label.shape[2])
-    shows = label.any(axis=(0, 1))[order]
+    shows = label[:, :, order].max(axis=(0, 1)) > 0
     first = order[shows][: (count + 1) // 2]
     return np.concatenate([first, order[~np.isin(order, first)][: count - len(first)]])

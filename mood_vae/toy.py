@@ -16,7 +16,6 @@ import functools
 import itertools
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mood_vae import __version__, contact_sheet, nifti
+from mood_vae import __version__, contact_sheet, nifti, processors
 from mood_vae.anomalies import FAMILIES, TOLERANCE, plant
 from mood_vae.body import find_body
 from mood_vae.errors import ConfigError, FolderError, MoodVaeError
@@ -106,7 +105,7 @@ def write_toy_set(
     written, for a healthy volume that is unreadable, not finite or already holds an anomaly; ConfigError where a
     family that was asked for needs a second subject on the same grid and there is none.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = workers or processors.allowed()
     check_folder(healthy_dir)
     _refuse_leftovers(out_dir)
     plans = _plan(nifti.list_volumes(healthy_dir), config)

@@ -28,7 +28,7 @@ from scipy.ndimage import uniform_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mood_vae import cases, metrics, nifti
+from mood_vae import metrics, nifti, processors
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -185,7 +185,7 @@ def unpack(folder: Path, n_cases: int) -> Run:
 
 
 def _unpack_all(paths: list[Path]) -> float:
-    with ProcessPoolExecutor(cases.default_workers(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processors.allowed(), mp_context=multiprocessing.get_context("spawn")) as pool:
         return float(sum(pool.map(_unpack, paths)))
 
 

@@ -191,4 +191,4 @@ def test_a_containers_processor_quota_is_read(tmp_path: Path, files: dict[str, s
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert shipped.processor_quota(tmp_path) == processors
+    assert processors.quota(tmp_path) == processors
