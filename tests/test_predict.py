@@ -9,7 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from mood_vae import checkpoint, nifti, preprocess, shipped
+from mood_vae import checkpoint, nifti, preprocess, processors, shipped
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.cli import main
 from mood_vae.constant import ConstantDetector
@@ -178,7 +178,7 @@ def test_the_shipped_brain_weights_load_and_say_whence_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "processors"),
+    ("files", "granted"),
     [
         ({"cpu.max": "max 100000\n"}, float("inf")),
         ({"cpu.max": "150000 100000\n"}, 1.5),
@@ -187,8 +187,8 @@ def test_the_shipped_brain_weights_load_and_say_whence_they_are() -> None:
         ({}, float("inf")),
     ],
 )
-def test_a_containers_processor_quota_is_read(tmp_path: Path, files: dict[str, str], processors: float) -> None:
+def test_a_containers_processor_quota_is_read(tmp_path: Path, files: dict[str, str], granted: float) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert processors.quota(tmp_path) == processors
+    assert processors.quota(tmp_path) == granted
