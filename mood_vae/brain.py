@@ -30,14 +30,12 @@ def foreground(array: Array) -> Mask:
     return array > lowest + 0.5 * (_otsu(array) - lowest)
 
 
-def fill(mask: Mask, *, closing_vox: int = 2) -> Mask:
-    """Return the head: the large parts of a mask (I, J, K), closed by a ball and with their enclosed holes filled.
+def fill(mask: Mask) -> Mask:
+    """Return the head: the large parts of a mask (I, J, K) with their enclosed holes filled.
 
-    Everything the closed surface encloses belongs to the head, a black hole too: a hole is an anomaly, not background.
+    Everything the surface encloses belongs to the head, a black hole too: a hole is an anomaly, not background.
     """
-    image = sitk.GetImageFromArray(_large_parts(mask).astype(np.uint8))
-    image = sitk.BinaryMorphologicalClosing(image, [closing_vox] * 3, sitk.sitkBall, 1, True)
-    image = sitk.BinaryFillhole(image)
+    image = sitk.BinaryFillhole(sitk.GetImageFromArray(_large_parts(mask).astype(np.uint8)))
     return sitk.GetArrayViewFromImage(image).astype(bool)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mood_vae import aggregate, postprocess, preprocess, residual, slices
+from mood_vae import aggregate, brain, postprocess, preprocess, residual, slices
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.errors import ConfigError
 from mood_vae.head import Head, features
@@ -62,6 +62,8 @@ class VaeDetector:
         support = prepared.mask | mask
         values = postprocess.to_map(evidence, described.threshold, mask, support)
         native = postprocess.to_float16_values(preprocess.undo(values, support, prepared, volume.array.shape))
+        # the head's surface, exactly, on the volume's own grid; only a gap that is itself an anomaly stays outside it
+        native[~brain.fill(brain.foreground(volume.array)) & (native < 0.5)] = 0
         top = aggregate.top_mean(evidence, self.region(prepared), described.aggregate)
         return detection(native, float(postprocess.relative(top, described.score_reference)), volume)
 
