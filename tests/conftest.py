@@ -18,8 +18,6 @@ from mood_vae.residual import ResidualConfig
 from mood_vae.train_config import TrainConfig
 from mood_vae.vae import Vae, VaeConfig
 
-torch.set_num_threads(1)  # small arrays: more threads would wait for each other
-
 SMALL_GRID = GridConfig(
     shape=(32, 32, 32), spacing_mm=6.0, origin_mm=(-95.0, -115.0, -85.0), centre_mm=(0.5, -23.0, 11.0)
 )
@@ -57,6 +55,12 @@ def small_checkpoint() -> Checkpoint:
     )
     tensors = {f"vae.{name}": tensor for name, tensor in Vae(SMALL_MODEL).state_dict().items()}
     return Checkpoint(description=description, tensors=tensors)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Small arrays: more threads would wait for each other, and `predict` sets as many as there are processors."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

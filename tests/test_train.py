@@ -106,8 +106,10 @@ def test_after_a_kill_resuming_ends_at_the_same_weights(slices: SliceCache, tmp_
     code = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
+import torch
 from conftest import SMALL_MODEL
 from mood_vae import cache, train
+torch.set_num_threads(1)
 train.fit(cache.SliceCache(Path({str(Path(slices.array_NKHW.filename).parent)!r})), Path({str(tmp_path / "cut")!r}),
           SMALL_MODEL, train.TrainConfig(**{dataclasses.asdict(config)!r}), train.Hardware(accelerator="cpu"))
 """
