@@ -18,7 +18,7 @@ from mood_vae.vae import Vae
 from mood_vae.volume import Array, Mask, Volume
 
 BATCH_SLICES = 32
-CERTAIN = 1 - 1e-6  # a probability of 1 would have infinite odds
+CERTAIN = 1 - 1e-6  # a probability of 1 would be infinite evidence
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +77,15 @@ class VaeDetector:
         return postprocess.binary_mask(evidence, described.threshold, self.region(prepared), described.postprocess)
 
     def evidence(self, prepared: Prepared) -> Array:
-        """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0."""
+        """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0.
+
+        It is the residual or, with a head, -log(1 - p) for its probability p of an anomaly, in nats.
+        """
         config, x_hat, region = self.description.residual, self.reconstruct(prepared), self.region(prepared)
         if self._head is None:
             return residual.clean(residual.residual(prepared.array, x_hat, config.kind), region, config)
         probability = residual.clean(self.judge(prepared, x_hat), region, config)
-        return probability / (1 - probability.clip(0, CERTAIN))
+        return -np.log1p(-probability.clip(0, CERTAIN))
 
     @torch.inference_mode()
     def judge(self, prepared: Prepared, x_hat: Array) -> Array:
@@ -93,7 +96,7 @@ class VaeDetector:
             torch.from_numpy(slices.split(array)[:, 0]).to(self._device) for array in (prepared.array, x_hat)
         )
         found_BCHW = np.zeros((len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
-        shown = torch.from_numpy(np.flatnonzero(prepared.mask.any(axis=(0, 1)))).to(self._device)
+        shown = torch.from_numpy(np.flatnonzero(prepared.reach.any(axis=(0, 1)))).to(self._device)
         for ks in shown.split(BATCH_SLICES):
             seen = features(x_KHW, ks, x_hat_KHW[ks], self._usual_KHW[ks], self._head.config)
             found_BCHW[ks.cpu(), 0] = self._head(seen).sigmoid().cpu().numpy()
@@ -104,7 +107,7 @@ class VaeDetector:
         """Return the reconstruction from the posterior means, (I, J, K) float32; 0 where a slice shows no head."""
         x_BCHW = slices.split(prepared.array)
         x_hat_BCHW = np.zeros_like(x_BCHW)
-        shown = np.flatnonzero(prepared.mask.any(axis=(0, 1)))
+        shown = np.flatnonzero(prepared.reach.any(axis=(0, 1)))
         for start in range(0, len(shown), BATCH_SLICES):
             batch = shown[start : start + BATCH_SLICES]
             output = self._vae(torch.from_numpy(x_BCHW[batch]).to(self._device))
