@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -44,15 +45,32 @@ def build(data_dir: Path, folder: Path, grid: preprocess.GridConfig, *, track: T
     """Prepare every volume of a folder into a cache, or open the one that is there and still fits.
 
     A cache fits while the names, sizes and times of the volumes and the grid are what they were. Volumes that cannot be
-    read, or in which no head is found, are left out with a warning; FolderError when none remains.
+    read, or in which no head is found, are left out with a warning; FolderError when none remains. Of several processes
+    that build the same cache, as under torchrun, one does and the others wait for it.
     """
     paths = nifti.list_volumes(data_dir)
     fingerprint = _fingerprint(paths, grid)
-    index_file = folder / "index.json"
-    if index_file.exists() and json.loads(index_file.read_text())["fingerprint"] == fingerprint:
-        return SliceCache(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    index_file.unlink(missing_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        index_file = folder / "index.json"
+        if not index_file.exists() or json.loads(index_file.read_text())["fingerprint"] != fingerprint:
+            index_file.unlink(missing_ok=True)
+            subjects, slices = _fill(folder, paths, grid, track)
+            if not subjects:
+                raise FolderError(
+                    file=data_dir, expected="healthy volumes to train on", found="none usable",
+                    remedy="see the warnings above",
+                )  # fmt: skip
+            index = {"fingerprint": fingerprint, "subjects": subjects, "slices": slices}
+            nifti.write_text(index_file, json.dumps(index))
+    return SliceCache(folder)
+
+
+def _fill(
+    folder: Path, paths: list[Path], grid: preprocess.GridConfig, track: Track
+) -> tuple[list[str], list[tuple[int, int]]]:
+    """Write the array of a cache and return its subjects and slices."""
     i, j, k = grid.shape
     array_NKHW = np.lib.format.open_memmap(
         folder / "volumes.npy", mode="w+", dtype=np.float16, shape=(len(paths), k, i, j)
@@ -72,16 +90,8 @@ def build(data_dir: Path, folder: Path, grid: preprocess.GridConfig, *, track: T
         shown = np.flatnonzero(prepared.mask.sum(axis=(0, 1)) >= SliceCache.MIN_HEAD_PIXELS)
         slices += [(len(subjects), int(at)) for at in shown]
         subjects.append(nifti.case_id(path))
-    if not subjects:
-        raise FolderError(
-            file=data_dir,
-            expected="healthy volumes to train on",
-            found="none usable",
-            remedy="see the warnings above",
-        )
     array_NKHW.flush()
-    index_file.write_text(json.dumps({"fingerprint": fingerprint, "subjects": subjects, "slices": slices}))
-    return SliceCache(folder)
+    return subjects, slices
 
 
 def _fingerprint(paths: list[Path], grid: preprocess.GridConfig) -> str:

@@ -82,6 +82,24 @@ def test_the_cache_is_built_once(slices: SliceCache, healthy_dir: Path) -> None:
     np.testing.assert_array_equal(again.array_NKHW, slices.array_NKHW)
 
 
+def test_two_processes_build_one_cache(healthy_dir: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from conftest import SMALL_GRID
+from mood_vae import cache
+built = []
+def track(items, description, total):
+    built.append(description)
+    return items
+cache.build(Path({str(healthy_dir)!r}), Path({str(tmp_path / "cache")!r}), SMALL_GRID, track=track)
+print(len(built))
+"""
+    both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert sorted(process.communicate()[0].strip() for process in both) == ["0", "1"]
+    assert len(SliceCache(tmp_path / "cache").subjects) == 4
+
+
 def test_a_folder_without_a_usable_volume_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.nii.gz").write_bytes(b"not a volume")
     with pytest.raises(FolderError, match="none usable"):
