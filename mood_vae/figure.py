@@ -16,13 +16,14 @@ from mood_vae.volume import Array, Mask, Volume
 class Panel:
     """One axial slice of a volume through the pipeline; all (I, J), on the model's grid.
 
-    truth: where an anomaly really is; None where nobody knows.
+    evidence: the residual or, with a head, what it makes of it. truth: where an anomaly really is; None where nobody
+        knows.
     """
 
     title: str
     input: Array
     reconstruction: Array
-    residual: Array
+    evidence: Array
     mask: Mask
     truth: Mask | None
 
@@ -43,7 +44,7 @@ def panel(title: str, volume: Volume, truth: Array | None, detector: VaeDetector
         title=title,
         input=prepared.array[:, :, k],
         reconstruction=detector.reconstruct(prepared)[:, :, k],
-        residual=evidence[:, :, k],
+        evidence=evidence[:, :, k],
         mask=mask[:, :, k],
         truth=None if there is None else there[:, :, k],
     )
@@ -53,7 +54,7 @@ def draw(panels: list[Panel], path: Path) -> None:
     """Write the panels, one a row, as a PNG; the patient's left is on the left, the front at the top."""
     from matplotlib.figure import Figure
 
-    columns = ("input", "reconstruction", "residual", "mask")
+    columns = ("input", "reconstruction", "evidence", "mask")
     figure = Figure(figsize=(2.4 * len(columns), 3.0 * len(panels)), layout="constrained")
     figure.set_facecolor("black")
     for row, shown in enumerate(panels):
@@ -62,8 +63,8 @@ def draw(panels: list[Panel], path: Path) -> None:
             axes.set_axis_off()
             axes.set_title(f"{shown.title}: {name}" if column == 0 else name, color="white", fontsize=9)
             image = shown.input if name == "mask" else getattr(shown, name)
-            top = max(float(shown.residual.max()), 1e-6) if name == "residual" else 1.0
-            axes.imshow(image.T, cmap="inferno" if name == "residual" else "gray", vmin=0, vmax=top, origin="lower")
+            top = max(float(shown.evidence.max()), 1e-6) if name == "evidence" else 1.0
+            axes.imshow(image.T, cmap="inferno" if name == "evidence" else "gray", vmin=0, vmax=top, origin="lower")
             if name == "mask":
                 found = np.ma.masked_where(~shown.mask, shown.mask)
                 axes.imshow(found.T, cmap="autumn", vmin=0, vmax=1, alpha=0.8, origin="lower")
