@@ -210,7 +210,7 @@ def train(
 @click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--resume", is_flag=True, help="Leave cases alone that have their prediction.")
-@click.option("--max-voxels", type=click.IntRange(1), help="Refuse larger volumes.")
+@click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
 @click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
 def predict(
     kind: Literal["sample", "pixel"],
