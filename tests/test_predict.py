@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from scipy import ndimage
 
-from mood_vae import checkpoint, nifti, preprocess, processors, shipped
+from mood_vae import checkpoint, nifti, phantom, preprocess, processors, shipped
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.cli import main
 from mood_vae.constant import ConstantDetector
@@ -107,6 +107,19 @@ def test_the_vae_detector_keeps_its_promises(small_checkpoint: Checkpoint, healt
     again = detector.detect(volume)
     np.testing.assert_array_equal(again.map, found.map)
     assert again.score == found.score
+
+
+def test_a_thin_gap_in_the_head_is_background_however_coarse_the_models_grid(small_checkpoint: Checkpoint) -> None:
+    healthy = phantom.healthy_brain(np.random.default_rng(1), shape=(80, 80, 80), spacing_mm=2.5)
+    cut = healthy.array.copy()
+    cut[:, :, 40] = 0
+    found = VaeDetector(small_checkpoint, torch.device("cpu")).detect(
+        Volume(array=cut, affine=healthy.affine, case_id="cut")
+    )
+    outside = ~ndimage.binary_fill_holes(cut > 0)
+    values = found.map[outside]
+    assert ((values == 0) | (values >= 0.5)).all()
+    assert found.map[~outside].any()
 
 
 def test_the_residual_is_input_minus_reconstruction(small_checkpoint: Checkpoint, healthy_dir: Path) -> None:
