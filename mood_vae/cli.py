@@ -132,10 +132,9 @@ def rank(
     A SUBMISSION_DIR holds score files named REGION_LEVEL.json, such as brain_pixel.json, from `mood-vae score
     --json`, or the challenge's own REGION_LEVEL_scores.json. Exit status 1 if a score is missing and counted as 0.
     """
-    import json
-
     import numpy as np
 
+    from mood_vae import nifti
     from mood_vae import rank as ranks
     from mood_vae.rank_table import format_ranking
 
@@ -153,7 +152,7 @@ def rank(
             draw_stability(ranking, f"MOOD, {level} level", picture.with_stem(f"{picture.stem}_{level}"))
     if json_file:
         report = {level: ranks.summarise(ranking) for level, ranking in rankings.items()}
-        json_file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        nifti.write_text(json_file, json.dumps(report, indent=1) + "\n")
     ctx.exit(EXIT_SOME_FAILED if any(ranking.missing for ranking in rankings.values()) else 0)
 
 

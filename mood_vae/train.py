@@ -151,7 +151,7 @@ class ReconstructionPictures(Callback):
         """Log one picture, (1, 2 H, N W) in [0, 1]."""
         board = next((log for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
         loader = trainer.val_dataloaders
-        if board is None or loader is None or trainer.sanity_checking or trainer.current_epoch % 10:
+        if board is None or loader is None or trainer.current_epoch % 10:
             return
         x_BCHW = next(iter(loader))[:6].to(pl_module.device)
         x_hat_BCHW = pl_module.vae(x_BCHW).x_hat_BCHW.float().clamp(0, 1)
@@ -218,11 +218,5 @@ def fit(
         )
         return DataLoader(dataset, batch_size=None, sampler=batches)
 
-    last = run_dir / RESUME_NAME
-    trainer.fit(
-        module,
-        loader(training),
-        loader(validation),
-        ckpt_path=str(last) if resume and last.exists() else None,
-    )
+    trainer.fit(module, loader(training), loader(validation), ckpt_path=resume_from(run_dir, resume=resume))
     return module.vae.eval().cpu().float()
