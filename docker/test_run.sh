@@ -60,6 +60,42 @@ same_but_last_layer() {
     cmp "$work/layers-sample" "$work/layers-pixel" || fail "the images differ in more than their last layer"
 }
 
+# check_contents IMAGE: it lists its packages, holds nothing superfluous, and no address with a password built it
+check_contents() {
+    docker run --rm --interactive --read-only --network none --cap-drop ALL "$1" sh -s < docker/check_contents.sh \
+        || fail "$1 holds what it should not, or lacks what it should"
+    if docker history --no-trunc --format '{{.CreatedBy}}' "$1" | grep -E '://[^/ ]*@'; then fail "$1 tells a password"; fi
+}
+
+# the system calls that an engine with seccomp lets through by default are enough
+check_seccomp() {
+    docker info --format '{{json .SecurityOptions}}' | grep -q seccomp || return 0
+    docker run --rm --network none "$1" grep -qx 'Seccomp:.2' /proc/self/status || fail "no seccomp filter: $1"
+}
+
+# with one processor to use, one thread runs, however many the host has
+check_threads() {
+    docker run --rm --interactive --network none --cap-drop ALL --cpus 1 "$1" python3 - <<'PYTHON' || fail "$1: threads"
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mood_vae.shipped import choose_detector
+from mood_vae.volume import Volume
+
+noise = np.random.default_rng(0).random((60, 60, 60), np.float32)
+affine = np.diag([3.0, 3.0, 3.0, 1.0])
+affine[:3, 3] = -90
+choose_detector(region="brain", name=None, weights=None, device="cpu").detect(
+    Volume(array=np.pad(noise, 4), affine=affine, case_id="noise")
+)
+threads = len(list(Path("/proc/self/task").iterdir()))
+print(f"--cpus 1: {threads} thread")
+sys.exit(threads != 1)
+PYTHON
+}
+
 [ -x "$(command -v "$python")" ] || fail "no $python; run \`make install\` first, or set PYTHON"
 toy=${TOY:-$work/toyset}
 if [ -z "${TOY:-}" ]; then make_toy "$toy"; fi
@@ -70,6 +106,9 @@ if docker info --format '{{json .Runtimes}}' | grep -q nvidia; then gpus='--gpus
 same_but_last_layer
 for level in sample pixel; do
     image=mood-vae-$level out=$work/$level
+    check_contents "$image"
+    check_seccomp "$image"
+    check_threads "$image"
     run 0:0 "$out-brain" "$image" sh "/workspace/run_${level}_brain.sh" /mnt/data /mnt/pred
     check "$level" "$out-brain"
     echo "$image brain $ap"

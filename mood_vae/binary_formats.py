@@ -75,7 +75,7 @@ def read_header(path: Path, suffix: str) -> Header:
     native, voxel_offset = native_header(path, _unpacked_start(path))
     dtype, type_name = _stored_dtype(native)
     return Header(
-        shape=tuple(int(n) for n in native.get_data_shape()),
+        shape=_stated_shape(native),
         dtype=dtype,
         type_name=type_name,
         affine=_stated_affine(native),
@@ -197,6 +197,13 @@ def _mgh_header(path: Path, start: bytes) -> tuple[Any, int]:
     if native["version"] != 1:
         raise unusable(path, "an MGH header of version 1", f"version {native['version']}")
     return native, voxel_offset
+
+
+def _stated_shape(native: Any) -> tuple[int, ...]:
+    if "dims" in native.keys():  # noqa: SIM118
+        return tuple(int(n) for n in native.get_data_shape())
+    # nibabel would take a -1 for FreeSurfer's way to store surfaces, and raise where it is not
+    return tuple(int(n) for n in native["dim"][1 : native["dim"][0] + 1])
 
 
 def _stored_dtype(native: Any) -> tuple[np.dtype[Any] | None, str]:

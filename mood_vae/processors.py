@@ -15,6 +15,12 @@ def allowed() -> int:
     return max(1, math.floor(min(affinity, quota(CGROUP))))
 
 
+def threads() -> int:
+    """Return how many threads one process may start: `allowed`, or fewer where OMP_NUM_THREADS asks for fewer."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(allowed(), int(asked)) if asked.isdecimal() and int(asked) else allowed()
+
+
 def quota(cgroup: Path) -> float:
     """Return how many processors' time a control group grants, infinity where it sets no limit."""
     if (cgroup / "cpu.max").exists():

@@ -1,0 +1,98 @@
+"""The same volume gives the same bytes, in every process and with any number of threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK
+import torch
+
+from mood_vae import detect, nifti, phantom, shipped
+from mood_vae.detect import Detection, VaeDetector
+from mood_vae.volume import Volume
+
+
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    """A healthy brain with a bright block in it, so that there is something to find."""
+    healthy = phantom.healthy_brain(np.random.default_rng(1), shape=(80, 80, 80), spacing_mm=2.5)
+    array = healthy.array.copy()
+    array[30:40, 40:50, 40:50] = array.max()
+    return replace(healthy, array=array)
+
+
+@pytest.fixture(scope="module")
+def detector() -> VaeDetector:
+    """The default weights: small networks would not be shared out among threads at all."""
+    return shipped.brain_detector()
+
+
+@pytest.fixture(scope="module")
+def expected(detector: VaeDetector, volume: Volume) -> Detection:
+    """What one thread finds in batches of the usual size."""
+    torch.set_num_threads(1)
+    return detector.detect(volume)
+
+
+@pytest.fixture
+def restored_threads() -> Iterator[None]:
+    """Leave SimpleITK's threads as they were."""
+    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    yield
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+@pytest.mark.usefixtures("restored_threads")
+@pytest.mark.parametrize("threads", [2, 3])
+def test_the_number_of_threads_changes_no_bit(
+    detector: VaeDetector, volume: Volume, expected: Detection, threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    found = detector.detect(volume)
+    assert found.map.tobytes() == expected.map.tobytes()
+    assert found.score == expected.score
+
+
+@pytest.mark.parametrize("batch_slices", [7, 128])
+def test_the_batch_size_changes_the_last_digit_at_most(
+    detector: VaeDetector, volume: Volume, expected: Detection, batch_slices: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detect, "BATCH_SLICES", batch_slices)
+    found = detector.detect(volume)
+    # one step of float16, in which maps are rounded
+    assert (np.abs(found.map - expected.map) <= np.spacing(expected.map.astype(np.float16))).all()
+    assert (found.map != expected.map).mean() < 1e-3
+    np.testing.assert_array_equal(found.map >= 0.5, expected.map >= 0.5)
+    assert found.score == pytest.approx(expected.score, abs=1e-6)
+
+
+def predict_in_new_process(kind: str, scans: Path, out: Path, processors: set[int]) -> bytes:
+    environment = os.environ | {"OMP_NUM_THREADS": str(len(processors)), "PYTHONHASHSEED": str(len(processors))}
+    subprocess.run(
+        [sys.executable, "-m", "mood_vae", "predict", kind, str(scans), str(out), "--device", "cpu"],
+        env=environment,
+        check=True,
+        preexec_fn=lambda: os.sched_setaffinity(0, processors),
+    )
+    (prediction,) = out.iterdir()
+    return prediction.read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["pixel", "sample"])
+def test_every_process_writes_the_same_bytes(volume: Volume, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "in").mkdir()
+    nifti.write(tmp_path / "in/case.nii.gz", volume.array, volume.affine)
+    every = os.sched_getaffinity(0)
+    written = [
+        predict_in_new_process(kind, tmp_path / "in", tmp_path / f"out{len(allowed)}-{run}", allowed)
+        for run, allowed in enumerate((every, {min(every)}))
+    ]
+    assert written[0] == written[1]
