@@ -9,12 +9,13 @@ import json
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal, TypeVar
 
 import click
 
-from mood_vae import __version__
+from mood_vae import __version__, stopping
 from mood_vae.errors import MoodVaeError
 
 log = logging.getLogger(__name__)
@@ -171,6 +172,7 @@ def rank(
 @click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes, started by torchrun or Slurm.")
 @click.option("--strategy", default="auto", help="Lightning's strategy, e.g. ddp.")
 @click.option("--precision", default="32-true", help="Lightning's precision, e.g. bf16-mixed on a GPU.")
+@stopping.tidily()
 def train(
     data_dir: Path,
     run_dir: Path,
@@ -189,14 +191,18 @@ def train(
     RUN_DIR then holds the checkpoint, model.safetensors and model.json, that `predict --weights` takes, the training's
     logs, and what --resume needs.
     """
-    from mood_vae import recipe
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from mood_vae import output_folder, recipe
     from mood_vae.train import Hardware
 
     hardware = Hardware(
         accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
     )
     changed = {key: value for key, value in changes.items() if value is not None}
-    checkpoint = recipe.run(data_dir, run_dir, name, changed, hardware, given=given, resume=resume, track=track)
+    # of several processes of one run the first has the folder for all
+    with nullcontext() if rank_zero_only.rank else output_folder.opened(run_dir, alone=True):
+        checkpoint = recipe.run(data_dir, run_dir, name, changed, hardware, given=given, resume=resume, track=track)
     click.echo(f"checkpoint {checkpoint}")
 
 
@@ -208,9 +214,10 @@ def train(
 @click.option("--preset", "name", help="Shipped weights by their name instead of the region's default.")
 @click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--resume", is_flag=True, help="Leave cases alone that have their prediction.")
+@click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
 @click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
 @click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
+@stopping.tidily()
 def predict(
     kind: Literal["sample", "pixel"],
     in_dir: Path,
@@ -228,14 +235,11 @@ def predict(
     `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid
     whose mask is `map >= 0.5`. Higher is more abnormal. Exits with 1 when cases failed; they get a neutral prediction.
     """
-    from mood_vae import nifti
-    from mood_vae.predict import predict as run_prediction
+    from mood_vae.predict import predict as predict_all
     from mood_vae.shipped import choose_detector
 
     detector = choose_detector(region=region, name=name, weights=weights, device=device)
-    run = run_prediction(kind, in_dir, out_dir, detector, track=track, resume=resume, max_voxels=max_voxels)
-    if report is not None:
-        nifti.write_text(report, json.dumps({"cases": run.cases, "failures": run.failures}, indent=2) + "\n")
+    run = predict_all(kind, in_dir, out_dir, detector, track=track, resume=resume, max_voxels=max_voxels, report=report)
     if run.failures:
         click.echo(f"mood-vae: {len(run.failures)} cases failed: {', '.join(run.failures)}", err=True)
         sys.exit(EXIT_SOME_FAILED)

@@ -1,0 +1,180 @@
+"""A short slice of the fault drill, and the parts that it rests on."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mood_vae import memory, nifti, output_folder, predict, stopping
+from mood_vae.detect import Detection, detection
+from mood_vae.errors import FolderError
+from mood_vae.volume import Volume
+
+DRILL = Path(__file__).parents[1] / "scripts/fault_drill.py"
+
+
+class Bright:
+    """Finds what is brighter than 0.5."""
+
+    def detect(self, volume: Volume) -> Detection:
+        values = np.where(volume.array > 0.5, np.float32(0.75), np.float32(0))
+        return detection(values, float(values.mean()), volume)
+
+
+def quiet(items, description, total):
+    return items
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(3):
+        array = np.random.default_rng(number).random((6, 7, 8), np.float32)
+        nifti.write(folder / f"{number}.nii.gz", array, np.eye(4))
+    return folder
+
+
+@pytest.mark.timeout(1200)  # 15 s of computing, but on a machine that does much else
+def test_a_slice_of_the_drill_loses_nothing(tmp_path: Path) -> None:
+    faults = ["kill_prediction", "kill_training", "unwritable", "sigterm", "memory_limit"]
+    chosen = [word for name in faults for word in ("--fault", name)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, str(DRILL), str(tmp_path), "--times", "2", *chosen],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    table = json.loads((tmp_path / "faults.json").read_text())
+    assert [row["fault"] for row in table] == faults
+    assert [row.get("losses") for row in table] == [{}] * len(faults)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_neutral_prediction_is_not_kept(scans: Path, tmp_path: Path) -> None:
+    """What a failure left is tried again, so that a second run names it or mends it."""
+    for kind in ("sample", "pixel"):
+        out = tmp_path / kind
+        cut = (scans / "1.nii.gz").read_bytes()
+        (scans / "1.nii.gz").write_bytes(cut[: len(cut) // 2])
+        assert list(predict.predict(kind, scans, out, Bright(), track=quiet).failures) == ["1.nii.gz"]
+        again = predict.predict(kind, scans, out, Bright(), track=quiet, resume=True)
+        assert (list(again.failures), again.kept) == (["1.nii.gz"], ["0.nii.gz", "2.nii.gz"])
+        (scans / "1.nii.gz").write_bytes(cut)
+        mended = predict.predict(kind, scans, out, Bright(), track=quiet, resume=True)
+        assert (list(mended.cases), mended.failures) == (["1.nii.gz"], {})
+
+
+def test_the_report_is_there_from_the_start_and_tells_how_far_a_stopped_run_came(scans: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+
+    def stopped(items, description, total):
+        assert json.loads(report.read_text()) == {"finished": False, "cases": {}, "kept": [], "failures": {}}
+        yield from items[:2]
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit) as end, stopping.tidily():
+        predict.predict("sample", scans, tmp_path / "out", Bright(), track=stopped, report=report)
+    assert end.value.code == 128 + signal.SIGTERM
+    told = json.loads(report.read_text())
+    assert (told["finished"], list(told["cases"])) == (False, ["0.nii.gz", "1.nii.gz"])
+
+
+def test_a_report_that_cannot_be_written_stops_the_run_before_it_begins(scans: Path, tmp_path: Path) -> None:
+    with pytest.raises(nifti.VolumeError, match="nowhere"):
+        predict.predict("sample", scans, tmp_path / "out", Bright(), track=quiet, report=tmp_path / "nowhere/r.json")
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_volume_beyond_the_memory_that_is_left_is_refused(
+    scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nifti.write(scans / "1.nii.gz", np.zeros((100, 100, 100), np.float32), np.eye(4))
+    monkeypatch.setattr(memory, "available", lambda: predict.BYTES_PER_CASE + 10**7)
+    run = predict.predict("pixel", scans, tmp_path / "out", Bright(), track=quiet)
+    assert list(run.failures) == ["1.nii.gz"]
+    assert "give the run more memory" in run.failures["1.nii.gz"]
+    assert list(run.cases) == ["0.nii.gz", "2.nii.gz"]
+    assert not nifti.read_array(tmp_path / "out/1.nii.gz").any()
+
+
+@pytest.mark.parametrize(
+    ("groups", "files", "left"),
+    [
+        # version 2 in a container: its own group is the root; 100 of the 600 in use are only file contents
+        (
+            "0::/\n",
+            {
+                "memory.max": "1000",
+                "memory.current": "600",
+                "memory.stat": "anon 500\nactive_file 30\ninactive_file 70\n",
+            },
+            500,
+        ),
+        # version 2, a job that inherits its parent's limit
+        (
+            "0::/job/step\n",
+            {
+                "job/step/memory.max": "max\n",
+                "job/memory.max": "1000\n",
+                "job/memory.current": "1",
+                "job/memory.stat": "",
+            },
+            999,
+        ),
+        # version 1 in a container, which sees the host's name of its group but not the group
+        (
+            "4:cpu:/x\n5:memory:/docker/abc\n",
+            {
+                "memory/memory.limit_in_bytes": "1000",
+                "memory/memory.usage_in_bytes": "900",
+                "memory/memory.stat": "total_inactive_file 50\ninactive_file 7\n",
+            },
+            150,
+        ),
+        ("0::/\n", {}, float("inf")),
+        ("", {}, float("inf")),
+    ],
+)
+def test_the_memory_that_control_groups_leave(tmp_path: Path, groups: str, files: dict[str, str], left: float) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert memory.left_in_groups(tmp_path, groups) == left
+
+
+def test_the_memory_that_a_limit_of_the_address_space_leaves() -> None:
+    page = resource.getpagesize()
+    assert memory.left_in_address_space("3 1 1 1 0 1 0", 10 * page) == 7 * page
+    assert memory.left_in_address_space("3 1 1 1 0 1 0", resource.RLIM_INFINITY) == float("inf")
+    assert 0 < memory.available() < 2**50
+
+
+def test_unfinished_files_go_with_the_next_run_but_never_those_of_a_run_at_work(tmp_path: Path) -> None:
+    unfinished = tmp_path / ".mood-vae-1-abcd.nii.gz"
+    unfinished.touch()
+    with output_folder.opened(tmp_path):
+        assert not unfinished.exists()
+        unfinished.touch()
+        with output_folder.opened(tmp_path):
+            assert unfinished.exists()
+
+
+def test_an_impossible_output_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderError, match=r"file/out.*--resume"), output_folder.opened(tmp_path / "file/out"):
+        pass
+
+
+def test_signals_are_as_before_after_a_command() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with stopping.tidily():
+        assert signal.getsignal(signal.SIGTERM) is not before
+    assert signal.getsignal(signal.SIGTERM) is before
