@@ -1,4 +1,4 @@
-"""Nothing that is read can run code, and the audit says plainly when it did not take place."""
+"""Nothing that is read can run code or ask for too much, and the audit says plainly when it did not take place."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import SMALL_GRID, SMALL_MODEL, SMALL_PRESET
 
-from mood_vae import cache, checkpoint, train
+from mood_vae import cache, checkpoint, nifti, processors, train
 from mood_vae.checkpoint import Checkpoint
+from mood_vae.cli import main
 from mood_vae.errors import CheckpointError
 from mood_vae.train import Hardware
 
@@ -131,3 +134,39 @@ def test_the_audit_tells_a_finding_from_an_audit_that_did_not_take_place(
     assert told in done.stderr
     assert ("no known vulnerability" in done.stdout) == (status == 0)
     assert not list(tmp_path.glob("tmp.*"))
+
+
+# --- limits ---
+
+
+def test_a_volume_beyond_the_limit_is_refused_by_its_header_alone(tmp_path: Path) -> None:
+    scans, out = tmp_path / "in", tmp_path / "out"
+    scans.mkdir()
+    nifti.write(scans / "small.nii.gz", np.zeros((4, 5, 5), np.float32), np.eye(4))
+    nifti.write(scans / "large.nii.gz", np.zeros((4, 5, 6), np.float32), np.eye(4))
+    command = ["predict", "pixel", str(scans), str(out), "--region", "abdom", "--max-voxels", "100"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 1
+    assert "1 cases failed: large.nii.gz" in result.stderr
+    # no neutral map either: a header may promise more than the disk holds
+    assert [path.name for path in out.iterdir()] == ["small.nii.gz"]
+    assert CliRunner().invoke(main, [*command[:-1], "0"]).exit_code == 2
+
+
+def test_the_limit_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    nifti.write(tmp_path / "large.nii.gz", np.zeros((4, 5, 6), np.float32), np.eye(4))
+    command = ["predict", "sample", str(tmp_path), str(tmp_path / "out"), "--region", "abdom", "--max-voxels", "100"]
+    CliRunner().invoke(main, command)
+    assert "expected a shape of positive sizes and at most 100 voxels, found (4, 5, 6)" in caplog.text
+    assert float((tmp_path / "out/large.nii.gz.txt").read_text()) == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "threads"), [("1", 1), ("2", 2), ("3", 3), ("64", 3), ("", 3), ("0", 3), ("many", 3)]
+)
+def test_fewer_threads_than_processors_can_be_asked_for(
+    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int
+) -> None:
+    monkeypatch.setattr(processors, "allowed", lambda: 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert processors.threads() == threads
