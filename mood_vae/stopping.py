@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+GRACE_S = 2.0
+"""How long process 1 lets its child tidy up; `docker stop` itself waits for 10 s."""
+
+_TOLD = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
 def tidily() -> Iterator[None]:
     """Let SIGTERM and SIGINT end the process as exceptions do, with status 128 + their number as shells have it.
 
-    Left alone, SIGTERM ends Python at once, with an unfinished file left behind, or not at all where Python is process
-    1 of a container.
+    Left alone, SIGTERM ends Python at once, with an unfinished file left behind. As process 1 of a container, which
+    the kernel spares all signals that it has no handler for, the process goes on in a child.
     """
-    before = {number: signal.signal(number, _stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    if os.getpid() == 1:
+        _become_child()
+    before = {number: signal.signal(number, _stop) for number in _TOLD}
     try:
         yield
     finally:
@@ -25,3 +34,38 @@ def tidily() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def _become_child() -> None:
+    """Return in a new child; process 1 itself never returns, hands signals on and ends as the child does.
+
+    Python minds a signal only when the library that it has called returns, which on a busy machine took longer than
+    Docker waits. Process 1 computes nothing, so that it can end a child that does not answer.
+    """
+    waited_for = {*_TOLD, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, waited_for)
+        return
+    deadline, told = float("inf"), 0
+    while True:
+        left = max(0.0, min(deadline - time.monotonic(), 3600.0))
+        heard = signal.sigtimedwait(waited_for, left)
+        if heard is not None and heard.si_signo in _TOLD:
+            told, deadline = heard.si_signo, min(deadline, time.monotonic() + GRACE_S)
+            os.kill(child, told)
+        elif time.monotonic() >= deadline:
+            os._exit(128 + told)  # the kernel ends every other process of the container with it
+        _leave_with(child)
+
+
+def _leave_with(child: int) -> None:
+    """Collect whatever has ended, orphans too, and end as the child does."""
+    try:
+        while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+            if ended[0] == child:
+                status = os.waitstatus_to_exitcode(ended[1])
+                os._exit(status if status >= 0 else 128 - status)
+    except ChildProcessError:
+        return

@@ -48,7 +48,7 @@ Fault = Callable[[Bench, int], list[str]]
 
 ROOT = Path(__file__).resolve().parent.parent
 NOBODY = 65534
-PROMPT_S = 3.0  # docker kills after 10 s
+PROMPT_S = 5.0  # docker kills after 10 s
 
 
 def kill_prediction(bench: Bench, number: int) -> list[str]:
