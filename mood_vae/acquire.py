@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import ndimage
+from torch.nn import functional
 
 from mood_vae.volume import Array, Mask
 
@@ -21,16 +23,16 @@ def vary(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, L
     if rng.random() < 0.3:
         array, label = _move(array, label, rng)
     body = array > 0
-    if rng.random() < 0.35:
+    if rng.random() < 0.3:
         array = _thicken(array, rng)
-    if rng.random() < 0.25:
-        array = ndimage.gaussian_filter(array, rng.uniform(0.3, 0.8))
+    if rng.random() < 0.15:
+        array = ndimage.gaussian_filter(array, rng.uniform(0.3, 0.7))
     if rng.random() < 0.7:
         array = _recolour(array, body, rng)
     if rng.random() < 0.5:
         array = array * _shading(array.shape, rng)
-    if rng.random() < 0.7:
-        array = array + rng.standard_normal(array.shape, np.float32) * np.float32(rng.uniform(0, 0.04))
+    if rng.random() < 0.5:
+        array = array + rng.standard_normal(array.shape, np.float32) * np.float32(rng.uniform(0, 0.02))
     return np.where(body, array.clip(1e-3, 1), 0).astype(np.float32), label
 
 
@@ -38,9 +40,11 @@ def _recolour(array: Array, body: Mask, rng: np.random.Generator) -> Array:
     """A random monotone curve from [0, 1] to [0, 1], which may leave grey and white matter hardly apart."""
     steps = rng.gamma(3.0, size=4)
     heights = np.concatenate([[0], np.cumsum(steps) / steps.sum()])
-    curve = np.interp(array, np.linspace(0, 1, 5), heights)
-    top = np.percentile(curve[body], 99.9) if body.any() else 1.0
-    return (curve / max(top, 1e-3)).astype(np.float32)
+    # a table of 1024 steps, for interpolating each voxel takes ten times as long
+    table = np.interp(np.linspace(0, 1, 1024), np.linspace(0, 1, 5), heights).astype(np.float32)
+    curve = table[(array * 1023).astype(np.int16)]
+    top = np.percentile(curve[body][::8], 99.9) if body.any() else 1.0
+    return curve / np.float32(max(top, 1e-3))
 
 
 def _shading(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
@@ -67,10 +71,16 @@ def _thicken(array: Array, rng: np.random.Generator) -> Array:
 def _move(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
     """A small turn and stretch within the slice."""
     angle, (stretch_i, stretch_j) = np.deg2rad(rng.uniform(-6, 6)), rng.uniform(0.94, 1.06, 2)
-    turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
-    matrix = turn @ np.diag([stretch_i, stretch_j, 1])
-    centre = (np.array(array.shape) - 1) / 2
-    offset = centre - matrix @ centre
-    nearest = ndimage.affine_transform(label, matrix, offset, order=0)
-    moved = ndimage.affine_transform(array, matrix, offset, order=1)
-    return np.where(moved > 0.02, moved, 0), nearest
+    size_i, size_j, _ = array.shape
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    # torch measures positions in halves of the slice and names its columns first
+    matrix = (turn * [stretch_i, stretch_j] * [size_i, size_j] / np.array([[size_i], [size_j]]))[::-1, ::-1]
+    theta = torch.from_numpy(np.hstack([matrix, np.zeros((2, 1))]).astype(np.float32))[None]
+    at = functional.affine_grid(theta, [1, 1, size_i, size_j], align_corners=False)
+    moved, nearest = (
+        functional.grid_sample(
+            torch.from_numpy(np.moveaxis(part, 2, 0).astype(np.float32))[None], at, mode=mode, align_corners=False
+        )[0].numpy().transpose(1, 2, 0)
+        for part, mode in ((array, "bilinear"), (label, "nearest"))
+    )  # fmt: skip
+    return np.where(moved > 0.02, moved, 0), nearest.astype(np.uint8)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -39,19 +37,19 @@ def fill(mask: Mask) -> Mask:
     return sitk.GetArrayViewFromImage(image).astype(bool)
 
 
-def span(head: Mask, *, gap_vox: int = 10) -> Mask:
-    """Return a head (I, J, K) together with all gaps in it that are up to `gap_vox` wide, open ones too.
+def span(head: Mask) -> Mask:
+    """Return a head (I, J, K) together with all that lies between two of its voxels along an axis.
 
-    A slab that was lost cuts the head in two and is open at its sides; the furrows of a healthy brain are gaps as well.
+    A lost slab, however thick, cuts the head in two and is open at its sides. The furrows of a healthy brain are
+    spanned as well.
     """
-    # at half the resolution, on a margin wide enough for the closing to stay inside
-    radius = gap_vox / 4
-    coarse = np.pad(head[::2, ::2, ::2], math.ceil(radius) + 1)
-    near = ndimage.distance_transform_edt(~coarse) <= radius
-    closed = ndimage.distance_transform_edt(near) > radius
-    inner = tuple(slice(math.ceil(radius) + 1, -math.ceil(radius) - 1) for _ in range(3))
-    full = closed[inner].repeat(2, 0).repeat(2, 1).repeat(2, 2)
-    return head | full[: head.shape[0], : head.shape[1], : head.shape[2]]
+    full = head.copy()
+    for axis, size in enumerate(head.shape):
+        index = np.arange(size).reshape([-1 if a == axis else 1 for a in range(3)])
+        first = head.argmax(axis, keepdims=True)
+        last = size - 1 - np.flip(head, axis).argmax(axis, keepdims=True)
+        full |= head.any(axis, keepdims=True) & (index >= first) & (index <= last)
+    return full
 
 
 def _large_parts(mask: Mask, *, share: float = 0.05) -> Mask:

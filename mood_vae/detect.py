@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
 from mood_vae import aggregate, brain, postprocess, preprocess, residual, slices
 from mood_vae.checkpoint import Checkpoint
+from mood_vae.elbo import kl_divergence
 from mood_vae.errors import ConfigError
 from mood_vae.head import Head, features
 from mood_vae.preprocess import Prepared
@@ -18,6 +20,7 @@ from mood_vae.vae import Vae
 from mood_vae.volume import Array, Mask, Volume
 
 BATCH_SLICES = 32
+KL_GRADIENT_SMOOTHING_VOX = 3
 CERTAIN = 1 - 1e-6  # a probability of 1 would be infinite evidence
 
 
@@ -51,7 +54,7 @@ class VaeDetector:
             self._head = Head(checkpoint.description.head)
             self._head.load_state_dict(checkpoint.part("head"))
             self._head.eval().to(device)
-            self._usual_KHW = full_size(checkpoint.tensors["usual_KHW"], checkpoint.description.grid.shape).to(device)
+        self._usual_KHW = full_size(checkpoint.tensors.get("usual_KHW"), checkpoint.description.grid.shape).to(device)
 
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume; all 0 where it shows no head."""
@@ -59,12 +62,13 @@ class VaeDetector:
         prepared = preprocess.prepare(volume, described.grid)
         evidence = self.evidence(prepared)
         mask = self.binary_mask(evidence, prepared)
-        support = prepared.mask | mask
-        values = postprocess.to_map(evidence, described.threshold, mask, support)
-        native = postprocess.to_float16_values(preprocess.undo(values, support, prepared, volume.array.shape))
-        # the head's surface, exactly, on the volume's own grid; only a gap that is itself an anomaly stays outside it
-        native[~brain.fill(brain.foreground(volume.array)) & (native < 0.5)] = 0
-        top = aggregate.top_mean(evidence, self.region(prepared), described.aggregate)
+        region = self.region(prepared)
+        values = postprocess.to_map(evidence, described.threshold, mask, region)
+        native = postprocess.to_float16_values(preprocess.undo(values, region, prepared, volume.array.shape))
+        head = brain.fill(brain.foreground(volume.array))
+        # the surface, exactly, on the volume's own grid
+        native[~(head if self._head is None else brain.span(head))] = 0
+        top = aggregate.top_mean(evidence, region, described.aggregate)
         return detection(native, float(postprocess.relative(top, described.score_reference)), volume)
 
     def region(self, prepared: Prepared) -> Mask:
@@ -83,7 +87,12 @@ class VaeDetector:
         """
         config, x_hat, region = self.description.residual, self.reconstruct(prepared), self.region(prepared)
         if self._head is None:
-            return residual.clean(residual.residual(prepared.array, x_hat, config.kind), region, config)
+            found = residual.residual(prepared.array, x_hat, config.kind)
+            if config.standardised:
+                found = found / slices.join(self._usual_KHW[:, None].cpu().numpy())
+            if config.kl_gradient:
+                found = found * self.kl_gradient(prepared)
+            return residual.clean(found, region, config)
         probability = residual.clean(self.judge(prepared, x_hat), region, config)
         return -np.log1p(-probability.clip(0, CERTAIN))
 
@@ -92,15 +101,26 @@ class VaeDetector:
         """Return the head's probability of an anomaly, (I, J, K) float32; 0 where a slice shows no head."""
         if self._head is None:
             raise ConfigError(expected="weights with a head", found=self.description.preset, remedy="choose others")
-        x_KHW, x_hat_KHW = (
-            torch.from_numpy(slices.split(array)[:, 0]).to(self._device) for array in (prepared.array, x_hat)
+        x_KHW, x_hat_KHW, reach_KHW = (
+            torch.from_numpy(slices.split(array)[:, 0]).to(self._device)
+            for array in (prepared.array, x_hat, prepared.reach.astype(np.float32))
         )
         found_BCHW = np.zeros((len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
         shown = torch.from_numpy(np.flatnonzero(prepared.reach.any(axis=(0, 1)))).to(self._device)
         for ks in shown.split(BATCH_SLICES):
-            seen = features(x_KHW, ks, x_hat_KHW[ks], self._usual_KHW[ks], self._head.config)
+            seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], self._usual_KHW[ks], self._head.config)
             found_BCHW[ks.cpu(), 0] = self._head(seen).sigmoid().cpu().numpy()
         return slices.join(found_BCHW)
+
+    def kl_gradient(self, prepared: Prepared) -> Array:
+        """Return |d KL / d x| in nats per unit of intensity, smoothed, (I, J, K) float32."""
+        gradient_BCHW = np.zeros_like(slices.split(prepared.array))
+        x_BCHW = torch.from_numpy(slices.split(prepared.array))
+        for ks in torch.from_numpy(np.flatnonzero(prepared.reach.any(axis=(0, 1)))).split(BATCH_SLICES):
+            x = x_BCHW[ks].to(self._device).requires_grad_()
+            (gradient,) = torch.autograd.grad(kl_divergence(*self._vae.encode(x)).sum(), x)
+            gradient_BCHW[ks] = gradient.abs().cpu().numpy()
+        return ndimage.gaussian_filter(slices.join(gradient_BCHW), KL_GRADIENT_SMOOTHING_VOX)
 
     @torch.inference_mode()
     def reconstruct(self, prepared: Prepared) -> Array:
@@ -115,8 +135,13 @@ class VaeDetector:
         return slices.join(x_hat_BCHW)
 
 
-def full_size(usual_KHW: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Return the healthy residual, stored at a coarser size, for a grid of `shape` (I, J, K): (K, I, J) float32."""
+def full_size(usual_KHW: Tensor | None, shape: tuple[int, int, int]) -> Tensor:
+    """Return the healthy residual, stored at a coarser size, for a grid of `shape` (I, J, K): (K, I, J) float32.
+
+    Where none is stored it is 1 everywhere.
+    """
+    if usual_KHW is None:
+        return torch.ones(shape[2], shape[0], shape[1])
     size = (shape[2], shape[0], shape[1])
     return functional.interpolate(usual_KHW.float()[None, None], size, mode="trilinear")[0, 0]
 

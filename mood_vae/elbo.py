@@ -27,14 +27,21 @@ def kl_divergence(mu_BL: Tensor, log_var_BL: Tensor) -> Tensor:
     return -0.5 * torch.sum(1 + log_var_BL - mu_BL.square() - log_var_BL.exp(), dim=1)
 
 
-def negative_elbo(x_BCHW: Tensor, output: VaeOutput, *, pixel_sigma: float, beta: float = 1.0) -> Elbo:
-    """Return the negative ELBO of slices (B, 1, H, W) with a Gaussian of fixed width on every pixel.
+def negative_elbo(
+    x_BCHW: Tensor, output: VaeOutput, *, pixel_sigma: float, beta: float = 1.0, likelihood: str = "gaussian"
+) -> Elbo:
+    """Return the negative ELBO of slices (B, 1, H, W) with a distribution of fixed width on every pixel.
 
-    pixel_sigma: standard deviation of a pixel around its reconstruction, in intensity units (the slice is in [0, 1]).
+    pixel_sigma: standard deviation of a `gaussian` pixel around its reconstruction, or the scale of a `laplace` one, in
+    intensity units (the slice is in [0, 1]).
     beta: weight of the KL term; 1 is the ELBO itself (other values: Higgins et al., beta-VAE, ICLR 2017).
     """
     difference_BCHW = output.x_hat_BCHW.float() - x_BCHW
-    log_normaliser = x_BCHW[0].numel() * (0.5 * math.log(2 * math.pi) + math.log(pixel_sigma))
-    reconstruction = difference_BCHW.square().flatten(1).sum(dim=1) / (2 * pixel_sigma**2) + log_normaliser
+    if likelihood == "laplace":
+        error_BCHW, log_normaliser = difference_BCHW.abs() / pixel_sigma, math.log(2 * pixel_sigma)
+    else:
+        error_BCHW = difference_BCHW.square() / (2 * pixel_sigma**2)
+        log_normaliser = 0.5 * math.log(2 * math.pi) + math.log(pixel_sigma)
+    reconstruction = error_BCHW.flatten(1).sum(dim=1) + x_BCHW[0].numel() * log_normaliser
     kl = kl_divergence(output.mu_BL.float(), output.log_var_BL.float())
     return Elbo((reconstruction + beta * kl).mean(), reconstruction.mean(), kl.mean())

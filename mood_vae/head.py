@@ -38,17 +38,20 @@ class HeadConfig:
             )  # fmt: skip
 
 
-def features(x_KHW: Tensor, ks: Tensor, x_hat_BHW: Tensor, usual_BHW: Tensor, config: HeadConfig) -> Tensor:
+def features(
+    x_KHW: Tensor, ks: Tensor, reach_BHW: Tensor, x_hat_BHW: Tensor, usual_BHW: Tensor, config: HeadConfig
+) -> Tensor:
     """Return what the head sees of the slices `ks` (B,) of a volume: (B, C, H, W) float32.
 
-    x_KHW: the input volume's slices. x_hat_BHW: reconstructions of the slices `ks`. usual_BHW: the absolute residual
+    x_KHW: the input volume's slices. reach_BHW: where the slices `ks` could hold brain (`brain.span`), without which a
+    lost slice would look like one above the head. x_hat_BHW: their reconstructions. usual_BHW: the absolute residual
     that healthy brains show there. The channels are the neighbouring slices, the slice mirrored left to right (H is the
-    grid's left-right axis), the reconstruction, and the signed residual in units of the usual one.
+    grid's left-right axis), the reach, the reconstruction, and the signed residual in units of the usual one.
     """
     neighbours = torch.stack([x_KHW[(ks + offset).clamp(0, len(x_KHW) - 1)] for offset in config.offsets], dim=1)
     x_BHW = x_KHW[ks]
     relative = ((x_BHW - x_hat_BHW) / usual_BHW).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
-    return torch.cat([neighbours, torch.stack([x_BHW.flip(1), x_hat_BHW, relative], dim=1)], dim=1)
+    return torch.cat([neighbours, torch.stack([x_BHW.flip(1), reach_BHW.float(), x_hat_BHW, relative], dim=1)], dim=1)
 
 
 class Head(nn.Module):
@@ -57,7 +60,7 @@ class Head(nn.Module):
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
-        channels = 4 * (len(config.offsets) + 3)
+        channels = 4 * (len(config.offsets) + 4)
         self.down = nn.ModuleList(_block(a, b) for a, b in pairwise((channels, *config.widths)))
         self.up = nn.ModuleList(_block(a + b, b) for a, b in pairwise(reversed(config.widths)))
         self.out = nn.Conv2d(config.widths[0], 4, 1)

@@ -58,8 +58,8 @@ class Prepared:
     """A brain on the model's grid, with the way back.
 
     array: (I, J, K) float32 in [0, 1], 0 outside the head.
-    mask: (I, J, K) bool, the filled head. reach: the same with the gaps that a lost slab would leave; what is found
-        there counts, but nothing else of it belongs to the head.
+    mask: (I, J, K) bool, the filled head. reach: the same with all that lies between its parts, where a lost slab
+        would be missing (`brain.span`).
     to_native: (4, 4) float64, grid indices to indices of the volume it came from.
     """
 

@@ -54,8 +54,10 @@ def run(
     trained, validation = split_subjects(slices.subjects, training)
     vae = _given_vae(given, chosen) if given else fit(slices, run_dir, chosen.model, training, hardware, resume=resume)
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
+    if chosen.residual.standardised:
+        tensors["usual_KHW"] = usual(vae, slices, trained)
     if chosen.head is not None:
-        usual_KHW = _usual(vae, slices, trained)
+        usual_KHW = usual(vae, slices, trained)
         head = fit_head(
             slices,
             (trained, validation),
@@ -132,7 +134,7 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
 
 
 @torch.inference_mode()
-def _usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
+def usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
     """Return the absolute residual of healthy training subjects at half the grid's size, (K, I, J) / 2."""
 
     def pairs() -> Iterator[tuple[Array, Array]]:

@@ -11,19 +11,22 @@ from mood_vae import brain
 from mood_vae.errors import ConfigError
 from mood_vae.volume import Array, Mask
 
-KINDS = ("absolute", "positive", "negative", "ssim")
+KINDS = ("absolute", "squared", "positive", "negative", "ssim")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResidualConfig:
     """Which residual is taken and how it is cleaned; the defaults are the paper's: none of the cleaning.
 
-    kind: `absolute` |x - x_hat|, `positive` max(x - x_hat, 0), `negative` max(x_hat - x, 0), or `ssim`, one minus the
-        local structural similarity (Wang et al., IEEE TIP 2004) over a Gaussian window of 1.5 voxels.
+    kind: `absolute` |x - x_hat|, `squared` its square, `positive` max(x - x_hat, 0), `negative` max(x_hat - x, 0), or
+        `ssim`, (1 - s) / 2 for the local structural similarity s (Wang et al., IEEE TIP 2004) over a Gaussian window of
+        1.5 voxels.
     erosion_vox: the rim of the head this deep counts as 0.
     median_vox: edge of a cubic 3-D median filter; 1 leaves the residual as it is.
     gaussian_vox: width of a 3-D Gaussian filter; 0 leaves the residual as it is.
-    standardised: divide by what healthy brains show at the same position (mean plus one standard deviation).
+    standardised: divide by what healthy brains show at the same position.
+    kl_gradient: multiply by how strongly the voxel moves its slice's KL divergence, |d KL / d x|, smoothed over 3
+        voxels (Zimmerer et al., MICCAI 2019).
     """
 
     kind: str = "absolute"
@@ -31,6 +34,7 @@ class ResidualConfig:
     median_vox: int = 1
     gaussian_vox: float = 0.0
     standardised: bool = False
+    kl_gradient: bool = False
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -49,6 +53,8 @@ def residual(x: Array, x_hat: Array, kind: str) -> Array:
     difference = x - x_hat
     if kind == "absolute":
         return np.abs(difference)
+    if kind == "squared":
+        return difference**2
     return np.maximum(difference if kind == "positive" else -difference, 0)
 
 

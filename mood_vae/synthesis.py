@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from mood_vae import acquire
 from mood_vae.anomalies import plant
+from mood_vae.brain import span
 from mood_vae.cache import SliceCache
 from mood_vae.errors import ConfigError, MoodVaeError
 from mood_vae.families import FAMILIES
@@ -45,7 +46,7 @@ class SynthesisConfig:
     slab: int = 28
     judged: int = 4
     clean_share: float = 0.2
-    most: int = 2
+    most: int = 3
     families: tuple[str, ...] = LEARNT
 
     def __post_init__(self) -> None:
@@ -58,11 +59,12 @@ class SynthesisConfig:
 
 
 class Sample(NamedTuple):
-    """A slab `x_KHW` with label `y_KHW` (0 or 1), the slices `ks` to judge, and where the slab begins in its brain."""
+    """A slab `x_KHW` with its label and its reach, both 0 or 1, at the slices `ks` to judge; it begins at `first`."""
 
     x_KHW: Tensor
-    y_KHW: Tensor
     ks: Tensor
+    y_BHW: Tensor
+    reach_BHW: Tensor
     first: int
 
 
@@ -80,22 +82,27 @@ class SlabDataset(Dataset[Sample]):
         row, other = rng.choice(self._rows, 2, replace=len(self._rows) < 2)
         shown = self._cache.slices[self._cache.slices[:, 0] == row, 1]
         first = int(rng.integers(shown.min(), max(shown.min() + 1, shown.max() - config.slab + 2)))
-        array, donor = self._slab(row, first), self._slab(other, first)
+        array = self._slab(row, first)
         label: acquire.Label = np.zeros(array.shape, np.uint8)
         names = self._names(rng)
+        donor = self._slab(other, first) if any(FAMILIES[name].needs_donor for name in names) else None
         for name in (name for name in names if name in ANATOMICAL):
             array, label = self._plant(array, label, name, donor, rng)
         array, label = acquire.vary(array, label, rng)
         for name in (name for name in names if name not in ANATOMICAL):
             array, label = self._plant(array, label, name, donor, rng)
-        ks = _choose(label, min(config.judged, array.shape[2]), rng)
-        x_KHW, y_KHW = (torch.from_numpy(np.ascontiguousarray(np.moveaxis(part, 2, 0))) for part in (array, label))
-        return Sample(x_KHW.clamp(0, 1), y_KHW, torch.from_numpy(np.sort(ks)), first)
+        ks = np.sort(_choose(label, min(config.judged, array.shape[2]), rng))
+        reach = span(array > 0)
+        x_KHW, y_BHW, reach_BHW = (
+            torch.from_numpy(np.ascontiguousarray(np.moveaxis(part, 2, 0)))
+            for part in (array.clip(0, 1), label[:, :, ks], reach[:, :, ks])
+        )
+        return Sample(x_KHW, torch.from_numpy(ks), y_BHW, reach_BHW, first)
 
     def _slab(self, row: int, first: int) -> Array:
         """Return (I, J, slab) float32 of a cached brain."""
-        slices_KHW = self._cache.array_NKHW[row, first : first + self._config.slab].astype(np.float32)
-        return np.ascontiguousarray(np.moveaxis(slices_KHW, 0, 2))
+        slices_KHW = self._cache.array_NKHW[row, first : first + self._config.slab]
+        return np.ascontiguousarray(np.moveaxis(slices_KHW, 0, 2), np.float32)
 
     def _names(self, rng: np.random.Generator) -> list[str]:
         if rng.random() < self._config.clean_share:
@@ -103,7 +110,7 @@ class SlabDataset(Dataset[Sample]):
         return list(rng.choice(self._config.families, rng.integers(1, self._config.most + 1)))
 
     def _plant(
-        self, array: Array, label: acquire.Label, name: str, donor: Array, rng: np.random.Generator
+        self, array: Array, label: acquire.Label, name: str, donor: Array | None, rng: np.random.Generator
     ) -> tuple[Array, acquire.Label]:
         try:
             planted = plant(array, array > 0, family=name, rng=rng, donor=donor, spacing_mm=self._spacing_mm)

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from mood_vae.cache import SliceCache
+from mood_vae.context import hide_squares
 from mood_vae.elbo import Elbo, negative_elbo
 from mood_vae.errors import ConfigError
 from mood_vae.train_config import TrainConfig
-from mood_vae.vae import Vae, VaeConfig
+from mood_vae.vae import Vae, VaeConfig, VaeOutput
 
 RESUME_NAME = "last.ckpt"
 
@@ -120,24 +121,28 @@ class VaeTraining(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
 
     def training_step(self, x_BCHW: Tensor) -> Tensor:
-        """One step on the ELBO of a posterior sample."""
+        """One step on the ELBO of a posterior sample and, by its share, on slices with hidden squares."""
         generator = torch.Generator().manual_seed(
             (self.config.seed * 2**20 + self.global_step) * 2**12 + self.global_rank
         )
         noise_BL = torch.randn(len(x_BCHW), self.vae.config.latents, generator=generator).to(self.device)
-        elbo = negative_elbo(
-            x_BCHW,
-            self.vae(x_BCHW, noise_BL=noise_BL),
-            pixel_sigma=self.config.pixel_sigma,
-            beta=self.config.beta,
-        )
+        elbo = self._elbo(x_BCHW, self.vae(x_BCHW, noise_BL=noise_BL))
         self._log("train", elbo, len(x_BCHW))
-        return elbo.loss
+        share = self.config.context_share
+        if not share:
+            return elbo.loss
+        drawn = self._elbo(x_BCHW, self.vae(hide_squares(x_BCHW, generator)))
+        return (1 - share) * elbo.loss + share * drawn.reconstruction
 
     def validation_step(self, x_BCHW: Tensor) -> None:
         """The same objective at the posterior mean, on subjects that training never sees."""
-        elbo = negative_elbo(x_BCHW, self.vae(x_BCHW), pixel_sigma=self.config.pixel_sigma, beta=self.config.beta)
-        self._log("validation", elbo, len(x_BCHW))
+        self._log("validation", self._elbo(x_BCHW, self.vae(x_BCHW)), len(x_BCHW))
+
+    def _elbo(self, x_BCHW: Tensor, output: VaeOutput) -> Elbo:
+        config = self.config
+        return negative_elbo(
+            x_BCHW, output, pixel_sigma=config.pixel_sigma, beta=config.beta, likelihood=config.likelihood
+        )
 
     def _log(self, stage: str, elbo: Elbo, batch_size: int) -> None:
         values = {f"{stage}/{name}": value for name, value in elbo._asdict().items()}

@@ -14,7 +14,8 @@ class TrainConfig:
 
     epochs, learning_rate: 100 and 1e-4 (Adam), as in the paper.
     batch_size: slices a step, over all devices together.
-    pixel_sigma, beta: see `elbo.negative_elbo`.
+    pixel_sigma, beta, likelihood: see `elbo.negative_elbo`.
+    context_share: weight of context encoding (`context.hide_squares`) in the loss, the rest is the ELBO's; 0 for none.
     validation_share: share of the subjects (never of the slices) kept for validation and calibration.
     patience: epochs without a better validation loss before training stops early; None trains to the end.
     """
@@ -24,6 +25,8 @@ class TrainConfig:
     batch_size: int = 64
     pixel_sigma: float = 0.1
     beta: float = 1.0
+    likelihood: str = "gaussian"
+    context_share: float = 0.0
     validation_share: float = 0.1
     patience: int | None = None
     seed: int = 0
@@ -33,6 +36,12 @@ class TrainConfig:
             raise ConfigError(
                 expected="positive epochs, batch size, learning rate and pixel sigma, and beta of at least 0",
                 found=f"{self}",
+                remedy="correct the training configuration",
+            )
+        if self.likelihood not in ("gaussian", "laplace") or not 0 <= self.context_share <= 1:
+            raise ConfigError(
+                expected="likelihood gaussian or laplace, and a context share in [0, 1]",
+                found=f"{self.likelihood}, {self.context_share}",
                 remedy="correct the training configuration",
             )
         if not 0 < self.validation_share < 1:
@@ -51,7 +60,7 @@ class HeadTrainConfig:
     batch_slabs: samples a step. learning_rate: of AdamW at the start, falling to 0 along a cosine.
     """
 
-    epochs: int = 15
+    epochs: int = 50
     slabs: int = 1350
     batch_slabs: int = 9
     learning_rate: float = 1e-3

@@ -41,7 +41,7 @@ class SampleNumbers(Sampler[int]):
 
 
 class HeadTraining(L.LightningModule):
-    """Tell planted voxels from healthy ones: cross-entropy plus soft Dice, over the voxels of the brain."""
+    """Tell planted voxels from healthy ones: cross-entropy plus soft Dice, over the voxels within reach."""
 
     def __init__(self, head: Head, vae: Vae, usual_KHW: Tensor, config: HeadTrainConfig, steps: int) -> None:
         super().__init__()
@@ -71,20 +71,27 @@ class HeadTraining(L.LightningModule):
         self.log("validation/loss", loss, on_epoch=True, batch_size=len(samples), sync_dist=True)
 
     def _loss(self, samples: list[Sample]) -> Tensor:
-        shown = torch.cat([self._features(sample) for sample in samples])
-        y_BHW = torch.cat([sample.y_KHW[sample.ks] for sample in samples]).float()
-        brain_BHW = torch.cat([sample.x_KHW[sample.ks] > 0 for sample in samples]) | (y_BHW > 0)
-        logits = self.head(shown.contiguous(memory_format=torch.channels_last)).float()[brain_BHW]
-        y = y_BHW[brain_BHW]
+        shown = self._features(samples).contiguous(memory_format=torch.channels_last)
+        y_BHW = torch.cat([sample.y_BHW for sample in samples]).float()
+        judged_BHW = torch.cat([sample.reach_BHW for sample in samples]) | (y_BHW > 0)
+        logits = self.head(shown).float()[judged_BHW]
+        y = y_BHW[judged_BHW]
         p = logits.sigmoid()
         dice = 1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
         return functional.binary_cross_entropy_with_logits(logits, y) + 0.2 * dice
 
-    def _features(self, sample: Sample) -> Tensor:
+    def _features(self, samples: list[Sample]) -> Tensor:
+        x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
         with torch.no_grad():
-            x_hat_BHW = self._frozen[0].to(self.device)(sample.x_KHW[sample.ks, None]).x_hat_BCHW[:, 0].float()
-        usual_BHW = self.usual_KHW[sample.ks + sample.first]
-        return features(sample.x_KHW, sample.ks, x_hat_BHW, usual_BHW, self.head.config)
+            x_hat_BHW = self._frozen[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
+        parts = zip(samples, x_hat_BHW.split([len(sample.ks) for sample in samples]), strict=True)
+        return torch.cat([sample_features(sample, x_hat, self.usual_KHW, self.head.config) for sample, x_hat in parts])
+
+
+def sample_features(sample: Sample, x_hat_BHW: Tensor, usual_KHW: Tensor, config: HeadConfig) -> Tensor:
+    """Return what the head sees of a sample's judged slices, whose reconstructions are given."""
+    usual_BHW = usual_KHW[sample.ks + sample.first]
+    return features(sample.x_KHW, sample.ks, sample.reach_BHW, x_hat_BHW, usual_BHW, config)
 
 
 def fit_head(

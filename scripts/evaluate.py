@@ -1,10 +1,11 @@
-"""The results table: every detector on the same toy and lesion cases, scored alike, raw results kept.
+"""Every detector of the results table on the same toy and lesion cases, scored alike, raw results kept.
 
     python scripts/evaluate.py DATA OUT [--row NAME ...] [--weights NAME=FILE ...]
+    python scripts/results_table.py OUT
 
 DATA holds brain/train, brain/healthy_heldout and brain/lesion/{images,labels}. Toy anomalies are planted in the
-held-out healthy volumes, once for each of `--seeds`. OUT keeps the predictions, and for each row and set one JSON of
-raw per-case results; rows whose JSON is there are not run again.
+held-out healthy volumes, once for each of `--seeds`. OUT keeps the predictions and, in OUT/raw, one JSON of raw
+per-case results for each row and set; rows whose JSON is there are not run again.
 """
 
 from __future__ import annotations
@@ -14,20 +15,26 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from mood_vae import cases, checkpoint, detect, nifti, postprocess, preprocess, score, toy
+from mood_vae import brain, cache, cases, checkpoint, detect, nifti, postprocess, preprocess, recipe, score, toy
+from mood_vae.cache import SliceCache
+from mood_vae.constant import ConstantDetector
 from mood_vae.detect import Detection, VaeDetector
 from mood_vae.predict import Detector, predict
 from mood_vae.preprocess import GridConfig
+from mood_vae.presets import preset
 from mood_vae.residual import ResidualConfig
+from mood_vae.vae import Vae
 from mood_vae.volume import Array, Volume
 
 SHIPPED = Path(detect.__file__).parent / "weights"
+LANDMARKS = (1, *range(10, 100, 10), 99)
 
 
 def silent(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
@@ -47,12 +54,20 @@ class Intensity:
         return detect.detection(native, float(values[prepared.mask].mean()), volume)
 
 
+class Chance:
+    """Uniform noise in the head."""
+
+    def detect(self, volume: Volume) -> Detection:
+        rng = np.random.default_rng(int.from_bytes(volume.case_id.encode(), "big") % 2**32)
+        return Intensity(lambda x: rng.random(x.shape, np.float32)).detect(volume)
+
+
 class Atlas:
     """Voxelwise z-score against the aligned healthy training volumes; the mask begins at z = 5."""
 
-    def __init__(self, train_dir: Path) -> None:
-        arrays = [preprocess.prepare(nifti.read(path), GridConfig()).array for path in nifti.list_volumes(train_dir)]
-        self._mean, self._deviation = np.mean(arrays, axis=0), np.std(arrays, axis=0) + 0.05
+    def __init__(self, healthy: SliceCache) -> None:
+        arrays = np.moveaxis(np.asarray(healthy.array_NKHW, np.float32), 1, 3)
+        self._mean, self._deviation = arrays.mean(axis=0), arrays.std(axis=0) + 0.05
 
     def detect(self, volume: Volume) -> Detection:
         prepared = preprocess.prepare(volume, GridConfig())
@@ -63,76 +78,124 @@ class Atlas:
         return detect.detection(native, float(postprocess.relative(float(top), 5.0)), volume)
 
 
-class Chance:
-    """Uniform noise in the head."""
+class Standardised:
+    """Another detector, shown brains whose intensity percentiles are those of the mean training brain."""
+
+    def __init__(self, detector: Detector, healthy: SliceCache) -> None:
+        self._detector = detector
+        self._usual = np.mean([_landmarks(array[array > 0]) for array in healthy.array_NKHW], axis=0)
 
     def detect(self, volume: Volume) -> Detection:
-        rng = np.random.default_rng(int.from_bytes(volume.case_id.encode(), "big") % 2**32)
-        return Intensity(lambda x: rng.random(x.shape, np.float32)).detect(volume)
+        inside = brain.foreground(volume.array)
+        own = _landmarks(volume.array[inside])
+        matched = np.interp(volume.array, np.r_[0, own], np.r_[0, self._usual]).astype(np.float32)
+        array = np.where(inside, np.maximum(matched, 1e-3), volume.array)
+        return self._detector.detect(dataclasses.replace(volume, array=array))
 
 
-def changed(weights: Path, residual: ResidualConfig, train_dir: Path) -> VaeDetector:
-    """Return shipped weights with another residual, calibrated anew on their own validation subjects."""
+def _landmarks(tissue: np.ndarray) -> np.ndarray:
+    """Return intensity percentiles that rise strictly, as interpolation needs them."""
+    return np.percentile(tissue.astype(np.float32), LANDMARKS) + 1e-6 * np.arange(1, len(LANDMARKS) + 1)
+
+
+class WithConstantRule:
+    """Another detector, or the constant-intensity rule where that is higher."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector, self._rule = detector, ConstantDetector()
+
+    def detect(self, volume: Volume) -> Detection:
+        found, constant = self._detector.detect(volume), self._rule.detect(volume)
+        return detect.detection(np.maximum(found.map, constant.map), max(found.score, constant.score), volume)
+
+
+def without_head(weights: Path, residual: ResidualConfig, healthy: SliceCache) -> VaeDetector:
+    """Return the VAE of shipped weights alone, with some residual, calibrated on its own validation subjects."""
     loaded = checkpoint.load(weights)
-    description = dataclasses.replace(loaded.description, residual=residual)
-    from mood_vae.calibrate import calibrate
-
-    detector = VaeDetector(dataclasses.replace(loaded, description=description), torch.device("cpu"))
-    prepared = (
-        preprocess.prepare(nifti.read(train_dir / f"{subject}.nii.gz"), description.grid)
-        for subject in description.provenance["validation_subjects"]
-    )
-    found = calibrate(
-        ((detector.evidence(p), detector.region(p)) for p in prepared), description.postprocess, description.aggregate
-    )
-    description = dataclasses.replace(description, **found._asdict())
-    return VaeDetector(dataclasses.replace(loaded, description=description), torch.device("cpu"))
+    described = loaded.description
+    chosen = dataclasses.replace(preset("seed"), residual=residual)
+    tensors = {f"vae.{name}": tensor for name, tensor in loaded.part("vae").items()}
+    if residual.standardised:
+        vae = Vae(described.model)
+        vae.load_state_dict(loaded.part("vae"))
+        tensors["usual_KHW"] = recipe.usual(vae.eval(), healthy, described.provenance["training_subjects"])
+    validation = described.provenance["validation_subjects"]
+    made = recipe.calibrated(tensors, described.preset, chosen, healthy, validation, described.provenance)
+    return VaeDetector(made, torch.device("cpu"))
 
 
-def rows(data: Path, own: dict[str, Path]) -> dict[str, Callable[[], Detector]]:
+def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, Callable[[], Detector]]:
     """Return every row of the table, bottom first, by name; each is made only when it is run."""
-    train, seed = data / "brain" / "train", SHIPPED / "seed.json"
-    tried = {
+    seed, head = SHIPPED / "seed.json", SHIPPED / "head.json"
+    steps = {
         "eroded mask": ResidualConfig(erosion_vox=3),
-        "median 5": ResidualConfig(median_vox=5),
-        "eroded, median 5": ResidualConfig(erosion_vox=3, median_vox=5),
-        "positive": ResidualConfig(kind="positive"),
-        "negative": ResidualConfig(kind="negative"),
-        "ssim": ResidualConfig(kind="ssim"),
-        "ssim, eroded, median 5": ResidualConfig(kind="ssim", erosion_vox=3, median_vox=5),
-        "negative, eroded, median 5": ResidualConfig(kind="negative", erosion_vox=3, median_vox=5),
+        "median filter": ResidualConfig(median_vox=5),
+        "Gaussian filter": ResidualConfig(gaussian_vox=2),
+        "divided by the usual residual": ResidualConfig(standardised=True),
+        "positive residual": ResidualConfig(kind="positive"),
+        "negative residual": ResidualConfig(kind="negative"),
+        "SSIM": ResidualConfig(kind="ssim"),
+        "times the KL gradient": ResidualConfig(kl_gradient=True),
+        "divided, eroded, median": ResidualConfig(standardised=True, erosion_vox=3, median_vox=5),
+        "negative, eroded, median": ResidualConfig(kind="negative", erosion_vox=3, median_vox=5),
     }
+
+    def shipped(path: Path) -> VaeDetector:
+        return VaeDetector(checkpoint.load(path), torch.device("cpu"))
+
     table: dict[str, Callable[[], Detector]] = {
         "chance": Chance,
         "intensity": lambda: Intensity(lambda x: x),
         "1 - intensity": lambda: Intensity(lambda x: 1 - x),
         "|x - 0.5|": lambda: Intensity(lambda x: np.abs(x - 0.5)),
-        "atlas z-score": lambda: Atlas(train),
-        "seed": lambda: VaeDetector(checkpoint.load(seed), torch.device("cpu")),
+        "atlas z-score": lambda: Atlas(healthy()),
+        "seed": lambda: shipped(seed),
+        "seed, intensities standardised": lambda: Standardised(shipped(seed), healthy()),
     }
-    for name, residual in tried.items():
-        table[f"seed, {name}"] = lambda residual=residual: changed(seed, residual, train)  # type: ignore[misc]
+    for name, residual in steps.items():
+        table[f"seed, {name}"] = lambda residual=residual: without_head(seed, residual, healthy())  # type: ignore[misc]
     for name, path in own.items():
-        table[name] = lambda path=path: VaeDetector(checkpoint.load(path), torch.device("cpu"))  # type: ignore[misc]
+        table[name] = lambda path=path: shipped(path)  # type: ignore[misc]
+    table["head's VAE alone"] = lambda: without_head(head, ResidualConfig(), healthy())
+    table["head"] = lambda: shipped(head)
+    table["head, constant rule"] = lambda: WithConstantRule(shipped(head))
     return table
 
 
-def sets(data: Path, out: Path, seeds: list[int], per_seed: int) -> dict[str, tuple[Path, Path, Path | None]]:
-    """Return the case sets by name: volumes, pixel labels, sample labels; toy sets are made when they are not there."""
-    made: dict[str, tuple[Path, Path, Path | None]] = {}
+@dataclass(frozen=True, kw_only=True)
+class CaseFolder:
+    """Cases of one folder: volumes, labels, and how they are told from those of other folders of the set."""
+
+    prefix: str
+    volumes: Path
+    pixel_labels: Path
+    sample_labels: Path | None
+    cases: dict[str, dict[str, str]]
+
+
+def case_sets(data: Path, out: Path, seeds: list[int], per_seed: int) -> dict[str, list[CaseFolder]]:
+    """Return the case sets by name; toy sets are made when they are not there."""
+    toys = []
     for seed in seeds:
         folder = out / f"toys_{seed}"
         if not (folder / "manifest.json").exists():
             toy.write_toy_set(data / "brain" / "healthy_heldout", folder, toy.ToyConfig(seed=seed, cases=per_seed))
-        made[f"toys_{seed}"] = (folder / toy.VOLUMES, folder / toy.PIXEL_LABELS, folder / toy.SAMPLE_LABELS)
+        described = {
+            case["case"]: {
+                "family": case["family"] or "clean",
+                "site": "ds002748" if case["source"] < "00006" else "OASIS",
+            }
+            for case in json.loads((folder / "manifest.json").read_text())["cases"]
+        }
+        labels = folder / toy.PIXEL_LABELS, folder / toy.SAMPLE_LABELS
+        toys.append(CaseFolder(prefix=f"{seed}-", volumes=folder / toy.VOLUMES, pixel_labels=labels[0],
+                               sample_labels=labels[1], cases=described))  # fmt: skip
     lesion = data / "brain" / "lesion"
-    return {**made, "lesions": (lesion / "images", lesion / "labels", None)}
-
-
-def scored(mode: str, predictions: Path, labels: Path) -> dict[str, Any]:
-    found, extra = cases.find_cases(mode, predictions, labels)
-    results = list(cases.read_cases(found, mode=mode, lesions=False, workers=2))
-    return score.build_report(results, mode=mode, config=score.ScoreConfig(), subsets=[], extra=extra)
+    names = [nifti.case_id(path) for path in nifti.list_volumes(lesion / "images")]
+    described = {name: {"family": "glioma" if name < "00006" else "MS", "site": name} for name in names}
+    lesions = CaseFolder(prefix="", volumes=lesion / "images", pixel_labels=lesion / "labels", sample_labels=None,
+                         cases=described)  # fmt: skip
+    return {"toys": toys, "lesions": [lesions]}
 
 
 class Both:
@@ -151,17 +214,25 @@ class Both:
         return found
 
 
-def run_row(detector: Detector, volumes: Path, labels: Path, samples: Path | None, out: Path) -> dict[str, Any]:
+def run_row(detector: Detector, folders: list[CaseFolder], out: Path) -> dict[str, Any]:
     """Predict one set with one detector and return its reports."""
+    results: dict[str, list[cases.CaseResult]] = {"pixel": [], "sample": []}
     both = Both(detector)
-    predict("pixel", volumes, out / "pixel", both, track=silent)
-    report: dict[str, Any] = {"pixel": scored("pixel", out / "pixel", labels), "seconds": both.seconds}
-    if samples is not None:
-        (out / "sample").mkdir(exist_ok=True)
-        for case, value in both.scores.items():
-            nifti.write_text(out / "sample" / f"{case}.nii.gz.txt", f"{value!r}\n")
-        report["sample"] = scored("sample", out / "sample", samples)
-    return report
+    for folder in folders:
+        predicted = out / folder.pixel_labels.parent.parent.name
+        predict("pixel", folder.volumes, predicted / "pixel", both, track=silent)
+        (predicted / "sample").mkdir(exist_ok=True)
+        for name in folder.cases if folder.sample_labels else ():
+            nifti.write_text(predicted / "sample" / f"{name}.nii.gz.txt", f"{both.scores[name]!r}\n")
+        for mode, labels in (("pixel", folder.pixel_labels), ("sample", folder.sample_labels)):
+            found = cases.find_cases(mode, predicted / mode, labels)[0] if labels else []
+            for result in cases.read_cases(found, mode=mode, lesions=False, workers=1):
+                results[mode].append(dataclasses.replace(result, case_id=folder.prefix + result.case_id))
+    reports = {
+        mode: score.build_report(part, mode=mode, config=score.ScoreConfig()) for mode, part in results.items() if part
+    }
+    described = {folder.prefix + name: about for folder in folders for name, about in folder.cases.items()}
+    return {**reports, "seconds": both.seconds, "about": described}
 
 
 def main() -> None:
@@ -170,40 +241,27 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--row", action="append", help="only this row; may be given again")
     parser.add_argument("--weights", action="append", default=[], help="NAME=FILE: a further row of your own weights")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[101])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102])
     parser.add_argument("--cases", type=int, default=48, help="toy cases of each seed")
     asked = parser.parse_args()
     own = dict(entry.split("=", 1) for entry in asked.weights)
-    table = rows(asked.data, {name: Path(file) for name, file in own.items()})
-    made = sets(asked.data, asked.out, asked.seeds, asked.cases)
+    train, grid = asked.data / "brain" / "train", GridConfig()
+    table = rows(
+        lambda: cache.build(train, asked.out / "cache", grid, track=silent),
+        {name: Path(file) for name, file in own.items()},
+    )
+    made = case_sets(asked.data, asked.out, asked.seeds, asked.cases)
     for name in asked.row or table:
         detector: Detector | None = None
-        for set_name, (volumes, labels, samples) in made.items():
+        for set_name, folders in made.items():
             file = asked.out / "raw" / f"{set_name}--{name.replace(' ', '_')}.json"
             if not file.exists():
                 detector = detector or table[name]()
-                folder = asked.out / "predictions" / set_name / name.replace(" ", "_")
-                report = run_row(detector, volumes, labels, samples, folder)
+                report = run_row(detector, folders, asked.out / "predictions" / set_name / name.replace(" ", "_"))
                 file.parent.mkdir(parents=True, exist_ok=True)
-                nifti.write_text(file, json.dumps(report) + "\n")
-            print(name, set_name, summary(json.loads(file.read_text())), flush=True)
-
-
-def summary(report: dict[str, Any]) -> str:
-    """Return the row's figures of one set, each with its interval."""
-
-    def figure(level: str, metric: str, part: str = "overall") -> str:
-        found = report[level][part].get(metric) if level in report else None
-        if not found or found["value"] is None:
-            return f"{metric} -"
-        low, high = found["low"], found["high"]
-        return f"{metric} {found['value']:.3f} [{low:.3f}, {high:.3f}]"
-
-    parts = [figure("pixel", name) for name in ("average_precision", "dice_at_half", "best_dice_oracle")]
-    parts += [figure("pixel", "average_precision", "mean_over_cases").replace("average", "mean average")]
-    parts += [figure("pixel", "healthy_false_positive_ml", "mean_over_cases")]
-    parts += [figure("sample", name).replace("a", "sample a", 1) for name in ("average_precision", "auroc")]
-    return "; ".join([*parts, f"{np.median(report['seconds']):.1f} s"])
+                number = list(table).index(name)
+                nifti.write_text(file, json.dumps({"row": name, "number": number, **report}) + "\n")
+            print(name, set_name, f"{json.loads(file.read_text())['pixel']['average_precision']:.3f}", flush=True)
 
 
 if __name__ == "__main__":

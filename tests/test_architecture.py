@@ -13,8 +13,20 @@ PACKAGE = Path(__file__).parent.parent / "mood_vae"
 
 # each module may import those of its own level and of the levels above this line in the list
 LEVELS = [
-    {"errors", "volume", "config", "processors"},
-    {"shapes", "slices", "brain", "aggregate", "vae", "elbo", "head", "binary_formats", "text_formats", "metrics"},
+    {"errors", "volume", "config", "processors", "memory", "output_folder", "stopping"},
+    {
+        "shapes",
+        "slices",
+        "brain",
+        "aggregate",
+        "vae",
+        "elbo",
+        "context",
+        "head",
+        "binary_formats",
+        "text_formats",
+        "metrics",
+    },
     {"body", "scene", "residual", "postprocess", "preprocess", "calibrate", "acquire", "lesions"},
     {"families", "lesion_families", "slab_families", "anomalies", "nifti"},
     {"phantom", "healthy", "contact_sheet", "cases", "intervals", "cache", "synthesis"},

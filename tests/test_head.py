@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_GRID, SMALL_PRESET
+from scipy import ndimage
 
 from mood_vae import acquire, cache, calibrate, checkpoint, nifti, presets, recipe
 from mood_vae.cache import SliceCache
@@ -43,19 +44,21 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     x = torch.arange(5 * 2 * 3, dtype=torch.float32).reshape(5, 2, 3)
     ks = torch.tensor([0, 4])
     x_hat, usual = x[ks] - 2, torch.full((2, 2, 3), 4.0)
-    seen = features(x, ks, x_hat, usual, HeadConfig(offsets=(-1, 0, 2), widths=(4, 4)))
-    assert seen.shape == (2, 6, 2, 3)
+    reach = torch.tensor([False, True])[:, None, None].expand(2, 2, 3)
+    seen = features(x, ks, reach, x_hat, usual, HeadConfig(offsets=(-1, 0, 2), widths=(4, 4)))
+    assert seen.shape == (2, 7, 2, 3)
     # beyond the ends of the volume the last slice stands in
     torch.testing.assert_close(seen[0, :3], x[[0, 0, 2]])
     torch.testing.assert_close(seen[1, :3], x[[3, 4, 4]])
     torch.testing.assert_close(seen[0, 3], x[0][[1, 0]])
-    torch.testing.assert_close(seen[1, 4], x[4] - 2)
-    torch.testing.assert_close(seen[1, 5], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
+    torch.testing.assert_close(seen[:, 4], reach.float())
+    torch.testing.assert_close(seen[1, 5], x[4] - 2)
+    torch.testing.assert_close(seen[1, 6], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
 
 
 def test_the_head_judges_every_pixel() -> None:
     head = Head(HeadConfig(widths=(4, 5, 6))).eval()
-    assert head(torch.zeros(2, 10, 32, 48)).shape == (2, 32, 48)
+    assert head(torch.zeros(2, 11, 32, 48)).shape == (2, 32, 48)
     with pytest.raises(ConfigError, match="offsets with 0"):
         HeadConfig(offsets=(-1, 1))
 
@@ -64,10 +67,11 @@ def test_a_sample_follows_from_its_number(slices: SliceCache) -> None:
     config = SMALL_HEAD.head_training.synthesis
     dataset = SlabDataset(slices, slices.subjects, config, spacing_mm=6.0, seed=3)
     first, again, other = dataset[7], dataset[7], dataset[8]
-    for one, two in zip(first[:3], again[:3], strict=True):
+    for one, two in zip(first[:4], again[:4], strict=True):
         torch.testing.assert_close(one, two)
     assert not torch.equal(first.x_KHW, other.x_KHW)
-    assert first.x_KHW.shape == first.y_KHW.shape == (12, 32, 32)
+    assert first.x_KHW.shape == (12, 32, 32)
+    assert first.y_BHW.shape == first.reach_BHW.shape == (6, 32, 32)
     assert len(first.ks) == 6
 
 
@@ -75,7 +79,7 @@ def test_samples_are_planted_or_clean_as_configured(slices: SliceCache) -> None:
     for share, planted in ((1.0, False), (0.0, True)):
         config = dataclasses.replace(SMALL_HEAD.head_training.synthesis, clean_share=share)
         dataset = SlabDataset(slices, slices.subjects, config, spacing_mm=6.0, seed=0)
-        assert {bool(dataset[number].y_KHW.any()) for number in range(6)} == {planted}
+        assert {bool(dataset[number].y_BHW.any()) for number in range(6)} == {planted}
 
 
 def test_another_scanner_leaves_background_and_labels_in_place(slices: SliceCache) -> None:
@@ -89,6 +93,22 @@ def test_another_scanner_leaves_background_and_labels_in_place(slices: SliceCach
         assert varied.max() <= 1
         assert int((varied > 0).sum()) == pytest.approx(int((array > 0).sum()), rel=0.2)
         assert int(moved.sum()) == pytest.approx(int(label.sum()), rel=0.35)
+
+
+def test_a_move_is_an_affine_transform_within_the_slice() -> None:
+    rng = np.random.default_rng(3)
+    array = ndimage.gaussian_filter(rng.random((48, 64, 4)), (4, 4, 1)).astype(np.float32)
+    label = (array > 0.5).astype(np.uint8)
+    moved, moved_label = acquire._move(array, label, np.random.default_rng(1))
+    draw = np.random.default_rng(1)
+    angle, stretch = np.deg2rad(draw.uniform(-6, 6)), draw.uniform(0.94, 1.06, 2)
+    matrix = np.eye(3)
+    matrix[:2, :2] = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * stretch
+    centre = (np.array(array.shape) - 1) / 2
+    inside = (slice(8, -8), slice(8, -8))
+    for part, found, order in ((array, moved, 1), (label, moved_label, 0)):
+        expected = ndimage.affine_transform(part, matrix, centre - matrix @ centre, order=order)
+        np.testing.assert_allclose(found[inside], expected[inside], atol=1e-5)
 
 
 def test_each_epoch_brings_new_samples_and_validation_the_same_ones() -> None:

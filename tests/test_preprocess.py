@@ -137,6 +137,15 @@ def test_a_lost_slab_is_within_reach_and_both_sides_of_it_stay_head() -> None:
     assert after.reach[:, :, 15:17][deep].all()
 
 
+def test_the_span_joins_what_lies_between_two_voxels_of_a_line() -> None:
+    head = np.zeros((6, 5, 12), bool)
+    head[2, 1, 1] = head[2, 1, 9] = head[4, 3, 3] = True
+    expected = head.copy()
+    expected[2, 1, 1:10] = True
+    np.testing.assert_array_equal(brain.span(head), expected)
+    assert not brain.span(np.zeros((3, 4, 5), bool)).any()
+
+
 def test_fill_keeps_the_large_parts_and_fills_their_holes() -> None:
     mask = np.zeros((20, 20, 20), bool)
     mask[2:15, 2:15, 2:15] = True

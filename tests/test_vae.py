@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from mood_vae.context import MOST_SQUARES, hide_squares
 from mood_vae.elbo import kl_divergence, negative_elbo
 from mood_vae.errors import ConfigError
 from mood_vae.vae import Vae, VaeConfig, VaeOutput
@@ -58,3 +59,29 @@ def test_elbo_is_log_likelihood_minus_kl() -> None:
     assert elbo.reconstruction.item() == pytest.approx(reconstruction, rel=1e-5)
     assert elbo.kl.item() == pytest.approx(0.5)
     assert elbo.loss.item() == pytest.approx(reconstruction + 2.0 * 0.5, rel=1e-5)
+
+
+def test_a_laplace_pixel_costs_its_absolute_error() -> None:
+    x, x_hat = torch.tensor([0.0, 0.2, 0.9, 1.0]), torch.tensor([0.1, 0.2, 0.5, 1.2])
+    output = VaeOutput(x_hat.reshape(1, 1, 2, 2), torch.zeros(1, 1), torch.zeros(1, 1))
+    elbo = negative_elbo(x.reshape(1, 1, 2, 2), output, pixel_sigma=0.5, likelihood="laplace")
+    expected = -torch.distributions.Laplace(x_hat, 0.5).log_prob(x).sum()
+    torch.testing.assert_close(elbo.reconstruction, expected)
+    assert elbo.kl.item() == 0
+
+
+def test_context_encoding_hides_squares_of_one_intensity_each() -> None:
+    x = torch.full((40, 1, 32, 48), 2.0)  # an intensity that no square has
+    hidden = hide_squares(x, torch.Generator().manual_seed(0))
+    assert (x == 2).all()
+    shares = (hidden != 2).float().mean(dim=(1, 2, 3))
+    assert shares.min() == 0
+    assert 0.02 < shares.mean() < 0.4
+    for one in hidden:
+        values = one[one != 2].unique()
+        assert len(values) <= MOST_SQUARES
+        for value in values[:1] if len(values) == 1 else []:
+            rows, columns = (one[0] == value).nonzero(as_tuple=True)
+            assert (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1) == len(rows)
+            assert rows.max() - rows.min() == columns.max() - columns.min() <= 15
+    torch.testing.assert_close(hidden, hide_squares(x, torch.Generator().manual_seed(0)))

@@ -1,0 +1,146 @@
+"""The results table in the README, and docs/results.md with families, sites and lesions, from what evaluate.py kept.
+
+    python scripts/results_table.py OUT
+
+The table replaces what stands between the two `results` marks of the README. docs/results.json keeps each row's
+figures, with their intervals, and those of every case.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mood_vae import score
+from mood_vae.cases import CaseResult
+
+ROOT = Path(__file__).parent.parent
+IN_DETAIL = ("|x - 0.5|", "seed", "head")
+HEADER = (
+    "| | toys: voxel AP | Dice of the mask | best Dice | mean case AP | sample AP | sample AUROC | false positives, mL "
+    "| lesions: voxel AP | Dice of the mask | best Dice | mean case AP | s |"
+)
+TOYS = (
+    ("pixel", "overall", "average_precision"), ("pixel", "overall", "dice_at_half"),
+    ("pixel", "overall", "best_dice_oracle"), ("pixel", "mean_over_cases", "average_precision"),
+    ("sample", "overall", "average_precision"), ("sample", "overall", "auroc"),
+    ("pixel", "mean_over_cases", "healthy_false_positive_ml"),
+)  # fmt: skip
+LESIONS = TOYS[:4]
+Report = dict[str, Any]
+
+
+def figure(estimate: dict[str, float | None] | None) -> str:
+    """Return a value with its interval, without needless digits."""
+    if not estimate or estimate["value"] is None or not np.isfinite(estimate["value"]):
+        return ""
+    digits = 3 if estimate["value"] < 0.1 else 2 if estimate["value"] < 10 else 1
+    value, low, high = (f"{estimate[key]:.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
+
+
+def row(name: str, sets: dict[str, Report]) -> str:
+    cells = [figure(sets["toys"][level][part].get(key)) for level, part, key in TOYS]
+    cells += [figure(sets["lesions"][level][part].get(key)) for level, part, key in LESIONS]
+    seconds = np.median(sets["toys"]["seconds"])
+    return f"| {name.replace('|', chr(92) + '|')} | {' | '.join(cells)} | {seconds:.1f} |"
+
+
+def some(report: Report, chosen: Iterable[str]) -> Report:
+    """Return the pixel level's report on some of the cases."""
+    cases = report["pixel"]["cases"]
+    results = [
+        CaseResult(case_id=name, histogram=cases[name]["histogram"], voxel_ml=cases[name]["voxel_ml"])
+        for name in chosen
+    ]
+    return score.build_report(results, mode="pixel", config=score.ScoreConfig(n_resamples=300))["overall"]
+
+
+def details(sets: dict[str, dict[str, Report]]) -> str:
+    """Return the page of families, sites and lesions for the rows in detail."""
+    shown = [name for name in IN_DETAIL if name in sets]
+    toys = {name: sets[name]["toys"] for name in shown}
+    about = toys[shown[-1]]["about"]
+    clean = [name for name, case in about.items() if case["family"] == "clean"]
+    heads = [name.replace("|", "\\|") for name in shown]
+    lines = [
+        "# Results by family, site and lesion",
+        "",
+        "Made by `python scripts/results_table.py OUT` from what `python scripts/evaluate.py DATA OUT` kept; all rows,",
+        "with their intervals and cases, are in [results.json](results.json). 95 % bootstraps over cases.",
+        "",
+        "## Families and sites of the toys",
+        "Voxel AP, each family's cases pooled with all clean ones; a site's are all that were planted in its volumes.",
+        "",
+        f"| | cases | {' | '.join(heads)} | best Dice of `{shown[-1]}` |",
+        "|" + "---|" * (len(shown) + 3),
+    ]
+    groups: dict[str, list[str]] = {}
+    for family in sorted({case["family"] for case in about.values()} - {"clean"}):
+        groups[family] = [name for name, case in about.items() if case["family"] == family]
+    parts = {family: (len(cases), [*cases, *clean]) for family, cases in groups.items()}
+    for site in sorted({case["site"] for case in about.values()}):
+        chosen = [name for name, case in about.items() if case["site"] == site]
+        parts[f"site {site}"] = (len(chosen), chosen)
+    for name, (count, chosen) in parts.items():
+        reports = [some(toys[row_name], chosen) for row_name in shown]
+        cells = [figure(report["average_precision"]) for report in reports]
+        lines.append(f"| {name} | {count} | {' | '.join(cells)} | {figure(reports[-1]['best_dice_oracle'])} |")
+    lines += ["", "## Lesions", f"| | {' | '.join(f'{name}: AP, Dice of the mask, best Dice' for name in heads)} |"]
+    lines += ["|" + "---|" * (len(shown) + 1)]
+    for case, known in sets[shown[0]]["lesions"]["about"].items():
+        found = [sets[row_name]["lesions"]["pixel"]["cases"][case] for row_name in shown]
+        keys = ("average_precision", "dice_at_half", "best_dice_oracle")
+        cells = [", ".join(f"{one[key]:.2f}" for key in keys) for one in found]
+        lines.append(f"| {case} ({known['family']}) | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def compact(report: Report) -> Report:
+    """Return a report without histograms, rounded: what the repository keeps."""
+    kept: Report = {"seconds": round(float(np.median(report["seconds"])), 2)}
+    for level in ("pixel", "sample"):
+        if level in report:
+            cases = {
+                name: {k: v for k, v in case.items() if k not in ("histogram", "scored", "voxel_ml")}
+                | (report["about"].get(name, {}) if level == "pixel" else {})
+                for name, case in report[level]["cases"].items()
+            }
+            kept[level] = {key: report[level][key] for key in ("overall", "mean_over_cases")} | {"cases": cases}
+    return kept
+
+
+def rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, float):
+        return round(value, 4) if np.isfinite(value) else None
+    return value
+
+
+def main() -> None:
+    raw = [json.loads(file.read_text()) | {"set": file.name.split("--")[0]}
+           for file in Path(sys.argv[1], "raw").glob("*--*.json")]  # fmt: skip
+    sets: dict[str, dict[str, Report]] = {}
+    for report in sorted(raw, key=lambda one: one["number"]):
+        sets.setdefault(report["row"], {})[report["set"]] = report
+    table = [HEADER, "|" + "---|" * HEADER.count("|", 1), *(row(name, both) for name, both in sets.items())]
+    readme = ROOT / "README.md"
+    marked = re.sub(
+        r"(<!-- results -->\n).*?(<!-- /results -->)", lambda at: at[1] + "\n".join(table) + "\n" + at[2],
+        readme.read_text(), flags=re.DOTALL,
+    )  # fmt: skip
+    readme.write_text(marked)
+    (ROOT / "docs" / "results.md").write_text(details(sets))
+    kept = {name: {set_name: compact(report) for set_name, report in both.items()} for name, both in sets.items()}
+    (ROOT / "docs" / "results.json").write_text(json.dumps(rounded(kept), separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()

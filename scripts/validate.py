@@ -1,0 +1,144 @@
+"""How well a checkpoint finds each toy family in its own validation subjects: what designs and settings are chosen by.
+
+    python scripts/validate.py HEALTHY CHECKPOINT CACHE [--per-family N] [--seed S]
+
+HEALTHY is the folder that it was trained on; CACHE is that run's `cache` folder, or a new one. Whole brains are seen by
+other scanners, as in training, with one anomaly each, or none. Voxel AP pools the planted brains of a family with all
+healthy ones; sample AP and AUROC tell all planted brains from the healthy ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, recipe
+from mood_vae.aggregate import AggregateConfig
+from mood_vae.anomalies import FAMILIES
+from mood_vae.detect import VaeDetector
+from mood_vae.preprocess import Prepared
+from mood_vae.synthesis import LEARNT, Sample, SlabDataset, SynthesisConfig
+
+SHARES = (1e-5, 1e-4, 5e-4, 2e-3, 5e-3, 0.02, 0.1, 1.0)
+"""Sample scores tried: means of the strongest such share of the evidence, from about its maximum to its mean."""
+RATES = (5e-3, 2e-3, 1e-3, 5e-4, 2e-4)
+"""Thresholds tried: exceeded by such shares of the voxels of the healthy validation subjects as they are."""
+HEALTHY = "healthy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a detector made of one brain.
+
+    head, residual: histograms (2, bins) of its map and of its residual. tops: sample scores, one for each of SHARES.
+    masks: for each of RATES, voxels of the mask that are anomalous, of the mask, and anomalous.
+    """
+
+    family: str
+    head: metrics.Counts
+    residual: metrics.Counts
+    tops: list[float]
+    masks: list[tuple[int, int, int]]
+
+
+def silent(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+    return items
+
+
+def whole(sample: Sample, shape: tuple[int, int, int]) -> tuple[Prepared, np.ndarray]:
+    """Return the brain of a sample of all its slices, as `preprocess.prepare` would, and its label."""
+    array, label, reach = np.zeros(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, bool)
+    at = slice(sample.first, sample.first + len(sample.x_KHW))
+    for part, into in ((sample.x_KHW, array), (sample.y_BHW, label), (sample.reach_BHW, reach)):
+        into[:, :, at] = np.moveaxis(part.numpy(), 0, 2)
+    return Prepared(array=array, mask=brain.fill(array > 0), reach=reach, to_native=np.eye(4)), label
+
+
+def judge(
+    detector: VaeDetector, thresholds: Sequence[float], family: str, prepared: Prepared, label: np.ndarray
+) -> Found:
+    """Return what the detector makes of one brain."""
+    evidence, region = detector.evidence(prepared), detector.region(prepared)
+    map_array = postprocess.relative(evidence, detector.description.threshold)
+    residual = np.abs(prepared.array - detector.reconstruct(prepared))
+    config = detector.description.postprocess
+    masks = [postprocess.binary_mask(evidence, threshold, region, config) for threshold in thresholds]
+    judged = region | (label > 0)
+    return Found(
+        family=family,
+        head=metrics.histogram(np.asarray(map_array)[judged], label[judged]).counts,
+        residual=metrics.histogram(residual[judged], label[judged]).counts,
+        tops=[aggregate.top_mean(evidence, region, AggregateConfig(top_share=share)) for share in SHARES],
+        masks=[(int(label[mask].sum()), int(mask.sum()), int(label.sum())) for mask in masks],
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("healthy", "checkpoint", "cache"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--per-family", type=int, default=9, help="brains of each family; four times as many healthy")
+    parser.add_argument("--seed", type=int, default=77)
+    asked = parser.parse_args()
+    detector = VaeDetector(checkpoint.load(asked.checkpoint), torch.device("cpu"))
+    grid, subjects = detector.description.grid, detector.description.provenance["validation_subjects"]
+    slices = cache.build(asked.healthy, asked.cache, grid, track=silent)
+    healthy = [recipe.cached(slices, subject) for subject in subjects]
+    usual = np.concatenate([detector.evidence(prepared)[detector.region(prepared)] for prepared in healthy])
+    thresholds = [float(np.quantile(usual, 1 - rate)) for rate in RATES]
+    found: list[Found] = []
+    for family in (HEALTHY, *FAMILIES):
+        config = SynthesisConfig(
+            slab=grid.shape[2], judged=grid.shape[2], most=1,
+            clean_share=float(family == HEALTHY), families=LEARNT if family == HEALTHY else (family,),
+        )  # fmt: skip
+        for number in range(asked.per_family * (4 if family == HEALTHY else 1)):
+            # each brain in turn, so that few cases are not those of few subjects
+            turn = [subjects[number % len(subjects)], subjects[(number + 1) % len(subjects)]]
+            dataset = SlabDataset(slices, turn, config, spacing_mm=grid.spacing_mm, seed=asked.seed)
+            found.append(judge(detector, thresholds, family, *whole(dataset[number], grid.shape)))
+        report(family, [one for one in found if one.family in (HEALTHY, family)])
+    for name, part in (("learnt", LEARNT), ("left out", set(FAMILIES) - set(LEARNT)), ("all", FAMILIES)):
+        report(name, [one for one in found if one.family == HEALTHY or one.family in part])
+    for number, rate in enumerate(RATES):
+        report_mask(f"threshold at {rate:g} ({thresholds[number]:.3f})", found, number, grid.spacing_mm)
+    truth = [one.family != HEALTHY for one in found]
+    for number, share in enumerate(SHARES):
+        scores = [one.tops[number] for one in found]
+        ap, auroc = average_precision_score(truth, scores), roc_auc_score(truth, scores)
+        print(f"sample score from the top {share:g}: AP {ap:.3f}  AUROC {auroc:.3f}")
+
+
+def report(name: str, found: Sequence[Found]) -> None:
+    """Print the share of anomalous voxels and the figures of residual and map."""
+    residual, head = (
+        metrics.curve(np.sum(counts, axis=0)) for counts in ([f.residual for f in found], [f.head for f in found])
+    )
+    share = float(head.positives / (head.positives + head.negatives))
+    ap_residual, ap = (float(metrics.average_precision(at)) for at in (residual, head))
+    best = float(metrics.dice(head).max())
+    print(f"{name:22s} share {share:.4f}  residual AP {ap_residual:.3f}  AP {ap:.3f}  best Dice {best:.3f}", flush=True)
+
+
+def report_mask(name: str, found: Sequence[Found], number: int, spacing_mm: float) -> None:
+    """Print Dice of a threshold's masks, and their volume in healthy brains."""
+    hit, marked, anomalous = np.array([one.masks[number] for one in found], float).T
+    healthy = np.array([one.family == HEALTHY for one in found])
+    lesion = np.array([one.family in ("lesion", "hypointense_lesions") for one in found])
+    healthy_ml = marked[healthy] * spacing_mm**3 / 1e3
+    dice = [2 * hit[part].sum() / (marked[part] + anomalous[part]).sum() for part in (~healthy, lesion)]
+    print(
+        f"{name}: Dice {dice[0]:.3f}, of lesions {dice[1]:.3f};"
+        f" healthy brains {np.mean(healthy_ml):.2f} mL, at most {np.max(healthy_ml):.2f} mL"
+    )
+
+
+if __name__ == "__main__":
+    main()

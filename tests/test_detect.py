@@ -1,0 +1,67 @@
+"""What becomes of a residual on its way to evidence; whole volumes and folders are in test_predict.py."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL_GRID
+from scipy import ndimage
+
+from mood_vae import brain, elbo
+from mood_vae.checkpoint import Checkpoint
+from mood_vae.detect import VaeDetector
+from mood_vae.preprocess import Prepared
+from mood_vae.residual import ResidualConfig
+
+
+@pytest.fixture
+def prepared(rng: np.random.Generator) -> Prepared:
+    """A cube of noise in the middle of the grid."""
+    mask = np.zeros(SMALL_GRID.shape, bool)
+    mask[8:24, 8:24, 8:24] = True
+    array = np.where(mask, rng.uniform(0.1, 1, mask.shape), 0).astype(np.float32)
+    return Prepared(array=array, mask=mask, reach=brain.span(mask), to_native=np.eye(4))
+
+
+def detector(checkpoint: Checkpoint, config: ResidualConfig, **tensors: torch.Tensor) -> VaeDetector:
+    description = dataclasses.replace(checkpoint.description, residual=config)
+    changed = Checkpoint(description=description, tensors={**checkpoint.tensors, **tensors})
+    return VaeDetector(changed, torch.device("cpu"))
+
+
+def test_a_standardised_residual_is_in_units_of_the_usual_one(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
+    usual_KHW = torch.full((16, 16, 16), 0.25)
+    plain = detector(small_checkpoint, ResidualConfig()).evidence(prepared)
+    standardised = detector(small_checkpoint, ResidualConfig(standardised=True), usual_KHW=usual_KHW).evidence(prepared)
+    assert plain.any()
+    np.testing.assert_allclose(standardised, 4 * plain, rtol=1e-5)
+
+
+def test_the_kl_gradient_is_the_kl_divergence_s_slope(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
+    found = detector(small_checkpoint, ResidualConfig())
+    vae, k = found._vae.double(), 12
+    x = torch.from_numpy(prepared.array[:, :, k].astype(np.float64))[None, None]
+
+    def kl(i: int, j: int, step: float) -> float:
+        moved = x.clone()
+        moved[0, 0, i, j] += step
+        return float(elbo.kl_divergence(*vae.encode(moved)).sum().detach())
+
+    slope = np.array([[(kl(i, j, 1e-5) - kl(i, j, -1e-5)) / 2e-5 for j in range(32)] for i in range(32)])
+    vae.float()
+    slices = np.flatnonzero(prepared.reach.any(axis=(0, 1)))
+    assert k in slices
+    one = dataclasses.replace(prepared, reach=prepared.reach & (np.arange(32) == k))
+    # one slice alone, smoothed within the volume: the sum over k is the slice's gradient smoothed in its plane
+    np.testing.assert_allclose(
+        found.kl_gradient(one).sum(axis=2), ndimage.gaussian_filter(np.abs(slope), 3), rtol=1e-3, atol=1e-8
+    )
+
+
+def test_evidence_is_multiplied_by_the_kl_gradient(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
+    plain = detector(small_checkpoint, ResidualConfig())
+    multiplied = detector(small_checkpoint, ResidualConfig(kl_gradient=True)).evidence(prepared)
+    np.testing.assert_allclose(multiplied, plain.evidence(prepared) * plain.kl_gradient(prepared), rtol=1e-5)
