@@ -18,7 +18,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-import atheris
+import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # only where there is a wheel
 from fuzz_corpus import make_corpus
 
 with atheris.instrument_imports(include=["mood_vae"]):
