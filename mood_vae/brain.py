@@ -69,7 +69,8 @@ def erode(mask: Mask, radius_vox: float) -> Mask:
 
 def _otsu(array: Array) -> float:
     """Return the threshold of largest between-class variance, over 256 bins (Otsu 1979)."""
-    counts, edges = np.histogram(array, bins=256)
+    # edges in float64: a narrow range of large values has no 256 bins in float32
+    counts, edges = np.histogram(array, bins=256, range=(np.float64(array.min()), np.float64(array.max())))
     centres = (edges[:-1] + edges[1:]) / 2
     below, sum_below = np.cumsum(counts)[:-1], np.cumsum(counts * centres)[:-1]
     above, sum_above = counts.sum() - below, (counts * centres).sum() - sum_below

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from scipy import ndimage
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from mood_vae import aggregate, brain, postprocess, preprocess, residual, slices
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.elbo import kl_divergence
-from mood_vae.errors import ConfigError
+from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.head import Head, features
 from mood_vae.preprocess import Prepared
 from mood_vae.vae import Vae
@@ -47,12 +48,12 @@ class VaeDetector:
         self.description = checkpoint.description
         self._device = device
         self._vae = Vae(checkpoint.description.model)
-        self._vae.load_state_dict(checkpoint.part("vae"))
+        _load(self._vae, checkpoint, "vae")
         self._vae.eval().to(device)
         self._head = None
         if checkpoint.description.head is not None:
             self._head = Head(checkpoint.description.head)
-            self._head.load_state_dict(checkpoint.part("head"))
+            _load(self._head, checkpoint, "head")
             self._head.eval().to(device)
         self._usual_KHW = full_size(checkpoint.tensors.get("usual_KHW"), checkpoint.description.grid.shape).to(device)
 
@@ -106,8 +107,8 @@ class VaeDetector:
             for array in (prepared.array, x_hat, prepared.reach.astype(np.float32))
         )
         found_BCHW = np.zeros((len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
-        shown = torch.from_numpy(np.flatnonzero(prepared.reach.any(axis=(0, 1)))).to(self._device)
-        for ks in shown.split(BATCH_SLICES):
+        for ks in _batches(prepared.reach):
+            ks = ks.to(self._device)
             seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], self._usual_KHW[ks], self._head.config)
             found_BCHW[ks.cpu(), 0] = self._head(seen).sigmoid().cpu().numpy()
         return slices.join(found_BCHW)
@@ -116,7 +117,7 @@ class VaeDetector:
         """Return |d KL / d x| in nats per unit of intensity, smoothed, (I, J, K) float32."""
         gradient_BCHW = np.zeros_like(slices.split(prepared.array))
         x_BCHW = torch.from_numpy(slices.split(prepared.array))
-        for ks in torch.from_numpy(np.flatnonzero(prepared.reach.any(axis=(0, 1)))).split(BATCH_SLICES):
+        for ks in _batches(prepared.reach):
             x = x_BCHW[ks].to(self._device).requires_grad_()
             (gradient,) = torch.autograd.grad(kl_divergence(*self._vae.encode(x)).sum(), x)
             gradient_BCHW[ks] = gradient.abs().cpu().numpy()
@@ -127,12 +128,28 @@ class VaeDetector:
         """Return the reconstruction from the posterior means, (I, J, K) float32; 0 where a slice shows no head."""
         x_BCHW = slices.split(prepared.array)
         x_hat_BCHW = np.zeros_like(x_BCHW)
-        shown = np.flatnonzero(prepared.reach.any(axis=(0, 1)))
-        for start in range(0, len(shown), BATCH_SLICES):
-            batch = shown[start : start + BATCH_SLICES]
-            output = self._vae(torch.from_numpy(x_BCHW[batch]).to(self._device))
-            x_hat_BCHW[batch] = output.x_hat_BCHW.cpu().numpy()
+        for ks in _batches(prepared.reach):
+            output = self._vae(torch.from_numpy(x_BCHW[ks]).to(self._device))
+            x_hat_BCHW[ks] = output.x_hat_BCHW.cpu().numpy()
         return slices.join(x_hat_BCHW)
+
+
+def _load(network: nn.Module, checkpoint: Checkpoint, name: str) -> None:
+    """Fill a network; CheckpointError where the tensors are not those that the description asks for."""
+    try:
+        network.load_state_dict(checkpoint.part(name))
+    except RuntimeError as error:
+        raise CheckpointError(
+            expected=f"the tensors of the described {name}", found=" ".join(str(error).split())[:200],
+            remedy="use the weights and the description of one checkpoint",
+        ) from error  # fmt: skip
+
+
+def _batches(reach: Mask) -> Iterator[Tensor]:
+    """Yield the numbers of the axial slices that show any head, BATCH_SLICES at a time."""
+    shown = torch.from_numpy(np.flatnonzero(reach.any(axis=(0, 1))))
+    for start in range(0, len(shown), BATCH_SLICES):  # `split` would make one empty batch of none
+        yield shown[start : start + BATCH_SLICES]
 
 
 def full_size(usual_KHW: Tensor | None, shape: tuple[int, int, int]) -> Tensor:

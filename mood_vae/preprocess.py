@@ -112,8 +112,9 @@ def _grid_to_native(foreground: Mask, affine: Affine, grid: GridConfig) -> Affin
     """Return the (4, 4) map from grid indices to native ones, moved onto the brain where it is not aligned."""
     move = np.eye(4)
     if foreground.any():
-        # every fourth voxel finds the centre to a fraction of a millimetre
-        centre_vox = np.argwhere(foreground[::4, ::4, ::4]).mean(axis=0) * 4
+        # every fourth voxel finds the centre to a fraction of a millimetre, if the head is more than a few voxels
+        step = 4 if foreground[::4, ::4, ::4].any() else 1
+        centre_vox = np.argwhere(foreground[::step, ::step, ::step]).mean(axis=0) * step
         shift_mm = affine[:3, :3] @ centre_vox + affine[:3, 3] - grid.centre_mm
         if np.linalg.norm(shift_mm) > grid.aligned_within_mm:
             move[:3, 3] = shift_mm

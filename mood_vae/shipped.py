@@ -24,9 +24,12 @@ DEFAULT = {"brain": "head", "abdom": "abdom"}
 def choose_detector(*, region: str, name: str | None, weights: Path | None, device: str) -> Detector:
     """Return the detector for a region (`brain` or `abdom`), a shipped name, or a checkpoint of one's own.
 
-    Raises CheckpointError for weights that are missing or damaged, ConfigError for a device that is not there.
+    Raises CheckpointError for weights that are missing or damaged, ConfigError for a device that is not there or a name
+    that is a path.
     """
     limit_threads()
+    if name is not None and Path(name).name != name:
+        raise ConfigError(expected="the name of shipped weights", found=repr(name), remedy="use --weights for a path")
     path = weights or FOLDER / f"{name or DEFAULT[region]}.safetensors"
     if region == "abdom" and weights is None and name is None and not path.exists():
         log.warning("no weights for the abdomen: looking for regions of constant intensity, without any training")
@@ -50,5 +53,5 @@ def choose_device(name: str) -> torch.device:
 
 def limit_threads() -> None:
     """Use no more threads than processors; left alone, torch and SimpleITK start one for every one of the host."""
-    torch.set_num_threads(processors.allowed())
-    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(processors.allowed())
+    torch.set_num_threads(processors.threads())
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(processors.threads())

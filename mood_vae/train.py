@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from mood_vae.cache import SliceCache
 from mood_vae.context import hide_squares
 from mood_vae.elbo import Elbo, negative_elbo
-from mood_vae.errors import ConfigError
+from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.train_config import TrainConfig
 from mood_vae.vae import Vae, VaeConfig, VaeOutput
 
@@ -186,9 +187,22 @@ def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list
 
 
 def resume_from(run_dir: Path, *, resume: bool) -> str | None:
-    """Return the state that an interrupted run left, if it shall be taken up and there is one."""
-    state = run_dir / RESUME_NAME
-    return str(state) if resume and state.exists() else None
+    """Return the state that an interrupted run left, if it shall be taken up and there is one.
+
+    Raises CheckpointError where it is damaged or holds anything but numbers: nothing in it may run code.
+    """
+    # absolute: Lightning takes a relative name such as `https-run/last.ckpt` for an address
+    state = run_dir.absolute() / RESUME_NAME
+    if not (resume and state.exists()):
+        return None
+    try:
+        torch.load(state, map_location="cpu", mmap=True, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointError(
+            file=state, expected="the state of an interrupted training", found=str(error).partition(".")[0],
+            remedy="remove it to train from the beginning",
+        ) from error  # fmt: skip
+    return str(state)
 
 
 def fit(
@@ -223,5 +237,7 @@ def fit(
         )
         return DataLoader(dataset, batch_size=None, sampler=batches)
 
-    trainer.fit(module, loader(training), loader(validation), ckpt_path=resume_from(run_dir, resume=resume))
+    trainer.fit(
+        module, loader(training), loader(validation), ckpt_path=resume_from(run_dir, resume=resume), weights_only=True
+    )
     return module.vae.eval().cpu().float()

@@ -124,5 +124,5 @@ def fit_head(
 
     training = loader(subjects[0], config.slabs, config.seed, again=False)
     validation = loader(subjects[1], VALIDATION_SLABS, config.seed + 1, again=True)
-    trainer.fit(module, training, validation, ckpt_path=resume_from(run_dir, resume=resume))
+    trainer.fit(module, training, validation, ckpt_path=resume_from(run_dir, resume=resume), weights_only=True)
     return module.head.eval().cpu().float()
