@@ -48,7 +48,7 @@ def figure(estimate: dict[str, float | None] | None) -> str:
 def row(name: str, sets: dict[str, Report]) -> str:
     cells = [figure(sets["toys"][level][part].get(key)) for level, part, key in TOYS]
     cells += [figure(sets["lesions"][level][part].get(key)) for level, part, key in LESIONS]
-    seconds = np.median(sets["toys"]["seconds"])
+    seconds = np.median(sets["lesions"]["seconds"])
     return f"| {name.replace('|', chr(92) + '|')} | {' | '.join(cells)} | {seconds:.1f} |"
 
 
