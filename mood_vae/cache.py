@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -72,16 +73,18 @@ def _fill(
 ) -> tuple[list[str], list[tuple[int, int]]]:
     """Write the array of a cache and return its subjects and slices."""
     i, j, k = grid.shape
-    array_NKHW = np.lib.format.open_memmap(
-        folder / "volumes.npy", mode="w+", dtype=np.float16, shape=(len(paths), k, i, j)
-    )
+    file = folder / "volumes.npy"
+    array_NKHW = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(len(paths), k, i, j))
+    with file.open("r+b") as whole:
+        # an error now where the disk is full; later, writing to memory, it would be a signal that ends the process
+        os.posix_fallocate(whole.fileno(), 0, file.stat().st_size)
     subjects: list[str] = []
     slices: list[tuple[int, int]] = []
     for path in track(paths, "Preparing volumes", len(paths)):
         try:
             prepared = preprocess.prepare(nifti.read(path), grid)
-        except VolumeError as error:
-            log.warning("left out of training: %s", error)
+        except (VolumeError, MemoryError) as error:
+            log.warning("left out of training: %s", str(error) or f"{path}: it does not fit into memory")
             continue
         if not prepared.mask.any():
             log.warning("left out of training: %s: expected a head, found none; check the volume", path)

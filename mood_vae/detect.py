@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import ndimage
 from torch import Tensor, nn
@@ -107,18 +108,18 @@ class VaeDetector:
             for array in (prepared.array, x_hat, prepared.reach.astype(np.float32))
         )
         found_BCHW = np.zeros((len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
-        for ks in _batches(prepared.reach):
-            ks = ks.to(self._device)
+        for at in _batches(prepared.reach):
+            ks = torch.from_numpy(at).to(self._device)
             seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], self._usual_KHW[ks], self._head.config)
-            found_BCHW[ks.cpu(), 0] = self._head(seen).sigmoid().cpu().numpy()
+            found_BCHW[at, 0] = self._head(seen).sigmoid().cpu().numpy()
         return slices.join(found_BCHW)
 
     def kl_gradient(self, prepared: Prepared) -> Array:
         """Return |d KL / d x| in nats per unit of intensity, smoothed, (I, J, K) float32."""
         gradient_BCHW = np.zeros_like(slices.split(prepared.array))
-        x_BCHW = torch.from_numpy(slices.split(prepared.array))
+        x_BCHW = slices.split(prepared.array)
         for ks in _batches(prepared.reach):
-            x = x_BCHW[ks].to(self._device).requires_grad_()
+            x = torch.from_numpy(x_BCHW[ks]).to(self._device).requires_grad_()
             (gradient,) = torch.autograd.grad(kl_divergence(*self._vae.encode(x)).sum(), x)
             gradient_BCHW[ks] = gradient.abs().cpu().numpy()
         return ndimage.gaussian_filter(slices.join(gradient_BCHW), KL_GRADIENT_SMOOTHING_VOX)
@@ -145,10 +146,10 @@ def _load(network: nn.Module, checkpoint: Checkpoint, name: str) -> None:
         ) from error  # fmt: skip
 
 
-def _batches(reach: Mask) -> Iterator[Tensor]:
+def _batches(reach: Mask) -> Iterator[npt.NDArray[np.int64]]:
     """Yield the numbers of the axial slices that show any head, BATCH_SLICES at a time."""
-    shown = torch.from_numpy(np.flatnonzero(reach.any(axis=(0, 1))))
-    for start in range(0, len(shown), BATCH_SLICES):  # `split` would make one empty batch of none
+    shown = np.flatnonzero(reach.any(axis=(0, 1)))
+    for start in range(0, len(shown), BATCH_SLICES):
         yield shown[start : start + BATCH_SLICES]
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import itertools
 import math
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -14,9 +17,11 @@ import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from mood_vae import nifti
 from mood_vae.cache import SliceCache
 from mood_vae.context import hide_squares
 from mood_vae.elbo import Elbo, negative_elbo
@@ -165,9 +170,22 @@ class ReconstructionPictures(Callback):
         board.experiment.add_image("validation/reconstruction", picture.cpu(), trainer.current_epoch)
 
 
+class WholeStates(TorchCheckpointIO):
+    """States that appear whole or not at all, with an error that names the file.
+
+    Lightning's own come from the temporary folder and, from another file system, are copied onto the last good one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a state."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        nifti.write_bytes(Path(path), content.getvalue())
+
+
 def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list[Callback]) -> L.Trainer:
     """Return the trainer of both stages: logs go to `run_dir/logs`, the newest epoch's state beside them."""
-    # one state under one name; Lightning replaces the file atomically
+    # one state under one name, replaced atomically
     state = ModelCheckpoint(
         run_dir, filename=Path(RESUME_NAME).stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -179,11 +197,21 @@ def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list
         precision=hardware.precision,
         max_epochs=epochs,
         callbacks=[state, *callbacks],
-        logger=[CSVLogger(run_dir, name="", version="logs"), TensorBoardLogger(run_dir, name="", version="logs")],
+        logger=[
+            CSVLogger(run_dir, name="", version=_fresh_logs(run_dir)),
+            TensorBoardLogger(run_dir, name="", version="logs"),
+        ],
+        plugins=[WholeStates()],
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1,
     )
+
+
+def _fresh_logs(run_dir: Path) -> str:
+    """Return `logs` or, since Lightning would delete the losses of the run that is resumed, the first free `logs-N`."""
+    names = itertools.chain(["logs"], (f"logs-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not (run_dir / name / "metrics.csv").exists())
 
 
 def resume_from(run_dir: Path, *, resume: bool) -> str | None:

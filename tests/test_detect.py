@@ -65,3 +65,13 @@ def test_evidence_is_multiplied_by_the_kl_gradient(small_checkpoint: Checkpoint,
     plain = detector(small_checkpoint, ResidualConfig())
     multiplied = detector(small_checkpoint, ResidualConfig(kl_gradient=True)).evidence(prepared)
     np.testing.assert_allclose(multiplied, plain.evidence(prepared) * plain.kl_gradient(prepared), rtol=1e-5)
+
+
+def test_a_head_in_a_single_slice_is_judged(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
+    one = np.arange(32) == 12
+    alone = Prepared(
+        array=prepared.array * one, mask=prepared.mask & one, reach=prepared.reach & one, to_native=np.eye(4)
+    )
+    found = detector(small_checkpoint, ResidualConfig())
+    np.testing.assert_allclose(found.reconstruct(alone)[..., 12], found.reconstruct(prepared)[..., 12], atol=1e-6)
+    assert found.evidence(alone)[..., 12].any()

@@ -89,6 +89,7 @@ def test_the_maximum_is_told_in_voxels_and_millimetres() -> None:
 def test_residuals_have_their_signs() -> None:
     x, x_hat = np.float32([0.2, 0.9]).reshape(1, 1, 2), np.float32([0.5, 0.5]).reshape(1, 1, 2)
     np.testing.assert_allclose(residual.residual(x, x_hat, "absolute").ravel(), [0.3, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(residual.residual(x, x_hat, "squared").ravel(), [0.09, 0.16], rtol=1e-6)
     np.testing.assert_allclose(residual.residual(x, x_hat, "positive").ravel(), [0, 0.4], rtol=1e-6)
     np.testing.assert_allclose(residual.residual(x, x_hat, "negative").ravel(), [0.3, 0], rtol=1e-6)
 
@@ -156,7 +157,7 @@ def test_a_constant_ball_is_found_and_noise_is_not(rng: np.random.Generator) -> 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: ResidualConfig(kind="squared"),
+        lambda: ResidualConfig(kind="cubed"),
         lambda: ResidualConfig(median_vox=0),
         lambda: PostprocessConfig(false_positive_rate=0),
         lambda: AggregateConfig(top_share=0),
