@@ -79,6 +79,7 @@ def main() -> None:
             f"-timeout={options.seconds}",
             f"-artifact_prefix={options.keep}/",
             "-max_len=8192",
+            "-rss_limit_mb=0",  # the limit above holds; this one would count what the parent process once took
             "-print_final_stats=1",
             str(corpus),
         ],
