@@ -116,6 +116,10 @@ for level in sample pixel; do
     run 1000:1000 "$out-default" "$image"
     check "$level" "$out-default"
     diff -r "$out-brain" "$out-default" || fail "$image predicts otherwise without a command and as user 1000"
+    if [ -z "$gpus" ]; then
+        "$python" -m mood_vae predict "$level" "$toy/toy" "$out-command" --device cpu
+        diff -r "$out-default" "$out-command" || fail "$image predicts otherwise than the command"
+    fi
 
     run 1000:1000 "$out-abdom" "$image" sh "/workspace/run_${level}_abdom.sh" /mnt/data /mnt/pred
     check "$level" "$out-abdom"
