@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 IN_DETAIL = ("|x - 0.5|", "seed", "head")
 HEADER = (
     "| | toys: voxel AP | Dice of the mask | best Dice | mean case AP | sample AP | sample AUROC | false positives, mL "
-    "| lesions: voxel AP | Dice of the mask | best Dice | mean case AP | s |"
+    "| lesions: voxel AP | Dice of the mask | best Dice | mean case AP |"
 )
 TOYS = (
     ("pixel", "overall", "average_precision"), ("pixel", "overall", "dice_at_half"),
@@ -48,8 +48,7 @@ def figure(estimate: dict[str, float | None] | None) -> str:
 def row(name: str, sets: dict[str, Report]) -> str:
     cells = [figure(sets["toys"][level][part].get(key)) for level, part, key in TOYS]
     cells += [figure(sets["lesions"][level][part].get(key)) for level, part, key in LESIONS]
-    seconds = np.median(sets["lesions"]["seconds"])
-    return f"| {name.replace('|', chr(92) + '|')} | {' | '.join(cells)} | {seconds:.1f} |"
+    return f"| {name.replace('|', chr(92) + '|')} | {' | '.join(cells)} |"
 
 
 def some(report: Report, chosen: Iterable[str]) -> Report:
@@ -104,7 +103,7 @@ def details(sets: dict[str, dict[str, Report]]) -> str:
 
 def compact(report: Report) -> Report:
     """Return a report without histograms, rounded: what the repository keeps."""
-    kept: Report = {"seconds": round(float(np.median(report["seconds"])), 2)}
+    kept: Report = {}
     for level in ("pixel", "sample"):
         if level in report:
             cases = {
