@@ -46,17 +46,22 @@ class VaeDetector:
     """Input minus reconstruction by a trained VAE, in the steps that its checkpoint describes."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        self.description = checkpoint.description
+        self.description = described = checkpoint.description
         self._device = device
-        self._vae = Vae(checkpoint.description.model)
+        self._vae = Vae(described.model)
         _load(self._vae, checkpoint, "vae")
         self._vae.eval().to(device)
         self._head = None
-        if checkpoint.description.head is not None:
-            self._head = Head(checkpoint.description.head)
+        if described.head is not None:
+            self._head = Head(described.head)
             _load(self._head, checkpoint, "head")
             self._head.eval().to(device)
-        self._usual_KHW = full_size(checkpoint.tensors.get("usual_KHW"), checkpoint.description.grid.shape).to(device)
+        if described.head is not None or described.residual.standardised:
+            if "usual_KHW" not in checkpoint.tensors:
+                raise CheckpointError(
+                    expected="the tensor usual_KHW", found="none", remedy="use the checkpoint that the training wrote"
+                )
+            self._usual_KHW = full_size(checkpoint.tensors["usual_KHW"], described.grid.shape).to(device)
 
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume; all 0 where it shows no head."""
@@ -153,13 +158,8 @@ def _batches(reach: Mask) -> Iterator[npt.NDArray[np.int64]]:
         yield shown[start : start + BATCH_SLICES]
 
 
-def full_size(usual_KHW: Tensor | None, shape: tuple[int, int, int]) -> Tensor:
-    """Return the healthy residual, stored at a coarser size, for a grid of `shape` (I, J, K): (K, I, J) float32.
-
-    Where none is stored it is 1 everywhere.
-    """
-    if usual_KHW is None:
-        return torch.ones(shape[2], shape[0], shape[1])
+def full_size(usual_KHW: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return the healthy residual, stored at a coarser size, for a grid of `shape` (I, J, K): (K, I, J) float32."""
     size = (shape[2], shape[0], shape[1])
     return functional.interpolate(usual_KHW.float()[None, None], size, mode="trilinear")[0, 0]
 

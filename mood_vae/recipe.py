@@ -54,23 +54,22 @@ def run(
     trained, validation = split_subjects(slices.subjects, training)
     vae = _given_vae(given, chosen) if given else fit(slices, run_dir, chosen.model, training, hardware, resume=resume)
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
-    if chosen.residual.standardised:
+    if chosen.head is not None or chosen.residual.standardised:
         tensors["usual_KHW"] = usual(vae, slices, trained)
     if chosen.head is not None:
-        usual_KHW = usual(vae, slices, trained)
         head = fit_head(
             slices,
             (trained, validation),
             run_dir / "head",
             vae,
-            full_size(usual_KHW, chosen.grid.shape),
+            full_size(tensors["usual_KHW"], chosen.grid.shape),
             chosen.head,
             chosen.head_training,
             hardware,
             spacing_mm=chosen.grid.spacing_mm,
             resume=resume,
         )
-        tensors |= {f"head.{key}": value for key, value in head.state_dict().items()} | {"usual_KHW": usual_KHW}
+        tensors |= {f"head.{key}": value for key, value in head.state_dict().items()}
     path = run_dir / CHECKPOINT_NAME
     if is_first_process():
         provenance = {

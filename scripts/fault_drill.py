@@ -71,16 +71,18 @@ def _killed(bench: Bench, job: Job, number: int) -> list[str]:
 
 def kill_prediction_at_file(bench: Bench, number: int) -> list[str]:
     """kill -9 of a prediction just before its nth opening, renaming or removal of an output file."""
-    out = bench.fresh()
-    bench.pixel.start(out, first=lambda: kill_at_file_event(number + 1, out)).end()
-    return bench.pixel.broken(out) + bench.pixel.resumed(out)
+    return _killed_at_file(bench, bench.pixel, number)
 
 
 def kill_training_at_file(bench: Bench, number: int) -> list[str]:
     """kill -9 of a training just before its nth opening, renaming or removal of an output file."""
+    return _killed_at_file(bench, bench.train, number)
+
+
+def _killed_at_file(bench: Bench, job: Job, number: int) -> list[str]:
     out = bench.fresh()
-    bench.train.start(out, first=lambda: kill_at_file_event(number + 1, out)).end()
-    return bench.train.broken(out) + bench.train.resumed(out)
+    job.start(out, first=lambda: kill_at_file_event(number + 1, out)).end()
+    return job.broken(out) + job.resumed(out)
 
 
 def disk_full_prediction(bench: Bench, number: int) -> list[str]:

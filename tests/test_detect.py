@@ -13,6 +13,7 @@ from scipy import ndimage
 from mood_vae import brain, elbo
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.detect import VaeDetector
+from mood_vae.errors import CheckpointError
 from mood_vae.preprocess import Prepared
 from mood_vae.residual import ResidualConfig
 
@@ -75,3 +76,8 @@ def test_a_head_in_a_single_slice_is_judged(small_checkpoint: Checkpoint, prepar
     found = detector(small_checkpoint, ResidualConfig())
     np.testing.assert_allclose(found.reconstruct(alone)[..., 12], found.reconstruct(prepared)[..., 12], atol=1e-6)
     assert found.evidence(alone)[..., 12].any()
+
+
+def test_a_standardised_residual_needs_the_usual_one(small_checkpoint: Checkpoint) -> None:
+    with pytest.raises(CheckpointError, match="usual_KHW"):
+        detector(small_checkpoint, ResidualConfig(standardised=True))
