@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import click
 
@@ -157,16 +157,30 @@ def rank(
     ctx.exit(EXIT_SOME_FAILED if any(ranking.missing for ranking in rankings.values()) else 0)
 
 
+def _setting(text: str) -> tuple[str, Any]:
+    """Return key and value of KEY=VALUE; the value is JSON, or else a text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.BadParameter(f"expected KEY=VALUE, found {text!r}", param_hint="--set")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
 @main.command()
 @click.argument("data_dir", type=EXISTING_FOLDER)
 @click.option("--out", "run_dir", type=FOLDER, required=True, help="Where the run and its checkpoint go.")
 @click.option("--preset", "name", default="seed", help="The recipe; see mood_vae/presets.py.")
 @click.option("--vae", "given", type=FILE, help="Take the VAE of this checkpoint; train only the preset's head.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last finished epoch.")
-@click.option("--epochs", type=click.IntRange(1), help="Train for so many epochs instead of the recipe's.")
-@click.option("--batch-size", type=click.IntRange(1), help="Slices a step instead of the recipe's.")
-@click.option("--seed", type=click.IntRange(0), help="Another seed than the recipe's.")
-@click.option("--patience", type=click.IntRange(1), help="Stop early after so many epochs without a better loss.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change one setting of the recipe, for example training.epochs=5; may be given again.",
+)
 @click.option("--device", "accelerator", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--devices", type=click.IntRange(1), default=1, help="Processes (CPU) or GPUs on each node.")
 @click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes, started by torchrun or Slurm.")
@@ -179,12 +193,12 @@ def train(
     name: str,
     given: Path | None,
     resume: bool,
+    settings: tuple[str, ...],
     accelerator: str,
     devices: int,
     nodes: int,
     strategy: str,
     precision: str,
-    **changes: int | None,
 ) -> None:
     """Learn from a folder of healthy volumes.
 
@@ -199,10 +213,10 @@ def train(
     hardware = Hardware(
         accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
     )
-    changed = {key: value for key, value in changes.items() if value is not None}
+    changes = dict(_setting(text) for text in settings)
     # of several processes of one run the first has the folder for all
     with nullcontext() if rank_zero_only.rank else output_folder.opened(run_dir, alone=True):
-        checkpoint = recipe.run(data_dir, run_dir, name, changed, hardware, given=given, resume=resume, track=track)
+        checkpoint = recipe.run(data_dir, run_dir, name, changes, hardware, given=given, resume=resume, track=track)
     click.echo(f"checkpoint {checkpoint}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from mood_vae.errors import ConfigError
@@ -33,6 +34,29 @@ def from_json(kind: type[C], values: dict[str, Any], *, where: str) -> C:
         )
     hints = typing.get_type_hints(kind)
     return kind(**{name: _typed(hints[name], value, where) for name, value in values.items()})
+
+
+def changed(config: C, changes: Mapping[str, Any]) -> C:
+    """Return a configuration with other values at some keys, such as "training.epochs" for one in a part of it.
+
+    Raises ConfigError for a key that is not there, a value of another kind than the present one, or an impossible one.
+    """
+    values = to_json(config)
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        part: Any = values
+        for name in path:
+            part = part.get(name) if isinstance(part, dict) else None
+        if not isinstance(part, dict) or last not in part:
+            known = sorted(part) if isinstance(part, dict) else sorted(values)
+            raise ConfigError(expected=f"a setting among {', '.join(known)}", found=key, remedy="choose one of them")
+        old = part[last]
+        if old is not None and not isinstance(value, (int, float) if type(old) is float else type(old)):
+            raise ConfigError(
+                expected=f"a {type(old).__name__} for {key}", found=repr(value), remedy=f"write it like {old!r}"
+            )
+        part[last] = value
+    return from_json(type(config), values, where="the changed settings")
 
 
 def _plain(value: Any) -> Any:

@@ -44,12 +44,12 @@ def run(
 ) -> Path:
     """Train a preset, calibrate it on its validation subjects and return the path of the checkpoint in `run_dir`.
 
-    changes: fields of the preset's TrainConfig that the user sets otherwise.
+    changes: settings of the preset that the user wants otherwise, by keys such as "training.epochs".
     given: a checkpoint whose VAE is taken as it is, so that only a head is trained.
     Raises FolderError when there is nothing to train on, ConfigError for an unknown preset or a bad setting.
     """
-    chosen = preset(name)
-    training = dataclasses.replace(chosen.training, **changes)
+    chosen = config.changed(preset(name), changes)
+    training = chosen.training
     slices = cache.build(data_dir, run_dir / "cache", chosen.grid, track=track)
     trained, validation = split_subjects(slices.subjects, training)
     vae = _given_vae(given, chosen) if given else fit(slices, run_dir, chosen.model, training, hardware, resume=resume)

@@ -20,9 +20,11 @@ from mood_vae.errors import ConfigError, MoodVaeError
 from mood_vae.families import FAMILIES
 from mood_vae.volume import Array
 
-# part of the anatomy, so that the scanner sees them like everything else; the others come after it, as artefacts do
-ANATOMICAL = ("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
-
+# part of the anatomy, so that the scanner sees them like everything else (another subject's tissue, too, which would
+# betray itself by its contrast); the others come after it, as artefacts do
+ANATOMICAL = (
+    *("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation", "foreign_patch", "foreign_poisson"),
+)
 
 # planted unless one says otherwise: local anomalies, those like real lesions twice. Ghosts, rings, spikes, thick
 # slices and shading are left out: they fill whole slices, faintly, and would outweigh everything else
@@ -40,7 +42,8 @@ class SynthesisConfig:
     slab: consecutive axial slices taken of a brain. judged: how many of them the head has to judge, few, for slices of
         one slab show the same anomaly; the first half of them shows one if the slab has one.
     clean_share: share of slabs that get no anomaly. most: the largest number of anomalies in one slab.
-    families: what may be planted, and how often relative to each other.
+    families: what may be planted, and how often relative to each other. left_out: what of these may not after all, to
+        see how well a head finds what it was never shown.
     """
 
     slab: int = 28
@@ -48,14 +51,20 @@ class SynthesisConfig:
     clean_share: float = 0.2
     most: int = 3
     families: tuple[str, ...] = LEARNT
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.families) - set(FAMILIES))
-        if unknown or not self.families or not 0 < self.judged <= self.slab or not 0 <= self.clean_share <= 1:
+        unknown = (set(self.families) | set(self.left_out)) - set(FAMILIES)
+        if unknown or not self.planted or not 0 < self.judged <= self.slab or not 0 <= self.clean_share <= 1:
             raise ConfigError(
                 expected="known families, and fewer judged slices than the slab has",
                 found=f"{self}", remedy="correct the configuration",
             )  # fmt: skip
+
+    @property
+    def planted(self) -> tuple[str, ...]:
+        """The families that are planted, some of them more than once."""
+        return tuple(name for name in self.families if name not in self.left_out)
 
 
 class Sample(NamedTuple):
@@ -107,7 +116,7 @@ class SlabDataset(Dataset[Sample]):
     def _names(self, rng: np.random.Generator) -> list[str]:
         if rng.random() < self._config.clean_share:
             return []
-        return list(rng.choice(self._config.families, rng.integers(1, self._config.most + 1)))
+        return list(rng.choice(self._config.planted, rng.integers(1, self._config.most + 1)))
 
     def _plant(
         self, array: Array, label: acquire.Label, name: str, donor: Array | None, rng: np.random.Generator

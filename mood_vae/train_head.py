@@ -41,7 +41,7 @@ class SampleNumbers(Sampler[int]):
 
 
 class HeadTraining(L.LightningModule):
-    """Tell planted voxels from healthy ones: cross-entropy plus soft Dice, over the voxels within reach."""
+    """Tell planted voxels from healthy ones: `head_loss` over the voxels within reach."""
 
     def __init__(self, head: Head, vae: Vae, usual_KHW: Tensor, config: HeadTrainConfig, steps: int) -> None:
         super().__init__()
@@ -74,11 +74,7 @@ class HeadTraining(L.LightningModule):
         shown = self._features(samples).contiguous(memory_format=torch.channels_last)
         y_BHW = torch.cat([sample.y_BHW for sample in samples]).float()
         judged_BHW = torch.cat([sample.reach_BHW for sample in samples]) | (y_BHW > 0)
-        logits = self.head(shown).float()[judged_BHW]
-        y = y_BHW[judged_BHW]
-        p = logits.sigmoid()
-        dice = 1 - (2 * (p * y).sum() + 1) / (p.sum() + y.sum() + 1)
-        return functional.binary_cross_entropy_with_logits(logits, y) + 0.2 * dice
+        return head_loss(self.head(shown).float(), y_BHW, judged_BHW, dice_weight=self._config.dice_weight)
 
     def _features(self, samples: list[Sample]) -> Tensor:
         x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
@@ -86,6 +82,19 @@ class HeadTraining(L.LightningModule):
             x_hat_BHW = self._frozen[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
         parts = zip(samples, x_hat_BHW.split([len(sample.ks) for sample in samples]), strict=True)
         return torch.cat([sample_features(sample, x_hat, self.usual_KHW, self.head.config) for sample, x_hat in parts])
+
+
+def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, *, dice_weight: float) -> Tensor:
+    """Return the cross-entropy over all judged voxels plus 1 - soft Dice, slice by slice, of slices with an anomaly.
+
+    The first counts voxels, so that large anomalies rule it; in the second a small one counts as much as a large one.
+    """
+    entropy = functional.binary_cross_entropy_with_logits(logits_BHW[judged_BHW], y_BHW[judged_BHW])
+    p_BHW = logits_BHW.sigmoid() * judged_BHW
+    shared_B, all_B = (p_BHW * y_BHW).sum((1, 2)), (p_BHW + y_BHW).sum((1, 2))
+    shows_B = (y_BHW > 0).any(2).any(1)
+    dice_B = (2 * shared_B + 1) / (all_B + 1)
+    return entropy + dice_weight * ((1 - dice_B) * shows_B).sum() / shows_B.sum().clamp(min=1)
 
 
 def sample_features(sample: Sample, x_hat_BHW: Tensor, usual_KHW: Tensor, config: HeadConfig) -> Tensor:

@@ -8,4 +8,4 @@ run=$2
 shift 2
 # planting works on small arrays, for which more threads only get in each other's way
 export OPENBLAS_NUM_THREADS=1
-exec mood-vae train "$healthy" --out "$run" --preset head --seed 0 --precision bf16-mixed --device cpu "$@"
+exec mood-vae train "$healthy" --out "$run" --preset head --precision bf16-mixed --device cpu "$@"

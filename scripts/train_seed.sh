@@ -6,4 +6,4 @@ set -eu
 healthy=$1
 run=$2
 shift 2
-exec mood-vae train "$healthy" --out "$run" --preset seed --seed 0 --precision bf16-mixed --device cpu "$@"
+exec mood-vae train "$healthy" --out "$run" --preset seed --precision bf16-mixed --device cpu "$@"

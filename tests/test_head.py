@@ -13,11 +13,11 @@ from mood_vae import acquire, cache, calibrate, checkpoint, nifti, presets, reci
 from mood_vae.cache import SliceCache
 from mood_vae.detect import VaeDetector
 from mood_vae.errors import CheckpointError, ConfigError
-from mood_vae.head import RESIDUAL_RANGE, Head, HeadConfig, features
+from mood_vae.head import RESIDUAL_RANGE, Head, HeadConfig, features, roughness
 from mood_vae.synthesis import SlabDataset, SynthesisConfig
 from mood_vae.train import Hardware
 from mood_vae.train_config import HeadTrainConfig
-from mood_vae.train_head import SampleNumbers
+from mood_vae.train_head import SampleNumbers, head_loss
 
 SMALL_HEAD = dataclasses.replace(
     SMALL_PRESET,
@@ -46,19 +46,62 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     x_hat, usual = x[ks] - 2, torch.full((2, 2, 3), 4.0)
     reach = torch.tensor([False, True])[:, None, None].expand(2, 2, 3)
     seen = features(x, ks, reach, x_hat, usual, HeadConfig(offsets=(-1, 0, 2), widths=(4, 4)))
-    assert seen.shape == (2, 7, 2, 3)
+    assert seen.shape == (2, 9, 2, 3)
     # beyond the ends of the volume the last slice stands in
     torch.testing.assert_close(seen[0, :3], x[[0, 0, 2]])
     torch.testing.assert_close(seen[1, :3], x[[3, 4, 4]])
     torch.testing.assert_close(seen[0, 3], x[0][[1, 0]])
     torch.testing.assert_close(seen[:, 4], reach.float())
-    torch.testing.assert_close(seen[1, 5], x[4] - 2)
-    torch.testing.assert_close(seen[1, 6], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
+    torch.testing.assert_close(seen[:, 5:7], roughness(x[[0, 3]], x[ks], x[[1, 4]]))
+    torch.testing.assert_close(seen[1, 7], x[4] - 2)
+    torch.testing.assert_close(seen[1, 8], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
+    alone = features(x, ks, reach, x_hat, usual, HeadConfig(offsets=(-1, 0, 2), widths=(4, 4), reconstruction=False))
+    torch.testing.assert_close(alone[:, :7], seen[:, :7])
+    assert not alone[:, 7:].any()
+
+
+def test_roughness_tells_noise_from_a_blur_and_thick_slices() -> None:
+    rng = np.random.default_rng(0)
+    smooth = torch.full((1, 20, 20), 0.5)
+    noisy = smooth + 0.1 * torch.from_numpy(rng.standard_normal((1, 20, 20)).astype(np.float32))
+    inner = slice(4, -4)
+    flat = roughness(smooth, smooth, smooth)[0, :, inner, inner]
+    torch.testing.assert_close(flat, torch.full_like(flat, (np.log(0.004) + 3.5) / 1.5))
+    # within: the mean of |noise - its 3 x 3 mean| is 0.1 * sqrt(2 / pi) * sqrt(8 / 9)
+    within, across = roughness(noisy, noisy, noisy)[0, :, inner, inner]
+    expected = (np.log(0.1 * np.sqrt(2 / np.pi * 8 / 9) + 0.004) + 3.5) / 1.5
+    assert float(within.mean()) == pytest.approx(expected, abs=0.05)
+    torch.testing.assert_close(across, flat[1])
+    # a lone noisy slice is rough in both directions
+    assert float(roughness(smooth, noisy, smooth)[0, 1, inner, inner].mean()) > expected - 0.1
+
+
+def test_roughness_does_not_count_the_surface() -> None:
+    brain = torch.zeros(1, 24, 24)
+    brain[:, 8:16] = 0.6
+    values = roughness(brain, brain, brain)[0]
+    torch.testing.assert_close(values[:, 10:14], torch.full_like(values[:, 10:14], float(values[0, 12, 12])))
+
+
+def test_the_loss_is_cross_entropy_and_dice_of_each_slice() -> None:
+    y = torch.zeros(3, 2, 4)
+    y[0, 0], y[1, 0, 0] = 1, 1
+    judged = torch.ones(3, 2, 4, dtype=torch.bool)
+    judged[:, 1, 3] = False
+    logits = torch.zeros(3, 2, 4)
+    # p is 1/2 at all 7 judged voxels of a slice: Dice (2 * 2 + 1) / (3.5 + 4 + 1) with 4 of them anomalous and
+    # (2 * 0.5 + 1) / (3.5 + 1 + 1) with one; the healthy third slice has no Dice
+    dice = (1 - 5 / 8.5 + 1 - 2 / 5.5) / 2
+    found = head_loss(logits, y, judged, dice_weight=0.3)
+    assert float(found) == pytest.approx(np.log(2) + 0.3 * dice)
+    logits[:, 1, 3] = 50  # not judged
+    torch.testing.assert_close(head_loss(logits, y, judged, dice_weight=0.3), found)
+    assert float(head_loss(logits[2:], y[2:], judged[2:], dice_weight=0.3)) == pytest.approx(np.log(2))
 
 
 def test_the_head_judges_every_pixel() -> None:
     head = Head(HeadConfig(widths=(4, 5, 6))).eval()
-    assert head(torch.zeros(2, 11, 32, 48)).shape == (2, 32, 48)
+    assert head(torch.zeros(2, 13, 32, 48)).shape == (2, 32, 48)
     with pytest.raises(ConfigError, match="offsets with 0"):
         HeadConfig(offsets=(-1, 1))
 
@@ -80,6 +123,18 @@ def test_samples_are_planted_or_clean_as_configured(slices: SliceCache) -> None:
         config = dataclasses.replace(SMALL_HEAD.head_training.synthesis, clean_share=share)
         dataset = SlabDataset(slices, slices.subjects, config, spacing_mm=6.0, seed=0)
         assert {bool(dataset[number].y_BHW.any()) for number in range(6)} == {planted}
+
+
+def test_a_family_that_is_left_out_is_not_planted(slices: SliceCache) -> None:
+    shared = {"clean_share": 0.0, "families": ("noise", "missing_slab", "blur")}
+    left = SynthesisConfig(**shared, left_out=("noise", "blur"))
+    assert left.planted == ("missing_slab",)
+    dataset = SlabDataset(slices, slices.subjects, left, spacing_mm=6.0, seed=0)
+    sample = dataset[0]
+    assert sample.y_BHW.any()
+    assert (sample.x_KHW[sample.ks][sample.y_BHW > 0] < 0.3).all()  # lost, down to the background or nearly so
+    with pytest.raises(ConfigError, match="known families"):
+        SynthesisConfig(**shared, left_out=("noise", "missing_slab", "blur"))
 
 
 def test_another_scanner_leaves_background_and_labels_in_place(slices: SliceCache) -> None:
@@ -138,7 +193,7 @@ def test_a_head_is_trained_on_a_given_vae_and_its_checkpoint_predicts(
     monkeypatch.setitem(presets.PRESETS, "small", SMALL_PRESET)
     monkeypatch.setitem(presets.PRESETS, "small-head", SMALL_HEAD)
     cpu = Hardware(accelerator="cpu")
-    first = recipe.run(healthy_dir, tmp_path / "vae", "small", {"epochs": 1}, cpu, resume=False, track=quiet)
+    first = recipe.run(healthy_dir, tmp_path / "vae", "small", {"training.epochs": 1}, cpu, resume=False, track=quiet)
     both = recipe.run(healthy_dir, tmp_path / "head", "small-head", {}, cpu, given=first, resume=False, track=quiet)
     made, given = checkpoint.load(both), checkpoint.load(first)
     for name, tensor in given.part("vae").items():

@@ -180,7 +180,7 @@ def test_a_run_ends_with_a_calibrated_checkpoint(
     healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(presets.PRESETS, "small", SMALL_PRESET)
-    path = recipe.run(healthy_dir, tmp_path, "small", {"epochs": 1}, CPU, resume=False, track=quiet)
+    path = recipe.run(healthy_dir, tmp_path, "small", {"training.epochs": 1}, CPU, resume=False, track=quiet)
     made = checkpoint.load(path).description
     assert made.provenance["training"]["epochs"] == 1
     assert len(made.provenance["validation_subjects"]) == 1
