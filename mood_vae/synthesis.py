@@ -26,13 +26,15 @@ ANATOMICAL = (
     *("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation", "foreign_patch", "foreign_poisson"),
 )
 
-# planted unless one says otherwise: local anomalies, those like real lesions twice. Ghosts, rings, spikes, thick
-# slices and shading are left out: they fill whole slices, faintly, and would outweigh everything else
-LEARNT = (
+LOCAL = (
     *("uniform_sphere", "noise", "blur", "shuffle", "intensity", "deformation", "foreign_patch", "foreign_poisson"),
     *("copied_patch", "mirrored_patch", "missing_slab"),
     *("lesion", "lesion", "hypointense_lesions", "hypointense_lesions"),
 )
+"""Families of small or plain anomalies, those like real lesions twice."""
+
+LEARNT = (*LOCAL, *LOCAL, "bias_blob", "thick_slices", "ring_artefact", "spike_artefact", "ghost")
+"""What is planted unless one says otherwise. The last five are wide and faint; more of them would outweigh the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)

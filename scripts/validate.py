@@ -4,7 +4,8 @@
 
 HEALTHY is the folder that it was trained on; CACHE is that run's `cache` folder, or a new one. Whole brains are seen by
 other scanners, as in training, with one anomaly each, or none. Voxel AP pools the planted brains of a family with all
-healthy ones; sample AP and AUROC tell all planted brains from the healthy ones.
+healthy ones; sample AP and AUROC tell all planted brains from the healthy ones. Families that the head was never shown
+are marked so.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from mood_vae.aggregate import AggregateConfig
 from mood_vae.anomalies import FAMILIES
 from mood_vae.detect import VaeDetector
 from mood_vae.preprocess import Prepared
-from mood_vae.synthesis import LEARNT, Sample, SlabDataset, SynthesisConfig
+from mood_vae.synthesis import Sample, SlabDataset, SynthesisConfig
 
 SHARES = (1e-5, 1e-4, 5e-4, 2e-3, 5e-3, 0.02, 0.1, 1.0)
 """Sample scores tried: means of the strongest such share of the evidence, from about its maximum to its mean."""
@@ -61,6 +62,14 @@ def whole(sample: Sample, shape: tuple[int, int, int]) -> tuple[Prepared, np.nda
     return Prepared(array=array, mask=brain.fill(array > 0), reach=reach, to_native=np.eye(4)), label
 
 
+def planted_in_training(provenance: dict[str, Any]) -> set[str]:
+    """Return the families that a checkpoint's head has learnt from; none without a head."""
+    if not provenance["head_training"]:
+        return set()
+    made_of = provenance["head_training"]["synthesis"]
+    return set(made_of["families"]) - set(made_of["left_out"])
+
+
 def judge(
     detector: VaeDetector, thresholds: Sequence[float], family: str, prepared: Prepared, label: np.ndarray
 ) -> Found:
@@ -93,20 +102,23 @@ def main() -> None:
     healthy = [recipe.cached(slices, subject) for subject in subjects]
     usual = np.concatenate([detector.evidence(prepared)[detector.region(prepared)] for prepared in healthy])
     thresholds = [float(np.quantile(usual, 1 - rate)) for rate in RATES]
+    learnt = planted_in_training(detector.description.provenance)
     found: list[Found] = []
     for family in (HEALTHY, *FAMILIES):
         config = SynthesisConfig(
             slab=grid.shape[2], judged=grid.shape[2], most=1,
-            clean_share=float(family == HEALTHY), families=LEARNT if family == HEALTHY else (family,),
+            clean_share=float(family == HEALTHY), families=tuple(FAMILIES) if family == HEALTHY else (family,),
         )  # fmt: skip
         for number in range(asked.per_family * (4 if family == HEALTHY else 1)):
             # each brain in turn, so that few cases are not those of few subjects
             turn = [subjects[number % len(subjects)], subjects[(number + 1) % len(subjects)]]
             dataset = SlabDataset(slices, turn, config, spacing_mm=grid.spacing_mm, seed=asked.seed)
             found.append(judge(detector, thresholds, family, *whole(dataset[number], grid.shape)))
-        report(family, [one for one in found if one.family in (HEALTHY, family)])
-    for name, part in (("learnt", LEARNT), ("left out", set(FAMILIES) - set(LEARNT)), ("all", FAMILIES)):
-        report(name, [one for one in found if one.family == HEALTHY or one.family in part])
+        name = family if family in learnt or family == HEALTHY else f"{family} (not shown)"
+        report(name, [one for one in found if one.family in (HEALTHY, family)])
+    for name, part in (("learnt", learnt), ("not shown", set(FAMILIES) - learnt), ("all", set(FAMILIES))):
+        if part:
+            report(name, [one for one in found if one.family == HEALTHY or one.family in part])
     for number, rate in enumerate(RATES):
         report_mask(f"threshold at {rate:g} ({thresholds[number]:.3f})", found, number, grid.spacing_mm)
     truth = [one.family != HEALTHY for one in found]
@@ -124,7 +136,7 @@ def report(name: str, found: Sequence[Found]) -> None:
     share = float(head.positives / (head.positives + head.negatives))
     ap_residual, ap = (float(metrics.average_precision(at)) for at in (residual, head))
     best = float(metrics.dice(head).max())
-    print(f"{name:22s} share {share:.4f}  residual AP {ap_residual:.3f}  AP {ap:.3f}  best Dice {best:.3f}", flush=True)
+    print(f"{name:32s} share {share:.4f}  residual AP {ap_residual:.3f}  AP {ap:.3f}  best Dice {best:.3f}", flush=True)
 
 
 def report_mask(name: str, found: Sequence[Found], number: int, spacing_mm: float) -> None:
