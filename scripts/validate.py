@@ -24,6 +24,7 @@ from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, 
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.anomalies import FAMILIES
 from mood_vae.detect import VaeDetector
+from mood_vae.intervals import interval, resample_weights
 from mood_vae.preprocess import Prepared
 from mood_vae.synthesis import Sample, SlabDataset, SynthesisConfig
 
@@ -32,6 +33,7 @@ SHARES = (1e-5, 1e-4, 5e-4, 2e-3, 5e-3, 0.02, 0.1, 1.0)
 RATES = (5e-3, 2e-3, 1e-3, 5e-4, 2e-4)
 """Thresholds tried: exceeded by such shares of the voxels of the healthy validation subjects as they are."""
 HEALTHY = "healthy"
+RESAMPLES = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,14 +131,20 @@ def main() -> None:
 
 
 def report(name: str, found: Sequence[Found]) -> None:
-    """Print the share of anomalous voxels and the figures of residual and map."""
-    residual, head = (
-        metrics.curve(np.sum(counts, axis=0)) for counts in ([f.residual for f in found], [f.head for f in found])
+    """Print the share of anomalous voxels and the figures of residual and map, the map's AP with a 95 % bootstrap."""
+    residual, maps = (np.stack(counts) for counts in ([f.residual for f in found], [f.head for f in found]))
+    curve = metrics.curve(maps.sum(axis=0))
+    share = float(curve.positives / (curve.positives + curve.negatives))
+    ap_residual = float(metrics.average_precision(metrics.curve(residual.sum(axis=0))))
+    drawn = resample_weights(np.random.default_rng(0), np.ones(len(found), bool), RESAMPLES)
+    pooled = (drawn @ maps.reshape(len(found), -1)).reshape(RESAMPLES, *maps.shape[1:])
+    low, high = interval(metrics.average_precision(metrics.curve(pooled)), 0.95)
+    print(
+        f"{name:32s} share {share:.4f}  residual AP {ap_residual:.3f}"
+        f"  AP {float(metrics.average_precision(curve)):.3f} [{low:.3f}, {high:.3f}]"
+        f"  best Dice {float(metrics.dice(curve).max()):.3f}",
+        flush=True,
     )
-    share = float(head.positives / (head.positives + head.negatives))
-    ap_residual, ap = (float(metrics.average_precision(at)) for at in (residual, head))
-    best = float(metrics.dice(head).max())
-    print(f"{name:32s} share {share:.4f}  residual AP {ap_residual:.3f}  AP {ap:.3f}  best Dice {best:.3f}", flush=True)
 
 
 def report_mask(name: str, found: Sequence[Found], number: int, spacing_mm: float) -> None:
