@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from mood_vae import nifti, preprocess
 from mood_vae.errors import FolderError, VolumeError
+from mood_vae.progress import Track
 
 log = logging.getLogger(__name__)
-
-Track = Callable[[Iterable[Path], str, int], Iterable[Path]]
 
 
 class SliceCache:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -15,12 +14,12 @@ import numpy as np
 from mood_vae import memory, nifti, output_folder
 from mood_vae.detect import Detection
 from mood_vae.errors import FolderError, MoodVaeError, VolumeError
+from mood_vae.progress import Track
 from mood_vae.volume import Volume
 
 log = logging.getLogger(__name__)
 
 Kind = Literal["sample", "pixel"]
-Track = Callable[[Iterable[Path], str, int], Iterable[Path]]
 
 NEUTRAL_SCORE = 0.0
 

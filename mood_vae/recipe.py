@@ -15,13 +15,14 @@ from torch.nn import functional
 
 import mood_vae
 from mood_vae import brain, cache, checkpoint, config
-from mood_vae.cache import SliceCache, Track
+from mood_vae.cache import SliceCache
 from mood_vae.calibrate import calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError
 from mood_vae.preprocess import Prepared
 from mood_vae.presets import Preset, preset
+from mood_vae.progress import Track
 from mood_vae.train import Hardware, fit, is_first_process, split_subjects
 from mood_vae.train_head import fit_head
 from mood_vae.vae import Vae

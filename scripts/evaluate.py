@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from mood_vae import brain, cache, cases, checkpoint, detect, nifti, postprocess, preprocess, recipe, score, toy
+from mood_vae import (
+    aggregate,
+    brain,
+    cache,
+    cases,
+    checkpoint,
+    detect,
+    nifti,
+    postprocess,
+    preprocess,
+    progress,
+    recipe,
+    score,
+    toy,
+)
+from mood_vae.aggregate import AggregateConfig
 from mood_vae.cache import SliceCache
 from mood_vae.constant import ConstantDetector
 from mood_vae.detect import Detection, VaeDetector
 from mood_vae.predict import Detector, predict
-from mood_vae.preprocess import GridConfig
+from mood_vae.preprocess import GridConfig, Prepared
 from mood_vae.presets import preset
 from mood_vae.residual import ResidualConfig
 from mood_vae.vae import Vae
@@ -37,8 +52,10 @@ SHIPPED = Path(detect.__file__).parent / "weights"
 LANDMARKS = (1, *range(10, 100, 10), 99)
 
 
-def silent(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    return items
+def on_own_grid(values: Array, score: float, prepared: Prepared, volume: Volume) -> Detection:
+    """Return a map of the model's grid, and a score, as a detection in a volume."""
+    native = preprocess.undo(values, prepared.mask, prepared, volume.array.shape)
+    return detect.detection(postprocess.to_float16_values(native), score, volume)
 
 
 class Intensity:
@@ -50,8 +67,7 @@ class Intensity:
     def detect(self, volume: Volume) -> Detection:
         prepared = preprocess.prepare(volume, GridConfig())
         values = np.where(prepared.mask, self._of(prepared.array), 0).astype(np.float32)
-        native = postprocess.to_float16_values(preprocess.undo(values, prepared.mask, prepared, volume.array.shape))
-        return detect.detection(native, float(values[prepared.mask].mean()), volume)
+        return on_own_grid(values, float(values[prepared.mask].mean()), prepared, volume)
 
 
 class Chance:
@@ -72,10 +88,9 @@ class Atlas:
     def detect(self, volume: Volume) -> Detection:
         prepared = preprocess.prepare(volume, GridConfig())
         z = np.where(prepared.mask, np.abs(prepared.array - self._mean) / self._deviation, 0)
+        top = aggregate.top_mean(z, prepared.mask, AggregateConfig())
         values = np.asarray(postprocess.relative(z, 5.0), np.float32)
-        native = postprocess.to_float16_values(preprocess.undo(values, prepared.mask, prepared, volume.array.shape))
-        top = np.sort(z[prepared.mask])[-max(1, prepared.mask.sum() // 200) :].mean()
-        return detect.detection(native, float(postprocess.relative(float(top), 5.0)), volume)
+        return on_own_grid(values, float(postprocess.relative(top, 5.0)), prepared, volume)
 
 
 class Standardised:
@@ -220,7 +235,7 @@ def run_row(detector: Detector, folders: list[CaseFolder], out: Path) -> dict[st
     both = Both(detector)
     for folder in folders:
         predicted = out / folder.pixel_labels.parent.parent.name
-        predict("pixel", folder.volumes, predicted / "pixel", both, track=silent)
+        predict("pixel", folder.volumes, predicted / "pixel", both, track=progress.silent)
         (predicted / "sample").mkdir(exist_ok=True)
         for name in folder.cases if folder.sample_labels else ():
             nifti.write_text(predicted / "sample" / f"{name}.nii.gz.txt", f"{both.scores[name]!r}\n")
@@ -247,7 +262,7 @@ def main() -> None:
     own = dict(entry.split("=", 1) for entry in asked.weights)
     train, grid = asked.data / "brain" / "train", GridConfig()
     table = rows(
-        lambda: cache.build(train, asked.out / "cache", grid, track=silent),
+        lambda: cache.build(train, asked.out / "cache", grid, track=progress.silent),
         {name: Path(file) for name, file in own.items()},
     )
     made = case_sets(asked.data, asked.out, asked.seeds, asked.cases)

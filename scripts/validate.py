@@ -11,7 +11,7 @@ are marked so.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, recipe
+from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, progress, recipe
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.anomalies import FAMILIES
 from mood_vae.detect import VaeDetector
@@ -49,10 +49,6 @@ class Found:
     residual: metrics.Counts
     tops: list[float]
     masks: list[tuple[int, int, int]]
-
-
-def silent(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
-    return items
 
 
 def whole(sample: Sample, shape: tuple[int, int, int]) -> tuple[Prepared, np.ndarray]:
@@ -100,7 +96,7 @@ def main() -> None:
     asked = parser.parse_args()
     detector = VaeDetector(checkpoint.load(asked.checkpoint), torch.device("cpu"))
     grid, subjects = detector.description.grid, detector.description.provenance["validation_subjects"]
-    slices = cache.build(asked.healthy, asked.cache, grid, track=silent)
+    slices = cache.build(asked.healthy, asked.cache, grid, track=progress.silent)
     healthy = [recipe.cached(slices, subject) for subject in subjects]
     usual = np.concatenate([detector.evidence(prepared)[detector.region(prepared)] for prepared in healthy])
     thresholds = [float(np.quantile(usual, 1 - rate)) for rate in RATES]

@@ -18,9 +18,10 @@ import pytest
 from mood_vae import memory, nifti, output_folder, predict, stopping
 from mood_vae.detect import Detection, detection
 from mood_vae.errors import FolderError
+from mood_vae.progress import silent
 from mood_vae.volume import Volume
 
-DRILL = Path(__file__).parents[1] / "scripts/fault_drill.py"
+DRILL = Path(__file__).parents[1] / "scripts/drills/fault_drill.py"
 
 
 class Bright:
@@ -29,10 +30,6 @@ class Bright:
     def detect(self, volume: Volume) -> Detection:
         values = np.where(volume.array > 0.5, np.float32(0.75), np.float32(0))
         return detection(values, float(values.mean()), volume)
-
-
-def quiet(items, description, total):
-    return items
 
 
 @pytest.fixture
@@ -68,11 +65,11 @@ def test_a_neutral_prediction_is_not_kept(scans: Path, tmp_path: Path) -> None:
         out = tmp_path / kind
         cut = (scans / "1.nii.gz").read_bytes()
         (scans / "1.nii.gz").write_bytes(cut[: len(cut) // 2])
-        assert list(predict.predict(kind, scans, out, Bright(), track=quiet).failures) == ["1.nii.gz"]
-        again = predict.predict(kind, scans, out, Bright(), track=quiet, resume=True)
+        assert list(predict.predict(kind, scans, out, Bright(), track=silent).failures) == ["1.nii.gz"]
+        again = predict.predict(kind, scans, out, Bright(), track=silent, resume=True)
         assert (list(again.failures), again.kept) == (["1.nii.gz"], ["0.nii.gz", "2.nii.gz"])
         (scans / "1.nii.gz").write_bytes(cut)
-        mended = predict.predict(kind, scans, out, Bright(), track=quiet, resume=True)
+        mended = predict.predict(kind, scans, out, Bright(), track=silent, resume=True)
         assert (list(mended.cases), mended.failures) == (["1.nii.gz"], {})
 
 
@@ -93,7 +90,7 @@ def test_the_report_is_there_from_the_start_and_tells_how_far_a_stopped_run_came
 
 def test_a_report_that_cannot_be_written_stops_the_run_before_it_begins(scans: Path, tmp_path: Path) -> None:
     with pytest.raises(nifti.VolumeError, match="nowhere"):
-        predict.predict("sample", scans, tmp_path / "out", Bright(), track=quiet, report=tmp_path / "nowhere/r.json")
+        predict.predict("sample", scans, tmp_path / "out", Bright(), track=silent, report=tmp_path / "nowhere/r.json")
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -102,7 +99,7 @@ def test_a_volume_beyond_the_memory_that_is_left_is_refused(
 ) -> None:
     nifti.write(scans / "1.nii.gz", np.zeros((100, 100, 100), np.float32), np.eye(4))
     monkeypatch.setattr(memory, "available", lambda: predict.BYTES_PER_CASE + 10**7)
-    run = predict.predict("pixel", scans, tmp_path / "out", Bright(), track=quiet)
+    run = predict.predict("pixel", scans, tmp_path / "out", Bright(), track=silent)
     assert list(run.failures) == ["1.nii.gz"]
     assert "give the run more memory" in run.failures["1.nii.gz"]
     assert list(run.cases) == ["0.nii.gz", "2.nii.gz"]
@@ -190,7 +187,7 @@ def process_1(code: str) -> subprocess.Popen[bytes]:
     if able.returncode:
         pytest.skip("may not make a process namespace")
     code = f"import os, signal, time\nfrom mood_vae import stopping\nwith stopping.tidily():\n    {code}"
-    return subprocess.Popen(["unshare", "--pid", "--fork", sys.executable, "-c", code], cwd=DRILL.parents[1])
+    return subprocess.Popen(["unshare", "--pid", "--fork", sys.executable, "-c", code], cwd=DRILL.parents[2])
 
 
 # the first stands for a library that computes for long: Python holds signals back meanwhile

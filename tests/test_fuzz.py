@@ -36,7 +36,7 @@ hoarding = only_mutants(lambda: bytearray(2**33))
 def fuzz(script: str, *arguments: str, extra_path: Path | None = None) -> subprocess.CompletedProcess[str]:
     paths = [str(ROOT), *([str(extra_path)] if extra_path else [])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, f"scripts/{script}", *arguments]
+    command = [sys.executable, f"scripts/drills/{script}", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -14,6 +14,7 @@ from mood_vae.cache import SliceCache
 from mood_vae.detect import VaeDetector
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.head import RESIDUAL_RANGE, Head, HeadConfig, features, roughness
+from mood_vae.progress import silent
 from mood_vae.synthesis import SlabDataset, SynthesisConfig
 from mood_vae.train import Hardware
 from mood_vae.train_config import HeadTrainConfig
@@ -31,13 +32,9 @@ SMALL_HEAD = dataclasses.replace(
 )
 
 
-def quiet(items, description, total):
-    return items
-
-
 @pytest.fixture(scope="module")
 def slices(healthy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceCache:
-    return cache.build(healthy_dir, tmp_path_factory.mktemp("cache"), SMALL_GRID, track=quiet)
+    return cache.build(healthy_dir, tmp_path_factory.mktemp("cache"), SMALL_GRID, track=silent)
 
 
 def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
@@ -193,8 +190,8 @@ def test_a_head_is_trained_on_a_given_vae_and_its_checkpoint_predicts(
     monkeypatch.setitem(presets.PRESETS, "small", SMALL_PRESET)
     monkeypatch.setitem(presets.PRESETS, "small-head", SMALL_HEAD)
     cpu = Hardware(accelerator="cpu")
-    first = recipe.run(healthy_dir, tmp_path / "vae", "small", {"training.epochs": 1}, cpu, resume=False, track=quiet)
-    both = recipe.run(healthy_dir, tmp_path / "head", "small-head", {}, cpu, given=first, resume=False, track=quiet)
+    first = recipe.run(healthy_dir, tmp_path / "vae", "small", {"training.epochs": 1}, cpu, resume=False, track=silent)
+    both = recipe.run(healthy_dir, tmp_path / "head", "small-head", {}, cpu, given=first, resume=False, track=silent)
     made, given = checkpoint.load(both), checkpoint.load(first)
     for name, tensor in given.part("vae").items():
         torch.testing.assert_close(made.part("vae")[name], tensor)
@@ -206,4 +203,4 @@ def test_a_head_is_trained_on_a_given_vae_and_its_checkpoint_predicts(
     other = dataclasses.replace(SMALL_HEAD, model=dataclasses.replace(SMALL_PRESET.model, latents=5))
     monkeypatch.setitem(presets.PRESETS, "other", other)
     with pytest.raises(CheckpointError, match="a VAE like"):
-        recipe.run(healthy_dir, tmp_path / "x", "other", {}, cpu, given=first, resume=False, track=quiet)
+        recipe.run(healthy_dir, tmp_path / "x", "other", {}, cpu, given=first, resume=False, track=silent)

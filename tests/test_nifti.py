@@ -661,7 +661,7 @@ def test_two_volumes_of_one_case_are_refused_where_cases_are_joined() -> None:
 
 
 def test_damaged_volumes_never_crash_the_reader(tmp_path: Path) -> None:
-    command = [sys.executable, "scripts/fuzz_volumes.py", "--mutations", "200", "--seed", "1"]
+    command = [sys.executable, "scripts/drills/fuzz_volumes.py", "--mutations", "200", "--seed", "1"]
     command += ["--target", "read", "--target", "write_neutral_map"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)

@@ -17,11 +17,8 @@ from mood_vae.constant import ConstantDetector
 from mood_vae.detect import Detection, VaeDetector, detection
 from mood_vae.errors import CheckpointError, ConfigError, FolderError
 from mood_vae.predict import predict
+from mood_vae.progress import silent
 from mood_vae.volume import Volume
-
-
-def quiet(items, description, total):
-    return items
 
 
 class Bright:
@@ -49,7 +46,7 @@ def scans(tmp_path: Path) -> Path:
 
 
 def test_maps_lie_on_the_inputs_own_grid(scans: Path, tmp_path: Path) -> None:
-    predict("pixel", scans, tmp_path / "out", Bright(), track=quiet)
+    predict("pixel", scans, tmp_path / "out", Bright(), track=silent)
     for name in ("00000.nii.gz", "00001.nii"):
         scan, found = nib.load(scans / name), nib.load(tmp_path / "out" / name)
         np.testing.assert_array_equal(found.affine, scan.affine)
@@ -57,7 +54,7 @@ def test_maps_lie_on_the_inputs_own_grid(scans: Path, tmp_path: Path) -> None:
 
 
 def test_one_bad_case_costs_no_other(scans: Path, tmp_path: Path) -> None:
-    run = predict("pixel", scans, tmp_path / "out", Bright(), track=quiet)
+    run = predict("pixel", scans, tmp_path / "out", Bright(), track=silent)
     assert set(run.failures) == {"broken.nii.gz", "garbage.nii.gz", "truncated.nii.gz"}
     assert set(run.cases) == {"00000.nii.gz", "00001.nii"}
     # neutral maps where the header tells the shape, and nothing else beside the predictions
@@ -70,7 +67,7 @@ def test_one_bad_case_costs_no_other(scans: Path, tmp_path: Path) -> None:
 
 
 def test_scores_are_text_with_a_neutral_one_for_a_bad_case(scans: Path, tmp_path: Path) -> None:
-    predict("sample", scans, tmp_path / "out", Bright(), track=quiet)
+    predict("sample", scans, tmp_path / "out", Bright(), track=silent)
     texts = {path.name: float(path.read_text()) for path in (tmp_path / "out").iterdir()}
     assert set(texts) == {f"{path.name}.txt" for path in scans.iterdir()}
     assert texts["garbage.nii.gz.txt"] == 0
@@ -80,17 +77,17 @@ def test_scores_are_text_with_a_neutral_one_for_a_bad_case(scans: Path, tmp_path
 
 def test_resuming_leaves_finished_cases_alone(scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    predict("sample", scans, out, Bright(), track=quiet)
+    predict("sample", scans, out, Bright(), track=silent)
     (out / "00000.nii.gz.txt").write_text("0.25\n")
     (out / "00001.nii.txt").unlink()
-    run = predict("sample", scans, out, Bright(), track=quiet, resume=True)
+    run = predict("sample", scans, out, Bright(), track=silent, resume=True)
     assert set(run.cases) == {"00001.nii"}
     assert (out / "00000.nii.gz.txt").read_text() == "0.25\n"
 
 
 def test_inputs_are_never_overwritten(scans: Path) -> None:
     with pytest.raises(FolderError, match="input folder"):
-        predict("pixel", scans, scans, Bright(), track=quiet)
+        predict("pixel", scans, scans, Bright(), track=silent)
 
 
 def test_the_vae_detector_keeps_its_promises(small_checkpoint: Checkpoint, healthy_dir: Path) -> None:

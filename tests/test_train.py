@@ -17,6 +17,7 @@ from mood_vae import cache, checkpoint, preprocess, presets, recipe, train
 from mood_vae.cache import SliceCache
 from mood_vae.errors import ConfigError, FolderError
 from mood_vae.nifti import read
+from mood_vae.progress import silent
 from mood_vae.train import GlobalBatches, Hardware
 from mood_vae.train_config import TrainConfig
 
@@ -24,13 +25,9 @@ CPU = Hardware(accelerator="cpu")
 CONFIG = SMALL_PRESET.training
 
 
-def quiet(items, description, total):
-    return items
-
-
 @pytest.fixture(scope="session")
 def slices(healthy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceCache:
-    return cache.build(healthy_dir, tmp_path_factory.mktemp("cache"), SMALL_GRID, track=quiet)
+    return cache.build(healthy_dir, tmp_path_factory.mktemp("cache"), SMALL_GRID, track=silent)
 
 
 def weights(vae: torch.nn.Module) -> np.ndarray:
@@ -73,11 +70,11 @@ def test_the_cache_holds_what_prediction_would_see(slices: SliceCache, healthy_d
 def test_the_cache_is_built_once(slices: SliceCache, healthy_dir: Path) -> None:
     folder = Path(slices.array_NKHW.filename).parent
     before = (folder / "volumes.npy").stat().st_mtime_ns
-    cache.build(healthy_dir, folder, SMALL_GRID, track=quiet)
+    cache.build(healthy_dir, folder, SMALL_GRID, track=silent)
     assert (folder / "volumes.npy").stat().st_mtime_ns == before
     finer = dataclasses.replace(SMALL_GRID, spacing_mm=7.0)
-    cache.build(healthy_dir, folder.parent / "other", finer, track=quiet)
-    cache.build(healthy_dir, folder.parent / "other", SMALL_GRID, track=quiet)
+    cache.build(healthy_dir, folder.parent / "other", finer, track=silent)
+    cache.build(healthy_dir, folder.parent / "other", SMALL_GRID, track=silent)
     again = SliceCache(folder.parent / "other")
     np.testing.assert_array_equal(again.array_NKHW, slices.array_NKHW)
 
@@ -103,7 +100,7 @@ print(len(built))
 def test_a_folder_without_a_usable_volume_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad.nii.gz").write_bytes(b"not a volume")
     with pytest.raises(FolderError, match="none usable"):
-        cache.build(tmp_path, tmp_path / "cache", SMALL_GRID, track=quiet)
+        cache.build(tmp_path, tmp_path / "cache", SMALL_GRID, track=silent)
 
 
 def test_training_lowers_the_loss_and_is_repeatable(slices: SliceCache, tmp_path: Path) -> None:
@@ -180,7 +177,7 @@ def test_a_run_ends_with_a_calibrated_checkpoint(
     healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(presets.PRESETS, "small", SMALL_PRESET)
-    path = recipe.run(healthy_dir, tmp_path, "small", {"training.epochs": 1}, CPU, resume=False, track=quiet)
+    path = recipe.run(healthy_dir, tmp_path, "small", {"training.epochs": 1}, CPU, resume=False, track=silent)
     made = checkpoint.load(path).description
     assert made.provenance["training"]["epochs"] == 1
     assert len(made.provenance["validation_subjects"]) == 1

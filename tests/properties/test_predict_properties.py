@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 
 from mood_vae.errors import MoodVaeError
 
-sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+sys.path.append(str(Path(__file__).parents[2] / "scripts" / "drills"))
 from fuzz_headers import File, volume_files
 from fuzz_targets import TARGETS
 

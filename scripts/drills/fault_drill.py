@@ -1,6 +1,6 @@
 """Let faults happen to predictions and trainings, and count how often something was lost.
 
-    python scripts/fault_drill.py OUT [--fault NAME ...] [--times N]
+    python scripts/drills/fault_drill.py OUT [--fault NAME ...] [--times N]
 
 Each fault is a function: one try runs into the fault, goes on with `--resume`, and returns what was lost, in words. In
 every try no file under a final name may ever differ from an undisturbed run's, and in the end all of them must be
@@ -29,7 +29,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fault_bench import (
     BIG,
@@ -46,7 +46,7 @@ from fault_bench import (
 
 Fault = Callable[[Bench, int], list[str]]
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
 PROMPT_S = 5.0  # docker kills after 10 s
 

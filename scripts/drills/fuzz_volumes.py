@@ -5,10 +5,10 @@ before or after compression; `--engine hypothesis` draws every header field and 
 what it finds. Every volume meets its target in a process apart, under a memory and a time limit. It is accepted
 (the target returns), refused (it raises a `MoodVaeError`), crashed (any other exception, a signal) or hung (out of
 time). `--keep` keeps what crashes or hangs, and either makes the exit status 1. Same seed, same volumes.
-scripts/fuzz_guided.py is the third engine, led by coverage.
+scripts/drills/fuzz_guided.py is the third engine, led by coverage.
 
-    nice -n 10 python scripts/fuzz_volumes.py --mutations 10000 --target predict_pixel
-    python scripts/fuzz_volumes.py --target read --target my_module:predict_one_file
+    nice -n 10 python scripts/drills/fuzz_volumes.py --mutations 10000 --target predict_pixel
+    python scripts/drills/fuzz_volumes.py --target read --target my_module:predict_one_file
 """
 
 from __future__ import annotations

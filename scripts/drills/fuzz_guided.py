@@ -4,7 +4,7 @@ An input is one byte that names the suffix, then the file's content before compr
 formats survive their checksums. Everything happens in this one process; an exception other than `MoodVaeError`, 10 s
 without an answer, or too much memory ends it with a status other than 0 and leaves the input in `--keep`.
 
-    python scripts/fuzz_guided.py --runs 10000 --target predict_pixel
+    python scripts/drills/fuzz_guided.py --runs 10000 --target predict_pixel
 """
 
 from __future__ import annotations
