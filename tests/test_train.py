@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import SMALL_GRID, SMALL_MODEL, SMALL_PRESET
 
 from mood_vae import cache, checkpoint, preprocess, presets, recipe, train
 from mood_vae.cache import SliceCache
+from mood_vae.cli import main
 from mood_vae.errors import ConfigError, FolderError
 from mood_vae.nifti import read
 from mood_vae.progress import silent
@@ -122,6 +124,7 @@ def test_after_a_kill_resuming_ends_at_the_same_weights(slices: SliceCache, tmp_
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 import torch
+from click.testing import CliRunner
 from conftest import SMALL_MODEL
 from mood_vae import cache, train
 torch.set_num_threads(1)
@@ -190,3 +193,21 @@ def test_an_impossible_configuration_is_refused() -> None:
         TrainConfig(epochs=0)
     with pytest.raises(ConfigError, match="validation share"):
         TrainConfig(validation_share=1.0)
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("training.epochs", "expected KEY=VALUE, found 'training.epochs'"),
+        ("training.epoch=3", "expected a setting among"),
+        ("training.likelihood=cauchy", "likelihood gaussian or laplace"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_anything_is_read(
+    setting: str, complaint: str, healthy_dir: Path, tmp_path: Path
+) -> None:
+    arguments = ["train", str(healthy_dir), "--out", str(tmp_path / "run"), "--set", setting]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert complaint in result.output.replace("\n", " ")
+    assert not (tmp_path / "run" / "cache").exists()
