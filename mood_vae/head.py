@@ -19,7 +19,7 @@ RESIDUAL_RANGE = 5.0
 """Residuals count up to so many times what is usual in healthy brains at their place."""
 SMOOTHEST, ROUGHNESS_MEAN, ROUGHNESS_SPREAD = 0.004, -3.5, 1.5
 """Deviations well below the first, in units of intensity, are all alike; the others bring the logarithm to about 1."""
-CHANNELS_BESIDE = 6
+CHANNELS_BESIDE = 8
 """The channels beside those of the neighbouring slices."""
 
 
@@ -52,7 +52,7 @@ def features(
     x_KHW: the input volume's slices. reach_BHW: where the slices `ks` could hold brain (`brain.span`), without which a
     lost slice would look like one above the head. x_hat_BHW: their reconstructions. usual_BHW: the absolute residual
     that healthy brains show there. The channels are the neighbouring slices, the slice mirrored left to right (H is the
-    grid's left-right axis), the reach, the roughness in two directions, the reconstruction, and the signed residual in
+    grid's left-right axis), the reach, the roughness, the reconstruction, and the signed residual in
     units of the usual one.
     """
 
@@ -60,25 +60,29 @@ def features(
         return x_KHW[(ks + offset).clamp(0, len(x_KHW) - 1)]
 
     neighbours = torch.stack([at(offset) for offset in config.offsets], dim=1)
-    rough_B2HW = roughness(at(-1), at(0), at(1))
+    rough_B4HW = roughness(at(-1), at(0), at(1))
     relative = ((at(0) - x_hat_BHW) / usual_BHW).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
     drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
-    return torch.cat([neighbours, torch.stack([at(0).flip(1), reach_BHW.float()], dim=1), rough_B2HW, drawn], dim=1)
+    return torch.cat([neighbours, torch.stack([at(0).flip(1), reach_BHW.float()], dim=1), rough_B4HW, drawn], dim=1)
 
 
 def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
-    """Return how rough slices are within themselves and across their neighbours, (B, 2, H, W) float32, about -1 to 1.
+    """Return how rough slices are within themselves and across their neighbours, (B, 4, H, W) float32, about -1 to 1.
 
-    It is the logarithm of the mean deviation from the local mean, over 5 x 5 pixels; places at the brain's surface do
-    not count. Noise is rough, a blur is smooth, and thick slices are smooth in one direction: a texture that a small
-    network does not find by itself in a short training.
+    It is the logarithm of the mean deviation from the local mean, over 5 x 5 pixels, and the same less its mean over
+    the slice: scanners differ in sharpness and noise, so that what is rough for one is not for another. Places at the
+    brain's surface do not count. Noise is rough, a blur is smooth, and thick slices are smooth in one direction: a
+    texture that a small network does not find by itself in a short training.
     """
     inside = (functional.avg_pool2d((x_BHW > 0).float()[:, None], 3, stride=1, padding=1) > 0.99).float()[:, 0]
     through = inside * (below_BHW > 0) * (above_BHW > 0)
     smooth = functional.avg_pool2d(x_BHW[:, None], 3, stride=1, padding=1)[:, 0]
     deviations = (x_BHW - smooth).abs() * inside, (x_BHW - (below_BHW + above_BHW) / 2).abs() * through
-    sums = functional.avg_pool2d(torch.stack([*deviations, inside, through], dim=1), 5, stride=1, padding=2)
-    return (torch.log(sums[:, :2] / (sums[:, 2:] + 1e-3) + SMOOTHEST) - ROUGHNESS_MEAN) / ROUGHNESS_SPREAD
+    counted = torch.stack([inside, through], dim=1)
+    sums = functional.avg_pool2d(torch.cat([torch.stack(deviations, dim=1), counted], dim=1), 5, stride=1, padding=2)
+    rough = (torch.log(sums[:, :2] / (sums[:, 2:] + 1e-3) + SMOOTHEST) - ROUGHNESS_MEAN) / ROUGHNESS_SPREAD
+    mean = (rough * counted).sum((2, 3), keepdim=True) / counted.sum((2, 3), keepdim=True).clamp(min=1)
+    return torch.cat([rough, rough - mean], dim=1)
 
 
 class Head(nn.Module):

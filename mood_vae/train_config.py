@@ -61,7 +61,7 @@ class HeadTrainConfig:
     dice_weight: see `train_head.head_loss`.
     """
 
-    epochs: int = 40
+    epochs: int = 35
     slabs: int = 1350
     batch_slabs: int = 9
     learning_rate: float = 1e-3

@@ -43,18 +43,18 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     x_hat, usual = x[ks] - 2, torch.full((2, 2, 3), 4.0)
     reach = torch.tensor([False, True])[:, None, None].expand(2, 2, 3)
     seen = features(x, ks, reach, x_hat, usual, HeadConfig(offsets=(-1, 0, 2), widths=(4, 4)))
-    assert seen.shape == (2, 9, 2, 3)
+    assert seen.shape == (2, 11, 2, 3)
     # beyond the ends of the volume the last slice stands in
     torch.testing.assert_close(seen[0, :3], x[[0, 0, 2]])
     torch.testing.assert_close(seen[1, :3], x[[3, 4, 4]])
     torch.testing.assert_close(seen[0, 3], x[0][[1, 0]])
     torch.testing.assert_close(seen[:, 4], reach.float())
-    torch.testing.assert_close(seen[:, 5:7], roughness(x[[0, 3]], x[ks], x[[1, 4]]))
-    torch.testing.assert_close(seen[1, 7], x[4] - 2)
-    torch.testing.assert_close(seen[1, 8], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
+    torch.testing.assert_close(seen[:, 5:9], roughness(x[[0, 3]], x[ks], x[[1, 4]]))
+    torch.testing.assert_close(seen[1, 9], x[4] - 2)
+    torch.testing.assert_close(seen[1, 10], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
     alone = features(x, ks, reach, x_hat, usual, HeadConfig(offsets=(-1, 0, 2), widths=(4, 4), reconstruction=False))
-    torch.testing.assert_close(alone[:, :7], seen[:, :7])
-    assert not alone[:, 7:].any()
+    torch.testing.assert_close(alone[:, :9], seen[:, :9])
+    assert not alone[:, 9:].any()
 
 
 def test_roughness_tells_noise_from_a_blur_and_thick_slices() -> None:
@@ -62,10 +62,10 @@ def test_roughness_tells_noise_from_a_blur_and_thick_slices() -> None:
     smooth = torch.full((1, 20, 20), 0.5)
     noisy = smooth + 0.1 * torch.from_numpy(rng.standard_normal((1, 20, 20)).astype(np.float32))
     inner = slice(4, -4)
-    flat = roughness(smooth, smooth, smooth)[0, :, inner, inner]
+    flat = roughness(smooth, smooth, smooth)[0, :2, inner, inner]
     torch.testing.assert_close(flat, torch.full_like(flat, (np.log(0.004) + 3.5) / 1.5))
     # within: the mean of |noise - its 3 x 3 mean| is 0.1 * sqrt(2 / pi) * sqrt(8 / 9)
-    within, across = roughness(noisy, noisy, noisy)[0, :, inner, inner]
+    within, across = roughness(noisy, noisy, noisy)[0, :2, inner, inner]
     expected = (np.log(0.1 * np.sqrt(2 / np.pi * 8 / 9) + 0.004) + 3.5) / 1.5
     assert float(within.mean()) == pytest.approx(expected, abs=0.05)
     torch.testing.assert_close(across, flat[1])
@@ -76,8 +76,21 @@ def test_roughness_tells_noise_from_a_blur_and_thick_slices() -> None:
 def test_roughness_does_not_count_the_surface() -> None:
     brain = torch.zeros(1, 24, 24)
     brain[:, 8:16] = 0.6
-    values = roughness(brain, brain, brain)[0]
-    torch.testing.assert_close(values[:, 10:14], torch.full_like(values[:, 10:14], float(values[0, 12, 12])))
+    absolute, relative = roughness(brain, brain, brain)[0].split(2)
+    torch.testing.assert_close(absolute[:, 10:14], torch.full((2, 4, 24), (np.log(0.004) + 3.5) / 1.5))
+    torch.testing.assert_close(relative[:, 10:14], torch.zeros(2, 4, 24))
+
+
+def test_roughness_is_also_measured_against_the_slice() -> None:
+    rng = np.random.default_rng(1)
+    brain = torch.full((1, 40, 40), 0.5) + 0.1 * torch.from_numpy(rng.random((1, 40, 40)).astype(np.float32))
+    brain[:, :, 20:] = 0.55
+    noisier = 0.5 + 2 * (brain - 0.5)  # a scanner of twice the noise
+    one, two = roughness(brain, brain, brain)[0], roughness(noisier, noisier, noisier)[0]
+    rough, smooth = (slice(4, -4), slice(4, 16)), (slice(4, -4), slice(24, -4))
+    assert float((two[0] - one[0])[rough].mean()) > 0.3
+    assert float(one[2][rough].mean()) > 0 > float(one[2][smooth].mean())
+    assert float(one[2][1:-1, 1:-1].mean()) == pytest.approx(0, abs=1e-5)
 
 
 def test_the_loss_is_cross_entropy_and_dice_of_each_slice() -> None:
@@ -98,7 +111,7 @@ def test_the_loss_is_cross_entropy_and_dice_of_each_slice() -> None:
 
 def test_the_head_judges_every_pixel() -> None:
     head = Head(HeadConfig(widths=(4, 5, 6))).eval()
-    assert head(torch.zeros(2, 13, 32, 48)).shape == (2, 32, 48)
+    assert head(torch.zeros(2, 15, 32, 48)).shape == (2, 32, 48)
     with pytest.raises(ConfigError, match="offsets with 0"):
         HeadConfig(offsets=(-1, 1))
 
