@@ -67,7 +67,7 @@ class VaeDetector:
         """Return the map and the score of one volume; all 0 where it shows no head."""
         described = self.description
         prepared = preprocess.prepare(volume, described.grid)
-        evidence = self.evidence(prepared)
+        evidence = self.evidence(prepared, self.reconstruct(prepared))
         mask = self.binary_mask(evidence, prepared)
         region = self.region(prepared)
         values = postprocess.to_map(evidence, described.threshold, mask, region)
@@ -87,12 +87,13 @@ class VaeDetector:
         described = self.description
         return postprocess.binary_mask(evidence, described.threshold, self.region(prepared), described.postprocess)
 
-    def evidence(self, prepared: Prepared) -> Array:
+    def evidence(self, prepared: Prepared, x_hat: Array) -> Array:
         """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0.
 
-        It is the residual or, with a head, -log(1 - p) for its probability p of an anomaly, in nats.
+        x_hat: its reconstruction. The evidence is the residual or, with a head, -log(1 - p) for its probability p of an
+        anomaly, in nats.
         """
-        config, x_hat, region = self.description.residual, self.reconstruct(prepared), self.region(prepared)
+        config, region = self.description.residual, self.region(prepared)
         if self._head is None:
             found = residual.residual(prepared.array, x_hat, config.kind)
             if config.standardised:

@@ -35,7 +35,8 @@ def panel(title: str, volume: Volume, truth: Array | None, detector: VaeDetector
     """
     grid = detector.description.grid
     prepared = preprocess.prepare(volume, grid)
-    evidence = detector.evidence(prepared)
+    x_hat = detector.reconstruct(prepared)
+    evidence = detector.evidence(prepared, x_hat)
     mask = detector.binary_mask(evidence, prepared)
     there = None if truth is None else preprocess.follow(truth, prepared, grid) >= 0.5
     amount = prepared.mask.sum(axis=(0, 1)) if there is None or not there.any() else there.sum(axis=(0, 1))
@@ -43,7 +44,7 @@ def panel(title: str, volume: Volume, truth: Array | None, detector: VaeDetector
     return Panel(
         title=title,
         input=prepared.array[:, :, k],
-        reconstruction=detector.reconstruct(prepared)[:, :, k],
+        reconstruction=x_hat[:, :, k],
         evidence=evidence[:, :, k],
         mask=mask[:, :, k],
         truth=None if there is None else there[:, :, k],

@@ -110,9 +110,9 @@ def calibrated(
         provenance=provenance,
     )
     detector = VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
-    subjects = (cached(slices, subject) for subject in validation)
+    healthy = (cached(slices, subject) for subject in validation)
     calibration = calibrate(
-        ((detector.evidence(subject), detector.region(subject)) for subject in subjects),
+        ((detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy),
         chosen.postprocess,
         chosen.aggregate,
     )

@@ -72,9 +72,10 @@ def judge(
     detector: VaeDetector, thresholds: Sequence[float], family: str, prepared: Prepared, label: np.ndarray
 ) -> Found:
     """Return what the detector makes of one brain."""
-    evidence, region = detector.evidence(prepared), detector.region(prepared)
+    x_hat, region = detector.reconstruct(prepared), detector.region(prepared)
+    evidence = detector.evidence(prepared, x_hat)
     map_array = postprocess.relative(evidence, detector.description.threshold)
-    residual = np.abs(prepared.array - detector.reconstruct(prepared))
+    residual = np.abs(prepared.array - x_hat)
     config = detector.description.postprocess
     masks = [postprocess.binary_mask(evidence, threshold, region, config) for threshold in thresholds]
     judged = region | (label > 0)
@@ -98,7 +99,7 @@ def main() -> None:
     grid, subjects = detector.description.grid, detector.description.provenance["validation_subjects"]
     slices = cache.build(asked.healthy, asked.cache, grid, track=progress.silent)
     healthy = [recipe.cached(slices, subject) for subject in subjects]
-    usual = np.concatenate([detector.evidence(prepared)[detector.region(prepared)] for prepared in healthy])
+    usual = np.concatenate([detector.evidence(one, detector.reconstruct(one))[detector.region(one)] for one in healthy])
     thresholds = [float(np.quantile(usual, 1 - rate)) for rate in RATES]
     learnt = planted_in_training(detector.description.provenance)
     found: list[Found] = []

@@ -128,7 +128,7 @@ def test_the_residual_is_input_minus_reconstruction(small_checkpoint: Checkpoint
         alone = detector._vae(torch.from_numpy(prepared.array[:, :, k])[None, None]).x_hat_BCHW[0, 0].numpy()
     np.testing.assert_allclose(reconstruction[:, :, k], alone, atol=1e-5)
     expected = np.where(prepared.mask, np.abs(prepared.array - reconstruction), 0)
-    np.testing.assert_allclose(detector.evidence(prepared), expected, atol=1e-6)
+    np.testing.assert_allclose(detector.evidence(prepared, reconstruction), expected, atol=1e-6)
 
 
 def test_an_empty_volume_gives_an_empty_map(small_checkpoint: Checkpoint) -> None:
