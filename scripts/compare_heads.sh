@@ -1,6 +1,6 @@
 #!/bin/sh
 # What the head finds of families that it was never shown, and what it owes to the VAE: six short trainings alike in all
-# else, on the VAE of the shipped weights, each judged by scripts/validate.py. About two hours on two cores; a finished
+# else, on the VAE of the shipped weights, each judged by scripts/validate.py. Half an hour each on two cores; a finished
 # one is not run again.
 # usage: sh scripts/compare_heads.sh HEALTHY OUT
 # HEALTHY as for train_seed.sh. OUT/NAME.txt then holds the figures of each.
@@ -16,7 +16,7 @@ compare() {
     shift
     [ -e "$out/$name/model.json" ] || mood-vae train "$healthy" --out "$out/$name" --preset head --resume \
         --vae mood_vae/weights/head.safetensors --precision bf16-mixed --device cpu \
-        --set head_training.epochs=3 "$@"
+        --set head_training.epochs=10 "$@"
     [ -e "$out/$name.txt" ] || {
         python scripts/validate.py "$healthy" "$out/$name/model.json" "$out/$name/cache" --per-family 4 > "$out/$name.part"
         mv "$out/$name.part" "$out/$name.txt"
