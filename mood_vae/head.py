@@ -19,8 +19,7 @@ RESIDUAL_RANGE = 5.0
 """Residuals count up to so many times what is usual in healthy brains at their place."""
 SMOOTHEST, ROUGHNESS_MEAN, ROUGHNESS_SPREAD = 0.004, -3.5, 1.5
 """Deviations well below the first, in units of intensity, are all alike; the others bring the logarithm to about 1."""
-CHANNELS_BESIDE = 8
-"""The channels beside those of the neighbouring slices."""
+ROUGHNESS_CHANNELS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +28,19 @@ class HeadConfig:
 
     offsets: the slices it sees of the input, relative to the one it judges.
     widths: feature maps at each scale of the U-Net; the first works on 2 x 2 pixels at a time.
+    roughness: whether it is shown how rough the slice is (`roughness`).
     reconstruction: whether it is shown what the VAE made of the slice; if not, zeros stand there.
     """
 
     offsets: tuple[int, ...] = (-4, -2, -1, 0, 1, 2, 4)
     widths: tuple[int, ...] = (32, 48, 64, 96, 128)
+    roughness: bool = False
     reconstruction: bool = True
+
+    @property
+    def channels(self) -> int:
+        """How many channels the features have."""
+        return len(self.offsets) + 4 + ROUGHNESS_CHANNELS * self.roughness
 
     def __post_init__(self) -> None:
         if 0 not in self.offsets or len(self.widths) < 2 or min(self.widths) < 1:
@@ -52,7 +58,7 @@ def features(
     x_KHW: the input volume's slices. reach_BHW: where the slices `ks` could hold brain (`brain.span`), without which a
     lost slice would look like one above the head. x_hat_BHW: their reconstructions. usual_BHW: the absolute residual
     that healthy brains show there. The channels are the neighbouring slices, the slice mirrored left to right (H is the
-    grid's left-right axis), the reach, the roughness, the reconstruction, and the signed residual in
+    grid's left-right axis), the reach, the roughness if it is wanted, the reconstruction, and the signed residual in
     units of the usual one.
     """
 
@@ -60,10 +66,10 @@ def features(
         return x_KHW[(ks + offset).clamp(0, len(x_KHW) - 1)]
 
     neighbours = torch.stack([at(offset) for offset in config.offsets], dim=1)
-    rough_B4HW = roughness(at(-1), at(0), at(1))
+    rough = [roughness(at(-1), at(0), at(1))] if config.roughness else []
     relative = ((at(0) - x_hat_BHW) / usual_BHW).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
     drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
-    return torch.cat([neighbours, torch.stack([at(0).flip(1), reach_BHW.float()], dim=1), rough_B4HW, drawn], dim=1)
+    return torch.cat([neighbours, torch.stack([at(0).flip(1), reach_BHW.float()], dim=1), *rough, drawn], dim=1)
 
 
 def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
@@ -91,8 +97,7 @@ class Head(nn.Module):
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
         self.config = config
-        channels = 4 * (len(config.offsets) + CHANNELS_BESIDE)
-        self.down = nn.ModuleList(_block(a, b) for a, b in pairwise((channels, *config.widths)))
+        self.down = nn.ModuleList(_block(a, b) for a, b in pairwise((4 * config.channels, *config.widths)))
         self.up = nn.ModuleList(_block(a + b, b) for a, b in pairwise(reversed(config.widths)))
         self.out = nn.Conv2d(config.widths[0], 4, 1)
 

@@ -20,21 +20,18 @@ from mood_vae.errors import ConfigError, MoodVaeError
 from mood_vae.families import FAMILIES
 from mood_vae.volume import Array
 
-# part of the anatomy, so that the scanner sees them like everything else (another subject's tissue, too, which would
-# betray itself by its contrast); the others come after it, as artefacts do
-ANATOMICAL = (
-    *("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation", "foreign_patch", "foreign_poisson"),
-)
-
 LOCAL = (
     *("uniform_sphere", "noise", "blur", "shuffle", "intensity", "deformation", "foreign_patch", "foreign_poisson"),
     *("copied_patch", "mirrored_patch", "missing_slab"),
     *("lesion", "lesion", "hypointense_lesions", "hypointense_lesions"),
 )
-"""Families of small or plain anomalies, those like real lesions twice."""
+"""Families of anomalies of one place, those like real lesions twice. Ghosts, rings, spikes, thick slices and shading
+are not among them: they fill whole slices, faintly, and would outweigh everything else."""
 
-LEARNT = (*LOCAL, *LOCAL, "bias_blob", "thick_slices", "ring_artefact", "spike_artefact", "ghost")
-"""What is planted unless one says otherwise. The last five are wide and faint; more of them would outweigh the rest."""
+ALL = (*LOCAL, *LOCAL, "bias_blob", "thick_slices", "ring_artefact", "spike_artefact", "ghost")
+"""All families, those others rarely."""
+
+ANATOMICAL = ("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +43,20 @@ class SynthesisConfig:
     clean_share: share of slabs that get no anomaly. most: the largest number of anomalies in one slab.
     families: what may be planted, and how often relative to each other. left_out: what of these may not after all, to
         see how well a head finds what it was never shown.
+    anatomical: families that are part of the anatomy, so that the scanner sees them like everything else; the others
+        come after it, as artefacts do.
     """
 
     slab: int = 28
     judged: int = 4
     clean_share: float = 0.2
     most: int = 3
-    families: tuple[str, ...] = LEARNT
+    families: tuple[str, ...] = LOCAL
     left_out: tuple[str, ...] = ()
+    anatomical: tuple[str, ...] = ANATOMICAL
 
     def __post_init__(self) -> None:
-        unknown = (set(self.families) | set(self.left_out)) - set(FAMILIES)
+        unknown = {*self.families, *self.left_out, *self.anatomical} - set(FAMILIES)
         if unknown or not self.planted or not 0 < self.judged <= self.slab or not 0 <= self.clean_share <= 1:
             raise ConfigError(
                 expected="known families, and fewer judged slices than the slab has",
@@ -97,10 +97,10 @@ class SlabDataset(Dataset[Sample]):
         label: acquire.Label = np.zeros(array.shape, np.uint8)
         names = self._names(rng)
         donor = self._slab(other, first) if any(FAMILIES[name].needs_donor for name in names) else None
-        for name in (name for name in names if name in ANATOMICAL):
+        for name in (name for name in names if name in config.anatomical):
             array, label = self._plant(array, label, name, donor, rng)
         array, label = acquire.vary(array, label, rng)
-        for name in (name for name in names if name not in ANATOMICAL):
+        for name in (name for name in names if name not in config.anatomical):
             array, label = self._plant(array, label, name, donor, rng)
         ks = np.sort(_choose(label, min(config.judged, array.shape[2]), rng))
         reach = span(array > 0)

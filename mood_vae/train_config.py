@@ -58,14 +58,15 @@ class HeadTrainConfig:
 
     epochs, slabs: epochs of so many new samples each; none comes twice.
     batch_slabs: samples a step. learning_rate: of AdamW at the start, falling to 0 along a cosine.
-    dice_weight: see `train_head.head_loss`.
+    dice_weight, dice_by_slice: see `train_head.head_loss`.
     """
 
-    epochs: int = 35
+    epochs: int = 50
     slabs: int = 1350
     batch_slabs: int = 9
     learning_rate: float = 1e-3
-    dice_weight: float = 0.5
+    dice_weight: float = 0.2
+    dice_by_slice: bool = False
     seed: int = 0
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
 

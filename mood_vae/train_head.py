@@ -74,7 +74,7 @@ class HeadTraining(L.LightningModule):
         shown = self._features(samples).contiguous(memory_format=torch.channels_last)
         y_BHW = torch.cat([sample.y_BHW for sample in samples]).float()
         judged_BHW = torch.cat([sample.reach_BHW for sample in samples]) | (y_BHW > 0)
-        return head_loss(self.head(shown).float(), y_BHW, judged_BHW, dice_weight=self._config.dice_weight)
+        return head_loss(self.head(shown).float(), y_BHW, judged_BHW, self._config)
 
     def _features(self, samples: list[Sample]) -> Tensor:
         x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
@@ -84,17 +84,19 @@ class HeadTraining(L.LightningModule):
         return torch.cat([sample_features(sample, x_hat, self.usual_KHW, self.head.config) for sample, x_hat in parts])
 
 
-def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, *, dice_weight: float) -> Tensor:
-    """Return the cross-entropy over all judged voxels plus 1 - soft Dice, slice by slice, of slices with an anomaly.
+def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, config: HeadTrainConfig) -> Tensor:
+    """Return the cross-entropy over all judged voxels plus 1 - soft Dice, over all of them or slice by slice.
 
-    The first counts voxels, so that large anomalies rule it; in the second a small one counts as much as a large one.
+    Cross-entropy and the Dice of all voxels are ruled by large anomalies; slice by slice, a small one counts as much as
+    a large one, and slices without any have no Dice.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits_BHW[judged_BHW], y_BHW[judged_BHW])
     p_BHW = logits_BHW.sigmoid() * judged_BHW
-    shared_B, all_B = (p_BHW * y_BHW).sum((1, 2)), (p_BHW + y_BHW).sum((1, 2))
-    shows_B = (y_BHW > 0).any(2).any(1)
-    dice_B = (2 * shared_B + 1) / (all_B + 1)
-    return entropy + dice_weight * ((1 - dice_B) * shows_B).sum() / shows_B.sum().clamp(min=1)
+    dims = (1, 2) if config.dice_by_slice else (0, 1, 2)
+    missed = 1 - (2 * (p_BHW * y_BHW).sum(dims) + 1) / ((p_BHW + y_BHW).sum(dims) + 1)
+    if config.dice_by_slice:
+        missed = missed[(y_BHW > 0).any(2).any(1)]
+    return entropy + config.dice_weight * missed.sum() / max(1, missed.numel())
 
 
 def sample_features(sample: Sample, x_hat_BHW: Tensor, usual_KHW: Tensor, config: HeadConfig) -> Tensor:

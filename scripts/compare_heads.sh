@@ -14,7 +14,7 @@ export OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1
 compare() {
     name=$1
     shift
-    [ -e "$out/$name/model.json" ] || mood-vae train "$healthy" --out "$out/$name" --preset head --resume \
+    [ -e "$out/$name/model.json" ] || mood-vae train "$healthy" --out "$out/$name" --preset head-texture --resume \
         --vae mood_vae/weights/head.safetensors --precision bf16-mixed --device cpu \
         --set head_training.epochs=10 "$@"
     [ -e "$out/$name.txt" ] || {

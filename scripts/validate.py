@@ -65,7 +65,7 @@ def planted_in_training(provenance: dict[str, Any]) -> set[str]:
     if not provenance["head_training"]:
         return set()
     made_of = provenance["head_training"]["synthesis"]
-    return set(made_of["families"]) - set(made_of["left_out"])
+    return set(made_of["families"]) - set(made_of.get("left_out", ()))
 
 
 def judge(

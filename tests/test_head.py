@@ -42,7 +42,8 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     ks = torch.tensor([0, 4])
     x_hat, usual = x[ks] - 2, torch.full((2, 2, 3), 4.0)
     reach = torch.tensor([False, True])[:, None, None].expand(2, 2, 3)
-    seen = features(x, ks, reach, x_hat, usual, HeadConfig(offsets=(-1, 0, 2), widths=(4, 4)))
+    config = HeadConfig(offsets=(-1, 0, 2), widths=(4, 4), roughness=True)
+    seen = features(x, ks, reach, x_hat, usual, config)
     assert seen.shape == (2, 11, 2, 3)
     # beyond the ends of the volume the last slice stands in
     torch.testing.assert_close(seen[0, :3], x[[0, 0, 2]])
@@ -52,9 +53,11 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     torch.testing.assert_close(seen[:, 5:9], roughness(x[[0, 3]], x[ks], x[[1, 4]]))
     torch.testing.assert_close(seen[1, 9], x[4] - 2)
     torch.testing.assert_close(seen[1, 10], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
-    alone = features(x, ks, reach, x_hat, usual, HeadConfig(offsets=(-1, 0, 2), widths=(4, 4), reconstruction=False))
+    alone = features(x, ks, reach, x_hat, usual, dataclasses.replace(config, reconstruction=False))
     torch.testing.assert_close(alone[:, :9], seen[:, :9])
     assert not alone[:, 9:].any()
+    plain = features(x, ks, reach, x_hat, usual, dataclasses.replace(config, roughness=False))
+    torch.testing.assert_close(plain, seen[:, [0, 1, 2, 3, 4, 9, 10]])
 
 
 def test_roughness_tells_noise_from_a_blur_and_thick_slices() -> None:
@@ -93,7 +96,7 @@ def test_roughness_is_also_measured_against_the_slice() -> None:
     assert float(one[2][1:-1, 1:-1].mean()) == pytest.approx(0, abs=1e-5)
 
 
-def test_the_loss_is_cross_entropy_and_dice_of_each_slice() -> None:
+def test_the_loss_is_cross_entropy_and_dice() -> None:
     y = torch.zeros(3, 2, 4)
     y[0, 0], y[1, 0, 0] = 1, 1
     judged = torch.ones(3, 2, 4, dtype=torch.bool)
@@ -102,16 +105,20 @@ def test_the_loss_is_cross_entropy_and_dice_of_each_slice() -> None:
     # p is 1/2 at all 7 judged voxels of a slice: Dice (2 * 2 + 1) / (3.5 + 4 + 1) with 4 of them anomalous and
     # (2 * 0.5 + 1) / (3.5 + 1 + 1) with one; the healthy third slice has no Dice
     dice = (1 - 5 / 8.5 + 1 - 2 / 5.5) / 2
-    found = head_loss(logits, y, judged, dice_weight=0.3)
+    by_slice = HeadTrainConfig(dice_weight=0.3, dice_by_slice=True)
+    found = head_loss(logits, y, judged, by_slice)
     assert float(found) == pytest.approx(np.log(2) + 0.3 * dice)
     logits[:, 1, 3] = 50  # not judged
-    torch.testing.assert_close(head_loss(logits, y, judged, dice_weight=0.3), found)
-    assert float(head_loss(logits[2:], y[2:], judged[2:], dice_weight=0.3)) == pytest.approx(np.log(2))
+    torch.testing.assert_close(head_loss(logits, y, judged, by_slice), found)
+    assert float(head_loss(logits[2:], y[2:], judged[2:], by_slice)) == pytest.approx(np.log(2))
+    # of all slices together: 5 anomalous of 21 voxels judged
+    together = head_loss(logits, y, judged, HeadTrainConfig(dice_weight=0.3))
+    assert float(together) == pytest.approx(np.log(2) + 0.3 * (1 - 6 / 16.5))
 
 
 def test_the_head_judges_every_pixel() -> None:
-    head = Head(HeadConfig(widths=(4, 5, 6))).eval()
-    assert head(torch.zeros(2, 15, 32, 48)).shape == (2, 32, 48)
+    for config in (HeadConfig(widths=(4, 5, 6)), HeadConfig(widths=(4, 5, 6), roughness=True)):
+        assert Head(config).eval()(torch.zeros(2, config.channels, 32, 48)).shape == (2, 32, 48)
     with pytest.raises(ConfigError, match="offsets with 0"):
         HeadConfig(offsets=(-1, 1))
 
