@@ -14,7 +14,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mood_vae import config, nifti
 from mood_vae.aggregate import AggregateConfig
@@ -60,6 +60,16 @@ class Checkpoint:
         """Return the tensors under `name.`, without that prefix, as float32."""
         prefix = f"{name}."
         return {k.removeprefix(prefix): v.float() for k, v in self.tensors.items() if k.startswith(prefix)}
+
+    def fill(self, network: nn.Module, name: str) -> None:
+        """Load the part `name` into a network; CheckpointError where it is not what the description asks for."""
+        try:
+            network.load_state_dict(self.part(name))
+        except RuntimeError as error:
+            raise CheckpointError(
+                expected=f"the tensors of the described {name}", found=" ".join(str(error).split())[:200],
+                remedy="use the weights and the description of one checkpoint",
+            ) from error  # fmt: skip
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mood_vae import aggregate, brain, postprocess, preprocess, residual, slices
@@ -49,12 +49,12 @@ class VaeDetector:
         self.description = described = checkpoint.description
         self._device = device
         self._vae = Vae(described.model)
-        _load(self._vae, checkpoint, "vae")
+        checkpoint.fill(self._vae, "vae")
         self._vae.eval().to(device)
         self._head = None
         if described.head is not None:
             self._head = Head(described.head)
-            _load(self._head, checkpoint, "head")
+            checkpoint.fill(self._head, "head")
             self._head.eval().to(device)
         if described.head is not None or described.residual.standardised:
             if "usual_KHW" not in checkpoint.tensors:
@@ -122,8 +122,8 @@ class VaeDetector:
 
     def kl_gradient(self, prepared: Prepared) -> Array:
         """Return |d KL / d x| in nats per unit of intensity, smoothed, (I, J, K) float32."""
-        gradient_BCHW = np.zeros_like(slices.split(prepared.array))
         x_BCHW = slices.split(prepared.array)
+        gradient_BCHW = np.zeros_like(x_BCHW)
         for ks in _batches(prepared.reach):
             x = torch.from_numpy(x_BCHW[ks]).to(self._device).requires_grad_()
             (gradient,) = torch.autograd.grad(kl_divergence(*self._vae.encode(x)).sum(), x)
@@ -139,17 +139,6 @@ class VaeDetector:
             output = self._vae(torch.from_numpy(x_BCHW[ks]).to(self._device))
             x_hat_BCHW[ks] = output.x_hat_BCHW.cpu().numpy()
         return slices.join(x_hat_BCHW)
-
-
-def _load(network: nn.Module, checkpoint: Checkpoint, name: str) -> None:
-    """Fill a network; CheckpointError where the tensors are not those that the description asks for."""
-    try:
-        network.load_state_dict(checkpoint.part(name))
-    except RuntimeError as error:
-        raise CheckpointError(
-            expected=f"the tensors of the described {name}", found=" ".join(str(error).split())[:200],
-            remedy="use the weights and the description of one checkpoint",
-        ) from error  # fmt: skip
 
 
 def _batches(reach: Mask) -> Iterator[npt.NDArray[np.int64]]:

@@ -65,11 +65,11 @@ def features(
     def at(offset: int) -> Tensor:
         return x_KHW[(ks + offset).clamp(0, len(x_KHW) - 1)]
 
-    neighbours = torch.stack([at(offset) for offset in config.offsets], dim=1)
-    rough = [roughness(at(-1), at(0), at(1))] if config.roughness else []
-    relative = ((at(0) - x_hat_BHW) / usual_BHW).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
+    x_BHW, neighbours = x_KHW[ks], torch.stack([at(offset) for offset in config.offsets], dim=1)
+    rough = [roughness(at(-1), x_BHW, at(1))] if config.roughness else []
+    relative = ((x_BHW - x_hat_BHW) / usual_BHW).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
     drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
-    return torch.cat([neighbours, torch.stack([at(0).flip(1), reach_BHW.float()], dim=1), *rough, drawn], dim=1)
+    return torch.cat([neighbours, torch.stack([x_BHW.flip(1), reach_BHW.float()], dim=1), *rough, drawn], dim=1)
 
 
 def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:

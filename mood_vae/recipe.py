@@ -129,7 +129,7 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
             remedy="train without --vae",
         )  # fmt: skip
     vae = Vae(chosen.model)
-    vae.load_state_dict(given.part("vae"))
+    given.fill(vae, "vae")
     return vae.eval()
 
 

@@ -132,7 +132,7 @@ def without_head(weights: Path, residual: ResidualConfig, healthy: SliceCache) -
     tensors = {f"vae.{name}": tensor for name, tensor in loaded.part("vae").items()}
     if residual.standardised:
         vae = Vae(described.model)
-        vae.load_state_dict(loaded.part("vae"))
+        loaded.fill(vae, "vae")
         tensors["usual_KHW"] = recipe.usual(vae.eval(), healthy, described.provenance["training_subjects"])
     validation = described.provenance["validation_subjects"]
     made = recipe.calibrated(tensors, described.preset, chosen, healthy, validation, described.provenance)
@@ -169,11 +169,11 @@ def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, C
     }
     for name, residual in steps.items():
         table[f"seed, {name}"] = lambda residual=residual: without_head(seed, residual, healthy())  # type: ignore[misc]
-    for name, path in own.items():
-        table[name] = lambda path=path: shipped(path)  # type: ignore[misc]
     table["head's VAE alone"] = lambda: without_head(head, ResidualConfig(), healthy())
     table["head"] = lambda: shipped(head)
     table["head, constant rule"] = lambda: WithConstantRule(shipped(head))
+    for name, path in own.items():  # last, so that the other rows have their places whatever is added
+        table[name] = lambda path=path: shipped(path)  # type: ignore[misc]
     return table
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.preprocess import GridConfig
 from mood_vae.presets import Preset
 from mood_vae.train_config import TrainConfig
+from mood_vae.vae import Vae
 
 
 @pytest.fixture
@@ -29,6 +31,17 @@ def test_comes_back_as_it_was(saved: Path, suffix: str, small_checkpoint: Checkp
     for name, tensor in small_checkpoint.tensors.items():
         torch.testing.assert_close(loaded.tensors[name].float(), tensor, rtol=1e-3, atol=1e-4)
     assert all(not name.startswith("vae.") for name in loaded.part("vae"))
+
+
+def test_a_network_is_filled_with_its_part_or_refused(small_checkpoint: Checkpoint) -> None:
+    vae = Vae(small_checkpoint.description.model)
+    small_checkpoint.fill(vae, "vae")
+    for name, tensor in vae.state_dict().items():
+        torch.testing.assert_close(tensor, small_checkpoint.part("vae")[name])
+    first, *others = small_checkpoint.tensors
+    short = dataclasses.replace(small_checkpoint, tensors={name: small_checkpoint.tensors[name] for name in others})
+    with pytest.raises(CheckpointError, match=f"the tensors of the described vae.*{first.removeprefix('vae.')}"):
+        short.fill(vae, "vae")
 
 
 def test_flipped_byte_is_noticed(saved: Path) -> None:
