@@ -61,7 +61,7 @@ class VaeDetector:
                 raise CheckpointError(
                     expected="the tensor usual_KHW", found="none", remedy="use the checkpoint that the training wrote"
                 )
-            self._usual_KHW = full_size(checkpoint.tensors["usual_KHW"], described.grid.shape).to(device)
+            self._usual_CKHW = usual_everywhere(checkpoint.tensors, described.grid.shape).to(device)
 
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume; all 0 where it shows no head."""
@@ -97,7 +97,7 @@ class VaeDetector:
         if self._head is None:
             found = residual.residual(prepared.array, x_hat, config.kind)
             if config.standardised:
-                found = found / slices.join(self._usual_KHW[:, None].cpu().numpy())
+                found = found / slices.join(self._usual_CKHW[0][:, None].cpu().numpy())
             if config.kl_gradient:
                 found = found * self.kl_gradient(prepared)
             return residual.clean(found, region, config)
@@ -116,7 +116,8 @@ class VaeDetector:
         found_BCHW = np.zeros((len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
         for at in _batches(prepared.reach):
             ks = torch.from_numpy(at).to(self._device)
-            seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], self._usual_KHW[ks], self._head.config)
+            usual_BCHW = self._usual_CKHW[:, ks].transpose(0, 1)
+            seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], usual_BCHW, self._head.config)
             found_BCHW[at, 0] = self._head(seen).sigmoid().cpu().numpy()
         return slices.join(found_BCHW)
 
@@ -148,10 +149,15 @@ def _batches(reach: Mask) -> Iterator[npt.NDArray[np.int64]]:
         yield shown[start : start + BATCH_SLICES]
 
 
-def full_size(usual_KHW: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Return the healthy residual, stored at a coarser size, for a grid of `shape` (I, J, K): (K, I, J) float32."""
+def usual_everywhere(tensors: dict[str, Tensor], shape: tuple[int, int, int]) -> Tensor:
+    """Return what healthy brains show, stored at a coarser size, on a grid of `shape` (I, J, K): (C, K, I, J) float32.
+
+    The channels are the absolute residual and, where a head needs it, the roughness against the slice's, in two
+    directions.
+    """
     size = (shape[2], shape[0], shape[1])
-    return functional.interpolate(usual_KHW.float()[None, None], size, mode="trilinear")[0, 0]
+    parts = [tensors["usual_KHW"][None], *([tensors["usual_roughness_CKHW"]] if "usual_roughness_CKHW" in tensors else [])]
+    return functional.interpolate(torch.cat(parts).float()[None], size, mode="trilinear")[0]
 
 
 def detection(native: Array, score: float, volume: Volume) -> Detection:

@@ -51,13 +51,13 @@ class HeadConfig:
 
 
 def features(
-    x_KHW: Tensor, ks: Tensor, reach_BHW: Tensor, x_hat_BHW: Tensor, usual_BHW: Tensor, config: HeadConfig
+    x_KHW: Tensor, ks: Tensor, reach_BHW: Tensor, x_hat_BHW: Tensor, usual_BCHW: Tensor, config: HeadConfig
 ) -> Tensor:
     """Return what the head sees of the slices `ks` (B,) of a volume: (B, C, H, W) float32.
 
     x_KHW: the input volume's slices. reach_BHW: where the slices `ks` could hold brain (`brain.span`), without which a
-    lost slice would look like one above the head. x_hat_BHW: their reconstructions. usual_BHW: the absolute residual
-    that healthy brains show there. The channels are the neighbouring slices, the slice mirrored left to right (H is the
+    lost slice would look like one above the head. x_hat_BHW: their reconstructions. usual_BCHW: what healthy
+    brains show there, the absolute residual and, for a head that sees roughness, the last two channels of that. The channels are the neighbouring slices, the slice mirrored left to right (H is the
     grid's left-right axis), the reach, the roughness if it is wanted, the reconstruction, and the signed residual in
     units of the usual one.
     """
@@ -66,8 +66,11 @@ def features(
         return x_KHW[(ks + offset).clamp(0, len(x_KHW) - 1)]
 
     x_BHW, neighbours = x_KHW[ks], torch.stack([at(offset) for offset in config.offsets], dim=1)
-    rough = [roughness(at(-1), x_BHW, at(1))] if config.roughness else []
-    relative = ((x_BHW - x_hat_BHW) / usual_BHW).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
+    rough = []
+    if config.roughness:
+        rough_B4HW = roughness(at(-1), x_BHW, at(1))
+        rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - usual_BCHW[:, 1:]]
+    relative = ((x_BHW - x_hat_BHW) / usual_BCHW[:, 0]).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
     drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
     return torch.cat([neighbours, torch.stack([x_BHW.flip(1), reach_BHW.float()], dim=1), *rough, drawn], dim=1)
 

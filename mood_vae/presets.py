@@ -49,8 +49,7 @@ PRESETS: dict[str, Preset] = {
         HEAD,
         head=HeadConfig(roughness=True),
         head_training=HeadTrainConfig(
-            epochs=35,
-            dice_weight=0.5,
+            epochs=60,
             dice_by_slice=True,
             synthesis=SynthesisConfig(families=ALL, anatomical=(*ANATOMICAL, "foreign_patch", "foreign_poisson")),
         ),

@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional
 
 import mood_vae
@@ -18,8 +19,9 @@ from mood_vae import brain, cache, checkpoint, config
 from mood_vae.cache import SliceCache
 from mood_vae.calibrate import calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
-from mood_vae.detect import VaeDetector, full_size
+from mood_vae.detect import VaeDetector, usual_everywhere
 from mood_vae.errors import CheckpointError
+from mood_vae.head import roughness
 from mood_vae.preprocess import Prepared
 from mood_vae.presets import Preset, preset
 from mood_vae.progress import Track
@@ -57,13 +59,15 @@ def run(
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
     if chosen.head is not None or chosen.residual.standardised:
         tensors["usual_KHW"] = usual(vae, slices, trained)
+    if chosen.head is not None and chosen.head.roughness:
+        tensors["usual_roughness_CKHW"] = usual_roughness(slices, trained)
     if chosen.head is not None:
         head = fit_head(
             slices,
             (trained, validation),
             run_dir / "head",
             vae,
-            full_size(tensors["usual_KHW"], chosen.grid.shape),
+            usual_everywhere(tensors, chosen.grid.shape),
             chosen.head,
             chosen.head_training,
             hardware,
@@ -145,6 +149,20 @@ def usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
 
     usual_KHW = torch.from_numpy(usual_residual(pairs()))
     return functional.avg_pool3d(usual_KHW[None, None], 2)[0, 0]
+
+
+@torch.inference_mode()
+def usual_roughness(slices: SliceCache, subjects: list[str]) -> torch.Tensor:
+    """Return the mean roughness of healthy training subjects against their slices', (2, K, I, J) at half the size."""
+    total_CKHW, count_KHW = torch.zeros(1), torch.zeros(1)
+    for subject in subjects[:USUAL_SUBJECTS]:
+        x_KHW = torch.from_numpy(slices.array_NKHW[slices.subjects.index(subject)].astype(np.float32))
+        below_KHW, above_KHW = x_KHW[[0, *range(len(x_KHW) - 1)]], x_KHW[[*range(1, len(x_KHW)), -1]]
+        inside_KHW = functional.avg_pool2d((x_KHW > 0).float()[:, None], 5, stride=1, padding=2)[:, 0] > 0.99
+        total_CKHW = total_CKHW + roughness(below_KHW, x_KHW, above_KHW)[:, 2:].transpose(0, 1) * inside_KHW
+        count_KHW = count_KHW + inside_KHW
+    usual_CKHW = torch.from_numpy(ndimage.gaussian_filter((total_CKHW / (count_KHW + 1)).numpy(), (0, 2, 2, 2)))
+    return functional.avg_pool3d(usual_CKHW[None], 2)[0]
 
 
 def cached(slices: SliceCache, subject: str) -> Prepared:

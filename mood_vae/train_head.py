@@ -43,13 +43,13 @@ class SampleNumbers(Sampler[int]):
 class HeadTraining(L.LightningModule):
     """Tell planted voxels from healthy ones: `head_loss` over the voxels within reach."""
 
-    def __init__(self, head: Head, vae: Vae, usual_KHW: Tensor, config: HeadTrainConfig, steps: int) -> None:
+    def __init__(self, head: Head, vae: Vae, usual_CKHW: Tensor, config: HeadTrainConfig, steps: int) -> None:
         super().__init__()
         self.head = head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._config, self._steps = config, steps
         # in a list, so that neither is part of the module, its optimiser or its state
         self._frozen = [vae.eval()]
-        self.register_buffer("usual_KHW", usual_KHW, persistent=False)
+        self.register_buffer("usual_CKHW", usual_CKHW, persistent=False)
 
     def configure_optimizers(self) -> dict[str, object]:
         """AdamW with one cosine over the whole training."""
@@ -81,7 +81,7 @@ class HeadTraining(L.LightningModule):
         with torch.no_grad():
             x_hat_BHW = self._frozen[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
         parts = zip(samples, x_hat_BHW.split([len(sample.ks) for sample in samples]), strict=True)
-        return torch.cat([sample_features(sample, x_hat, self.usual_KHW, self.head.config) for sample, x_hat in parts])
+        return torch.cat([sample_features(sample, x_hat, self.usual_CKHW, self.head.config) for sample, x_hat in parts])
 
 
 def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, config: HeadTrainConfig) -> Tensor:
@@ -99,10 +99,10 @@ def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, config: Hea
     return entropy + config.dice_weight * missed.sum() / max(1, missed.numel())
 
 
-def sample_features(sample: Sample, x_hat_BHW: Tensor, usual_KHW: Tensor, config: HeadConfig) -> Tensor:
+def sample_features(sample: Sample, x_hat_BHW: Tensor, usual_CKHW: Tensor, config: HeadConfig) -> Tensor:
     """Return what the head sees of a sample's judged slices, whose reconstructions are given."""
-    usual_BHW = usual_KHW[sample.ks + sample.first]
-    return features(sample.x_KHW, sample.ks, sample.reach_BHW, x_hat_BHW, usual_BHW, config)
+    usual_BCHW = usual_CKHW[:, sample.ks + sample.first].transpose(0, 1)
+    return features(sample.x_KHW, sample.ks, sample.reach_BHW, x_hat_BHW, usual_BCHW, config)
 
 
 def fit_head(
@@ -110,7 +110,7 @@ def fit_head(
     subjects: tuple[list[str], list[str]],
     run_dir: Path,
     vae: Vae,
-    usual_KHW: Tensor,
+    usual_CKHW: Tensor,
     head_config: HeadConfig,
     config: HeadTrainConfig,
     hardware: Hardware,
@@ -120,11 +120,11 @@ def fit_head(
 ) -> Head:
     """Train a head on a VAE and return it, on the CPU and ready for use; it resumes as `train.fit` does.
 
-    subjects: for training and for validation. usual_KHW: the healthy absolute residual at each place.
+    subjects: for training and for validation. usual_CKHW: what is usual at each place, see `features`.
     """
     L.seed_everything(config.seed, verbose=False)
     steps = config.epochs * -(-config.slabs // config.batch_slabs)
-    module = HeadTraining(Head(head_config), vae, usual_KHW, config, steps)
+    module = HeadTraining(Head(head_config), vae, usual_CKHW, config, steps)
     trainer = make_trainer(run_dir, config.epochs, hardware, [])
 
     def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[list[Sample]]:
