@@ -156,7 +156,10 @@ def usual_everywhere(tensors: dict[str, Tensor], shape: tuple[int, int, int]) ->
     directions.
     """
     size = (shape[2], shape[0], shape[1])
-    parts = [tensors["usual_KHW"][None], *([tensors["usual_roughness_CKHW"]] if "usual_roughness_CKHW" in tensors else [])]
+    parts = [
+        tensors["usual_KHW"][None],
+        *([tensors["usual_roughness_CKHW"]] if "usual_roughness_CKHW" in tensors else []),
+    ]
     return functional.interpolate(torch.cat(parts).float()[None], size, mode="trilinear")[0]
 
 

@@ -56,10 +56,10 @@ def features(
     """Return what the head sees of the slices `ks` (B,) of a volume: (B, C, H, W) float32.
 
     x_KHW: the input volume's slices. reach_BHW: where the slices `ks` could hold brain (`brain.span`), without which a
-    lost slice would look like one above the head. x_hat_BHW: their reconstructions. usual_BCHW: what healthy
-    brains show there, the absolute residual and, for a head that sees roughness, the last two channels of that. The channels are the neighbouring slices, the slice mirrored left to right (H is the
-    grid's left-right axis), the reach, the roughness if it is wanted, the reconstruction, and the signed residual in
-    units of the usual one.
+    lost slice would look like one above the head. x_hat_BHW: their reconstructions. usual_BCHW: what healthy brains
+    show there: the absolute residual and, for a head that sees roughness, the roughness against the slice's. The
+    channels are the neighbouring slices, the slice mirrored left to right (H is the grid's left-right axis), the reach,
+    the roughness if it is wanted, the reconstruction, and the signed residual in units of the usual one.
     """
 
     def at(offset: int) -> Tensor:

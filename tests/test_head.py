@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from mood_vae import acquire, cache, calibrate, checkpoint, nifti, presets, recipe
 from mood_vae.cache import SliceCache
-from mood_vae.detect import VaeDetector
+from mood_vae.detect import VaeDetector, usual_everywhere
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.head import RESIDUAL_RANGE, Head, HeadConfig, features, roughness
 from mood_vae.progress import silent
@@ -40,7 +40,7 @@ def slices(healthy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Slice
 def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     x = torch.arange(5 * 2 * 3, dtype=torch.float32).reshape(5, 2, 3)
     ks = torch.tensor([0, 4])
-    x_hat, usual = x[ks] - 2, torch.full((2, 2, 3), 4.0)
+    x_hat, usual = x[ks] - 2, torch.tensor([4.0, 0.5, -0.5])[:, None, None].expand(2, 3, 2, 3)
     reach = torch.tensor([False, True])[:, None, None].expand(2, 2, 3)
     config = HeadConfig(offsets=(-1, 0, 2), widths=(4, 4), roughness=True)
     seen = features(x, ks, reach, x_hat, usual, config)
@@ -50,13 +50,16 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     torch.testing.assert_close(seen[1, :3], x[[3, 4, 4]])
     torch.testing.assert_close(seen[0, 3], x[0][[1, 0]])
     torch.testing.assert_close(seen[:, 4], reach.float())
-    torch.testing.assert_close(seen[:, 5:9], roughness(x[[0, 3]], x[ks], x[[1, 4]]))
+    # the roughness against the slice's is measured against what is usual there
+    rough = roughness(x[[0, 3]], x[ks], x[[1, 4]])
+    torch.testing.assert_close(seen[:, 5:7], rough[:, :2])
+    torch.testing.assert_close(seen[:, 7:9], rough[:, 2:] - usual[:, 1:])
     torch.testing.assert_close(seen[1, 9], x[4] - 2)
     torch.testing.assert_close(seen[1, 10], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
     alone = features(x, ks, reach, x_hat, usual, dataclasses.replace(config, reconstruction=False))
     torch.testing.assert_close(alone[:, :9], seen[:, :9])
     assert not alone[:, 9:].any()
-    plain = features(x, ks, reach, x_hat, usual, dataclasses.replace(config, roughness=False))
+    plain = features(x, ks, reach, x_hat, usual[:, :1], dataclasses.replace(config, roughness=False))
     torch.testing.assert_close(plain, seen[:, [0, 1, 2, 3, 4, 9, 10]])
 
 
@@ -192,6 +195,22 @@ def test_each_epoch_brings_new_samples_and_validation_the_same_ones() -> None:
     validation = SampleNumbers(3, rank=0, world=1, again=True)
     validation.set_epoch(5)
     assert list(validation) == [0, 1, 2]
+
+
+def test_the_usual_roughness_is_the_healthy_mean(slices: SliceCache) -> None:
+    found = recipe.usual_roughness(slices, list(slices.subjects))
+    assert found.shape == (2, 16, 16, 16)
+    assert float(found.abs().max()) < 2
+    everywhere = usual_everywhere({"usual_KHW": torch.ones(16, 16, 16), "usual_roughness_CKHW": found}, (32, 32, 32))
+    assert everywhere.shape == (3, 32, 32, 32)
+    before, after = [], []
+    for array in slices.array_NKHW:
+        x = torch.from_numpy(array.astype(np.float32))
+        relative = roughness(x[:-2], x[1:-1], x[2:])[:, 2:].transpose(0, 1)
+        inside = ndimage.binary_erosion(array[1:-1] > 0, iterations=3)
+        before.append(float(relative[:, inside].std()))
+        after.append(float((relative - everywhere[1:, 1:-1])[:, inside].std()))
+    assert np.mean(after) < np.mean(before)
 
 
 def test_the_usual_residual_is_the_healthy_mean_with_a_floor() -> None:
