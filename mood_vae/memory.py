@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import math
 import resource
+from collections.abc import Iterable
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")
-GROUPS_OF_PROCESS = Path("/proc/self/cgroup")
+from mood_vae import control_groups
+
 PROCESS_SIZE = Path("/proc/self/statm")
 MACHINE = Path("/proc/meminfo")
 
+# limit, use, and what the statistics begin with, in control groups of each version
+_FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    2: ("memory.max", "memory.current", ""),
+}
 # file contents that the kernel drops when it needs the memory
 _CACHE = ("active_file", "inactive_file")
 
@@ -22,7 +28,7 @@ def available() -> float:
     """
     return min(
         _left_in_machine(_text(MACHINE)),
-        left_in_groups(CGROUP, _text(GROUPS_OF_PROCESS)),
+        left_in_groups(control_groups.above("memory")),
         left_in_address_space(_text(PROCESS_SIZE), resource.getrlimit(resource.RLIMIT_AS)[0]),
     )
 
@@ -34,23 +40,9 @@ def left_in_address_space(statm: str, limit: int) -> float:
     return limit - int(statm.split()[0]) * resource.getpagesize()
 
 
-def left_in_groups(cgroup: Path, groups: str) -> float:
-    """Return how many bytes the control groups of a process leave, from its own one up to the root.
-
-    groups: the text of /proc/self/cgroup. A container sees its own group as the root; a job of a cluster lies deeper.
-    """
-    left = math.inf
-    for line in groups.splitlines():
-        _, controllers, group = line.split(":", maxsplit=2)
-        if "memory" in controllers.split(","):  # version 1
-            top, names = cgroup / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_")
-        elif not controllers:  # version 2
-            top, names = cgroup, ("memory.max", "memory.current", "")
-        else:
-            continue
-        own = top / group.lstrip("/")
-        left = min(left, *(_left(folder, *names) for folder in (own, *own.parents)))
-    return left
+def left_in_groups(groups: Iterable[tuple[int, Path]]) -> float:
+    """Return how many bytes the control groups of a process leave, given their versions and folders."""
+    return min((_left(folder, *_FILES[version]) for version, folder in groups), default=math.inf)
 
 
 def _left(folder: Path, limit_name: str, usage_name: str, prefix: str) -> float:

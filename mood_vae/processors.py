@@ -1,18 +1,19 @@
-"""How many processors this process may use: its affinity, and the quota of the container that it may run in."""
+"""How many processors this process may use: its affinity, and the quota of the control groups that it runs in."""
 
 from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-CGROUP = Path("/sys/fs/cgroup")
+from mood_vae import control_groups
 
 
 def allowed() -> int:
     """Return how many processors may be kept busy, at least 1; a fraction of one more does not count."""
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, math.floor(min(affinity, quota(CGROUP))))
+    return max(1, math.floor(min(affinity, quota(control_groups.above("cpu")))))
 
 
 def threads() -> int:
@@ -21,12 +22,14 @@ def threads() -> int:
     return min(allowed(), int(asked)) if asked.isdecimal() and int(asked) else allowed()
 
 
-def quota(cgroup: Path) -> float:
-    """Return how many processors' time a control group grants, infinity where it sets no limit."""
-    if (cgroup / "cpu.max").exists():
-        limit, period = (cgroup / "cpu.max").read_text().split()
-    elif (cgroup / "cpu/cpu.cfs_quota_us").exists():  # control groups, version 1
-        limit, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period"))
-    else:
+def quota(groups: Iterable[tuple[int, Path]]) -> float:
+    """Return how many processors control groups grant, given their versions and folders; infinity for no limit."""
+    return min((_granted(version, folder) for version, folder in groups), default=math.inf)
+
+
+def _granted(version: int, folder: Path) -> float:
+    names = ("cpu.max",) if version == 2 else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+    if not all((folder / name).exists() for name in names):
         return math.inf
+    limit, period = " ".join((folder / name).read_text() for name in names).split()
     return math.inf if limit in ("max", "-1") else int(limit) / int(period)

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "mood_vae"
 
 # each module may import those of its own level and of the levels above this line in the list
 LEVELS = [
-    {"errors", "volume", "config", "processors", "memory", "output_folder", "progress", "stopping"},
+    {"errors", "volume", "config", "control_groups", "processors", "memory", "output_folder", "progress", "stopping"},
     {
         "shapes",
         "slices",

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mood_vae import memory, nifti, output_folder, predict, stopping
+from mood_vae import control_groups, memory, nifti, output_folder, predict, stopping
 from mood_vae.detect import Detection, detection
 from mood_vae.errors import FolderError
 from mood_vae.progress import silent
@@ -148,7 +148,7 @@ def test_the_memory_that_control_groups_leave(tmp_path: Path, groups: str, files
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert memory.left_in_groups(tmp_path, groups) == left
+    assert memory.left_in_groups(control_groups.above("memory", tmp_path, groups)) == left
 
 
 def test_the_memory_that_a_limit_of_the_address_space_leaves() -> None:

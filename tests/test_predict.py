@@ -10,7 +10,7 @@ import torch
 from click.testing import CliRunner
 from scipy import ndimage
 
-from mood_vae import checkpoint, nifti, phantom, preprocess, processors, shipped
+from mood_vae import checkpoint, control_groups, nifti, phantom, preprocess, processors, shipped
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.cli import main
 from mood_vae.constant import ConstantDetector
@@ -187,17 +187,22 @@ def test_the_shipped_brain_weights_load_and_say_whence_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("files", "granted"),
+    ("groups", "files", "granted"),
     [
-        ({"cpu.max": "max 100000\n"}, float("inf")),
-        ({"cpu.max": "150000 100000\n"}, 1.5),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
-        ({"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
-        ({}, float("inf")),
+        ("0::/\n", {"cpu.max": "max 100000\n"}, float("inf")),
+        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
+        # a job of a cluster: its own limit or that of a group above it, whichever is lower
+        ("0::/jobs/7\n", {"jobs/7/cpu.max": "400000 100000\n", "jobs/cpu.max": "200000 100000\n"}, 2.0),
+        ("4:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
+        ("4:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
+        ("4:cpuset:/\n", {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
+        ("0::/\n", {}, float("inf")),
     ],
 )
-def test_a_containers_processor_quota_is_read(tmp_path: Path, files: dict[str, str], granted: float) -> None:
+def test_the_processor_quota_of_control_groups(
+    tmp_path: Path, groups: str, files: dict[str, str], granted: float
+) -> None:
     for name, text in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert processors.quota(tmp_path) == granted
+    assert processors.quota(control_groups.above("cpu", tmp_path, groups)) == granted
