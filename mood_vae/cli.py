@@ -31,11 +31,12 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 class _Group(click.Group):
-    """A click group that shows every `MoodVaeError` as one line and exits with 2."""
+    """A click group that shows a `MoodVaeError` as one line and exits with 2, and ends tidily when it is told to."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with stopping.tidily():
+                return super().invoke(ctx)
         except MoodVaeError as error:
             click.echo(f"mood-vae: {error}", err=True)
             ctx.exit(EXIT_WRONG_USE)
@@ -172,7 +173,7 @@ def _setting(text: str) -> tuple[str, Any]:
 @click.argument("data_dir", type=EXISTING_FOLDER)
 @click.option("--out", "run_dir", type=FOLDER, required=True, help="Where the run and its checkpoint go.")
 @click.option("--preset", "name", default="seed", help="The recipe; see mood_vae/presets.py.")
-@click.option("--vae", "given", type=FILE, help="Take the VAE of this checkpoint; train only the preset's head.")
+@click.option("--vae", "given", type=FILE, help="Take the VAE of this checkpoint; train only the preset's heads.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last finished epoch.")
 @click.option(
     "--set",
@@ -186,7 +187,6 @@ def _setting(text: str) -> tuple[str, Any]:
 @click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes, started by torchrun or Slurm.")
 @click.option("--strategy", default="auto", help="Lightning's strategy, e.g. ddp.")
 @click.option("--precision", default="32-true", help="Lightning's precision, e.g. bf16-mixed on a GPU.")
-@stopping.tidily()
 def train(
     data_dir: Path,
     run_dir: Path,
@@ -231,7 +231,6 @@ def train(
 @click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
 @click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
 @click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
-@stopping.tidily()
 def predict(
     kind: Literal["sample", "pixel"],
     in_dir: Path,
