@@ -25,7 +25,7 @@ from mood_vae.preprocess import GridConfig
 from mood_vae.residual import ResidualConfig
 from mood_vae.vae import VaeConfig
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Description:
     preset: str
     grid: GridConfig
     model: VaeConfig
-    head: HeadConfig | None
+    heads: tuple[HeadConfig, ...]
     residual: ResidualConfig
     postprocess: PostprocessConfig
     aggregate: AggregateConfig
@@ -51,7 +51,11 @@ class Description:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """A description and the arrays: weights under `vae.` and `head.`, and `usual_KHW`, the healthy residual."""
+    """A description and the arrays.
+
+    tensors: the weights under `vae.` and `head.0.`, `head.1.` and so on, and what healthy brains show as far as it is
+        needed: the residual `usual_KHW` and the roughness `usual_roughness_CKHW`.
+    """
 
     description: Description
     tensors: dict[str, Tensor]

@@ -37,7 +37,9 @@ def from_json(kind: type[C], values: dict[str, Any], *, where: str) -> C:
 
 
 def changed(config: C, changes: Mapping[str, Any]) -> C:
-    """Return a configuration with other values at some keys, such as "training.epochs" for one in a part of it.
+    """Return a configuration with other values at some keys.
+
+    A key such as "training.epochs" names a value in a part, "heads.0.training.epochs" one in the first of several.
 
     Raises ConfigError for a key that is not there, a value of another kind than the present one, or an impossible one.
     """
@@ -46,7 +48,7 @@ def changed(config: C, changes: Mapping[str, Any]) -> C:
         *path, last = key.split(".")
         part: Any = values
         for name in path:
-            part = part.get(name) if isinstance(part, dict) else None
+            part = _inner(part, name)
         if not isinstance(part, dict) or last not in part:
             known = sorted(part) if isinstance(part, dict) else sorted(values)
             raise ConfigError(expected=f"a setting among {', '.join(known)}", found=key, remedy="choose one of them")
@@ -57,6 +59,13 @@ def changed(config: C, changes: Mapping[str, Any]) -> C:
             )
         part[last] = value
     return from_json(type(config), values, where="the changed settings")
+
+
+def _inner(part: Any, name: str) -> Any:
+    """Return the part of a name or, of several, of a number; None where there is none."""
+    if isinstance(part, list):
+        return part[int(name)] if name.isdecimal() and int(name) < len(part) else None
+    return part.get(name) if isinstance(part, dict) else None
 
 
 def _plain(value: Any) -> Any:
@@ -74,4 +83,7 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
     if dataclasses.is_dataclass(hint):
         return from_json(typing.cast("type[Any]", hint), value, where=where)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list):
+        kind = (typing.get_args(hint) or (Any,))[0]
+        return tuple(_typed(kind, item, where) for item in value)
+    return value

@@ -15,7 +15,7 @@ from torch.nn import functional
 from mood_vae import aggregate, brain, postprocess, preprocess, residual, slices
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.elbo import kl_divergence
-from mood_vae.errors import CheckpointError, ConfigError
+from mood_vae.errors import CheckpointError
 from mood_vae.head import Head, features
 from mood_vae.preprocess import Prepared
 from mood_vae.vae import Vae
@@ -51,16 +51,19 @@ class VaeDetector:
         self._vae = Vae(described.model)
         checkpoint.fill(self._vae, "vae")
         self._vae.eval().to(device)
-        self._head = None
-        if described.head is not None:
-            self._head = Head(described.head)
-            checkpoint.fill(self._head, "head")
-            self._head.eval().to(device)
-        if described.head is not None or described.residual.standardised:
-            if "usual_KHW" not in checkpoint.tensors:
-                raise CheckpointError(
-                    expected="the tensor usual_KHW", found="none", remedy="use the checkpoint that the training wrote"
-                )
+        self._heads = [Head(config) for config in described.heads]
+        for number, head in enumerate(self._heads):
+            checkpoint.fill(head, f"head.{number}")
+            head.eval().to(device)
+        if self._heads or described.residual.standardised:
+            rough = any(config.roughness for config in described.heads)
+            for needed in ("usual_KHW", *(["usual_roughness_CKHW"] if rough else [])):
+                if needed not in checkpoint.tensors:
+                    raise CheckpointError(
+                        expected=f"the tensor {needed}",
+                        found="none",
+                        remedy="use the checkpoint that the training wrote",
+                    )
             self._usual_CKHW = usual_everywhere(checkpoint.tensors, described.grid.shape).to(device)
 
     def detect(self, volume: Volume) -> Detection:
@@ -74,13 +77,13 @@ class VaeDetector:
         native = postprocess.to_float16_values(preprocess.undo(values, region, prepared, volume.array.shape))
         head = brain.fill(brain.foreground(volume.array))
         # the surface, exactly, on the volume's own grid
-        native[~(head if self._head is None else brain.span(head))] = 0
+        native[~(brain.span(head) if self._heads else head)] = 0
         top = aggregate.top_mean(evidence, region, described.aggregate)
         return detection(native, float(postprocess.relative(top, described.score_reference)), volume)
 
     def region(self, prepared: Prepared) -> Mask:
         """Return where anomalies are looked for: in the head and, by a trained eye, also in gaps that it may have."""
-        return prepared.mask if self._head is None else prepared.reach
+        return prepared.reach if self._heads else prepared.mask
 
     def binary_mask(self, evidence: Array, prepared: Prepared) -> Mask:
         """Return where the evidence (I, J, K) speaks for an anomaly, on the model's grid."""
@@ -90,36 +93,36 @@ class VaeDetector:
     def evidence(self, prepared: Prepared, x_hat: Array) -> Array:
         """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0.
 
-        x_hat: its reconstruction. The evidence is the residual or, with a head, -log(1 - p) for its probability p of an
-        anomaly, in nats.
+        x_hat: its reconstruction. The evidence is the residual or, with heads, the mean of their -log(1 - p) for their
+        probabilities p of an anomaly, in nats.
         """
         config, region = self.description.residual, self.region(prepared)
-        if self._head is None:
+        if not self._heads:
             found = residual.residual(prepared.array, x_hat, config.kind)
             if config.standardised:
                 found = found / slices.join(self._usual_CKHW[0][:, None].cpu().numpy())
             if config.kl_gradient:
                 found = found * self.kl_gradient(prepared)
             return residual.clean(found, region, config)
-        probability = residual.clean(self.judge(prepared, x_hat), region, config)
-        return -np.log1p(-probability.clip(0, CERTAIN))
+        probabilities = (residual.clean(found, region, config) for found in self.judge(prepared, x_hat))
+        nats = [-np.log1p(-probability.clip(0, CERTAIN)) for probability in probabilities]
+        return np.mean(nats, axis=0, dtype=np.float32)
 
     @torch.inference_mode()
-    def judge(self, prepared: Prepared, x_hat: Array) -> Array:
-        """Return the head's probability of an anomaly, (I, J, K) float32; 0 where a slice shows no head."""
-        if self._head is None:
-            raise ConfigError(expected="weights with a head", found=self.description.preset, remedy="choose others")
+    def judge(self, prepared: Prepared, x_hat: Array) -> list[Array]:
+        """Return each head's probability of an anomaly, (I, J, K) float32; 0 where a slice shows no head."""
         x_KHW, x_hat_KHW, reach_KHW = (
             torch.from_numpy(slices.split(array)[:, 0]).to(self._device)
             for array in (prepared.array, x_hat, prepared.reach.astype(np.float32))
         )
-        found_BCHW = np.zeros((len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
+        found_NBCHW = np.zeros((len(self._heads), len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
         for at in _batches(prepared.reach):
             ks = torch.from_numpy(at).to(self._device)
             usual_BCHW = self._usual_CKHW[:, ks].transpose(0, 1)
-            seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], usual_BCHW, self._head.config)
-            found_BCHW[at, 0] = self._head(seen).sigmoid().cpu().numpy()
-        return slices.join(found_BCHW)
+            for head, found_BCHW in zip(self._heads, found_NBCHW, strict=True):
+                seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], usual_BCHW, head.config)
+                found_BCHW[at, 0] = head(seen).sigmoid().cpu().numpy()
+        return [slices.join(found_BCHW) for found_BCHW in found_NBCHW]
 
     def kl_gradient(self, prepared: Prepared) -> Array:
         """Return |d KL / d x| in nats per unit of intensity, smoothed, (I, J, K) float32."""

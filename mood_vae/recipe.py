@@ -48,7 +48,7 @@ def run(
     """Train a preset, calibrate it on its validation subjects and return the path of the checkpoint in `run_dir`.
 
     changes: settings of the preset that the user wants otherwise, by keys such as "training.epochs".
-    given: a checkpoint whose VAE is taken as it is, so that only a head is trained.
+    given: a checkpoint whose VAE is taken as it is, so that only the heads are trained.
     Raises FolderError when there is nothing to train on, ConfigError for an unknown preset or a bad setting.
     """
     chosen = config.changed(preset(name), changes)
@@ -57,24 +57,24 @@ def run(
     trained, validation = split_subjects(slices.subjects, training)
     vae = _given_vae(given, chosen) if given else fit(slices, run_dir, chosen.model, training, hardware, resume=resume)
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
-    if chosen.head is not None or chosen.residual.standardised:
+    if chosen.heads or chosen.residual.standardised:
         tensors["usual_KHW"] = usual(vae, slices, trained)
-    if chosen.head is not None and chosen.head.roughness:
+    if any(head.shape.roughness for head in chosen.heads):
         tensors["usual_roughness_CKHW"] = usual_roughness(slices, trained)
-    if chosen.head is not None:
-        head = fit_head(
+    for number, head in enumerate(chosen.heads):
+        fitted = fit_head(
             slices,
             (trained, validation),
-            run_dir / "head",
+            run_dir / f"head-{number}",
             vae,
             usual_everywhere(tensors, chosen.grid.shape),
-            chosen.head,
-            chosen.head_training,
+            head.shape,
+            head.training,
             hardware,
             spacing_mm=chosen.grid.spacing_mm,
             resume=resume,
         )
-        tensors |= {f"head.{key}": value for key, value in head.state_dict().items()}
+        tensors |= {f"head.{number}.{key}": value for key, value in fitted.state_dict().items()}
     path = run_dir / CHECKPOINT_NAME
     if is_first_process():
         provenance = {
@@ -84,7 +84,7 @@ def run(
             "python": platform.python_version(),
             "precision": hardware.precision,
             "training": config.to_json(training),
-            "head_training": config.to_json(chosen.head_training) if chosen.head else None,
+            "head_training": [config.to_json(head.training) for head in chosen.heads],
             "training_subjects": trained,
             "validation_subjects": validation,
         }
@@ -105,7 +105,7 @@ def calibrated(
         preset=name,
         grid=chosen.grid,
         model=chosen.model,
-        head=chosen.head,
+        heads=tuple(head.shape for head in chosen.heads),
         residual=chosen.residual,
         postprocess=chosen.postprocess,
         aggregate=chosen.aggregate,

@@ -17,7 +17,7 @@ from mood_vae.predict import Detector
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parent / "weights"
-DEFAULT = {"brain": "head", "abdom": "abdom"}
+DEFAULT = {"brain": "heads", "abdom": "abdom"}
 """The weights of each region; there are none for the abdomen until a user puts `abdom` beside the others."""
 
 

@@ -32,6 +32,8 @@ ALL = (*LOCAL, *LOCAL, "bias_blob", "thick_slices", "ring_artefact", "spike_arte
 """All families, those others rarely."""
 
 ANATOMICAL = ("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
+DONATED = ("foreign_patch", "foreign_poisson")
+"""Another subject's tissue, which betrays itself by its contrast if it is planted after the change of scanner."""
 
 
 @dataclass(frozen=True, kw_only=True)

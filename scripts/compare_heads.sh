@@ -15,8 +15,8 @@ compare() {
     name=$1
     shift
     [ -e "$out/$name/model.json" ] || mood-vae train "$healthy" --out "$out/$name" --preset head-texture --resume \
-        --vae mood_vae/weights/head.safetensors --precision bf16-mixed --device cpu \
-        --set head_training.epochs=10 "$@"
+        --vae mood_vae/weights/heads.safetensors --precision bf16-mixed --device cpu \
+        --set heads.0.training.epochs=10 "$@"
     [ -e "$out/$name.txt" ] || {
         python scripts/validate.py "$healthy" "$out/$name/model.json" "$out/$name/cache" --per-family 4 > "$out/$name.part"
         mv "$out/$name.part" "$out/$name.txt"
@@ -26,11 +26,11 @@ compare() {
 leave_out() {
     name=$1
     shift
-    compare "$name" --set "head_training.synthesis.left_out=[$*]"
+    compare "$name" --set "heads.0.training.synthesis.left_out=[$*]"
 }
 
 compare all
-compare without-vae --set head.reconstruction=false
+compare without-vae --set heads.0.shape.reconstruction=false
 # every family is left out once, together with such as are unlike it
 leave_out fold-1 '"noise", "lesion", "copied_patch", "ring_artefact"'
 leave_out fold-2 '"blur", "uniform_sphere", "foreign_patch", "spike_artefact"'

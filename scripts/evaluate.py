@@ -124,7 +124,7 @@ class WithConstantRule:
         return detect.detection(np.maximum(found.map, constant.map), max(found.score, constant.score), volume)
 
 
-def without_head(weights: Path, residual: ResidualConfig, healthy: SliceCache) -> VaeDetector:
+def without_heads(weights: Path, residual: ResidualConfig, healthy: SliceCache) -> VaeDetector:
     """Return the VAE of shipped weights alone, with some residual, calibrated on its own validation subjects."""
     loaded = checkpoint.load(weights)
     described = loaded.description
@@ -139,9 +139,21 @@ def without_head(weights: Path, residual: ResidualConfig, healthy: SliceCache) -
     return VaeDetector(made, torch.device("cpu"))
 
 
+def one_head(weights: Path, number: int, healthy: SliceCache) -> VaeDetector:
+    """Return shipped weights with one of their heads alone, calibrated on their validation subjects."""
+    loaded = checkpoint.load(weights)
+    described, every = loaded.description, preset(loaded.description.preset)
+    tensors = {name: tensor for name, tensor in loaded.tensors.items() if not name.startswith("head.")}
+    tensors |= {f"head.0.{name}": tensor for name, tensor in loaded.part(f"head.{number}").items()}
+    chosen = dataclasses.replace(every, heads=every.heads[number : number + 1])
+    validation = described.provenance["validation_subjects"]
+    made = recipe.calibrated(tensors, described.preset, chosen, healthy, validation, described.provenance)
+    return VaeDetector(made, torch.device("cpu"))
+
+
 def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, Callable[[], Detector]]:
     """Return every row of the table, bottom first, by name; each is made only when it is run."""
-    seed, head = SHIPPED / "seed.json", SHIPPED / "head.json"
+    seed, heads = SHIPPED / "seed.json", SHIPPED / "heads.json"
     steps = {
         "eroded mask": ResidualConfig(erosion_vox=3),
         "median filter": ResidualConfig(median_vox=5),
@@ -168,10 +180,12 @@ def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, C
         "seed, intensities standardised": lambda: Standardised(shipped(seed), healthy()),
     }
     for name, residual in steps.items():
-        table[f"seed, {name}"] = lambda residual=residual: without_head(seed, residual, healthy())  # type: ignore[misc]
-    table["head's VAE alone"] = lambda: without_head(head, ResidualConfig(), healthy())
-    table["head"] = lambda: shipped(head)
-    table["head, constant rule"] = lambda: WithConstantRule(shipped(head))
+        table[f"seed, {name}"] = lambda residual=residual: without_heads(seed, residual, healthy())  # type: ignore[misc]
+    table["heads, the VAE alone"] = lambda: without_heads(heads, ResidualConfig(), healthy())
+    table["heads, shape alone"] = lambda: one_head(heads, 0, healthy())
+    table["heads, texture alone"] = lambda: one_head(heads, 1, healthy())
+    table["heads"] = lambda: shipped(heads)
+    table["heads, constant rule"] = lambda: WithConstantRule(shipped(heads))
     for name, path in own.items():  # last, so that the other rows have their places whatever is added
         table[name] = lambda path=path: shipped(path)  # type: ignore[misc]
     return table

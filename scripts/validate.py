@@ -4,7 +4,7 @@
 
 HEALTHY is the folder that it was trained on; CACHE is that run's `cache` folder, or a new one. Whole brains are seen by
 other scanners, as in training, with one anomaly each, or none. Voxel AP pools the planted brains of a family with all
-healthy ones; sample AP and AUROC tell all planted brains from the healthy ones. Families that the head was never shown
+healthy ones; sample AP and AUROC tell all planted brains from the healthy ones. Families that no head was ever shown
 are marked so.
 """
 
@@ -26,7 +26,7 @@ from mood_vae.anomalies import FAMILIES
 from mood_vae.detect import VaeDetector
 from mood_vae.intervals import interval, resample_weights
 from mood_vae.preprocess import Prepared
-from mood_vae.synthesis import Sample, SlabDataset, SynthesisConfig
+from mood_vae.synthesis import ANATOMICAL, DONATED, Sample, SlabDataset, SynthesisConfig
 
 SHARES = (1e-5, 1e-4, 5e-4, 2e-3, 5e-3, 0.02, 0.1, 1.0)
 """Sample scores tried: means of the strongest such share of the evidence, from about its maximum to its mean."""
@@ -61,11 +61,9 @@ def whole(sample: Sample, shape: tuple[int, int, int]) -> tuple[Prepared, np.nda
 
 
 def planted_in_training(provenance: dict[str, Any]) -> set[str]:
-    """Return the families that a checkpoint's head has learnt from; none without a head."""
-    if not provenance["head_training"]:
-        return set()
-    made_of = provenance["head_training"]["synthesis"]
-    return set(made_of["families"]) - set(made_of.get("left_out", ()))
+    """Return the families that a checkpoint's heads have learnt from; none without heads."""
+    made_of = [training["synthesis"] for training in provenance["head_training"]]
+    return {name for one in made_of for name in set(one["families"]) - set(one.get("left_out", ()))}
 
 
 def judge(
@@ -107,6 +105,7 @@ def main() -> None:
         config = SynthesisConfig(
             slab=grid.shape[2], judged=grid.shape[2], most=1,
             clean_share=float(family == HEALTHY), families=tuple(FAMILIES) if family == HEALTHY else (family,),
+            anatomical=(*ANATOMICAL, *DONATED),
         )  # fmt: skip
         for number in range(asked.per_family * (4 if family == HEALTHY else 1)):
             # each brain in turn, so that few cases are not those of few subjects

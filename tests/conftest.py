@@ -45,7 +45,7 @@ def small_checkpoint() -> Checkpoint:
         preset="small",
         grid=SMALL_GRID,
         model=SMALL_MODEL,
-        head=None,
+        heads=(),
         residual=ResidualConfig(),
         postprocess=PostprocessConfig(closing_radius_vox=1),
         aggregate=AggregateConfig(),

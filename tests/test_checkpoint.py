@@ -11,7 +11,7 @@ from mood_vae import checkpoint, config
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.preprocess import GridConfig
-from mood_vae.presets import Preset
+from mood_vae.presets import HeadPreset, Preset
 from mood_vae.train_config import TrainConfig
 from mood_vae.vae import Vae
 
@@ -88,16 +88,20 @@ def test_missing_setting_is_refused() -> None:
 
 
 def test_settings_are_changed_by_their_keys() -> None:
-    changed = config.changed(Preset(), {"training.epochs": 3, "head_training.synthesis.left_out": ["noise"]})
+    two = Preset(heads=(HeadPreset(), HeadPreset()))
+    changed = config.changed(two, {"training.epochs": 3, "heads.1.training.synthesis.left_out": ["noise"]})
     assert changed.training == TrainConfig(epochs=3)
-    assert changed.head_training.synthesis.left_out == ("noise",)
+    assert changed.heads[0] == HeadPreset()
+    assert changed.heads[1].training.synthesis.left_out == ("noise",)
     assert config.changed(Preset(), {"training.patience": 4, "training.beta": 2}).training.patience == 4
     for key, value, complaint in (
         ("training.epoch", 3, "a setting among .*epochs"),
         ("train.epochs", 3, "a setting among .*training"),
         ("training.epochs.more", 3, "a setting among"),
+        ("heads.2.training.epochs", 3, "a setting among .*heads"),
+        ("heads.first.training.epochs", 3, "a setting among .*heads"),
         ("training.epochs", "three", "a int for training.epochs"),
         ("training.epochs", 0, "positive epochs"),
     ):
         with pytest.raises(ConfigError, match=complaint):
-            config.changed(Preset(), {key: value})
+            config.changed(two, {key: value})

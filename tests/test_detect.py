@@ -14,6 +14,7 @@ from mood_vae import brain, elbo
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.detect import VaeDetector
 from mood_vae.errors import CheckpointError
+from mood_vae.head import Head, HeadConfig
 from mood_vae.preprocess import Prepared
 from mood_vae.residual import ResidualConfig
 
@@ -85,3 +86,38 @@ def test_a_head_in_a_single_slice_is_judged(small_checkpoint: Checkpoint, prepar
 def test_a_standardised_residual_needs_the_usual_one(small_checkpoint: Checkpoint) -> None:
     with pytest.raises(CheckpointError, match="usual_KHW"):
         detector(small_checkpoint, ResidualConfig(standardised=True))
+
+
+def with_heads(checkpoint: Checkpoint, heads: dict[HeadConfig, Head]) -> VaeDetector:
+    """A detector of these heads, and nothing done to their probabilities."""
+    description = dataclasses.replace(checkpoint.description, heads=tuple(heads), residual=ResidualConfig())
+    tensors = dict(checkpoint.tensors) | {"usual_KHW": torch.full((16, 16, 16), 0.25)}
+    tensors |= {"usual_roughness_CKHW": torch.zeros(2, 16, 16, 16)}
+    for number, head in enumerate(heads.values()):
+        tensors |= {f"head.{number}.{name}": tensor for name, tensor in head.state_dict().items()}
+    return VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
+
+
+def test_several_heads_give_the_mean_of_their_evidence(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
+    torch.manual_seed(1)
+    shapes = HeadConfig(offsets=(-1, 0), widths=(4, 4)), HeadConfig(offsets=(0,), widths=(4, 6), roughness=True)
+    first, second = ({shape: Head(shape)} for shape in shapes)
+    one, two, both = (with_heads(small_checkpoint, heads) for heads in (first, second, first | second))
+    x_hat = both.reconstruct(prepared)
+    (p,) = one.judge(prepared, x_hat)
+    assert 0 < p[prepared.mask].min() < p[prepared.mask].max() < 1
+    found = one.evidence(prepared, x_hat), two.evidence(prepared, x_hat)
+    np.testing.assert_allclose(found[0][prepared.reach], -np.log(1 - p[prepared.reach]), rtol=1e-5)
+    assert np.abs(found[0] - found[1]).max() > 0.01
+    np.testing.assert_allclose(both.evidence(prepared, x_hat), (found[0] + found[1]) / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tensor", ["usual_KHW", "usual_roughness_CKHW"])
+def test_a_head_needs_what_is_usual(small_checkpoint: Checkpoint, tensor: str) -> None:
+    shape = HeadConfig(offsets=(0,), widths=(4, 4), roughness=True)
+    tensors = {"usual_KHW": torch.ones(16, 16, 16), "usual_roughness_CKHW": torch.zeros(2, 16, 16, 16)}
+    tensors |= {f"head.0.{name}": value for name, value in Head(shape).state_dict().items()} | small_checkpoint.tensors
+    del tensors[tensor]
+    description = dataclasses.replace(small_checkpoint.description, heads=(shape,))
+    with pytest.raises(CheckpointError, match=tensor):
+        VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))

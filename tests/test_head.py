@@ -14,20 +14,25 @@ from mood_vae.cache import SliceCache
 from mood_vae.detect import VaeDetector, usual_everywhere
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.head import RESIDUAL_RANGE, Head, HeadConfig, features, roughness
+from mood_vae.presets import HeadPreset
 from mood_vae.progress import silent
 from mood_vae.synthesis import SlabDataset, SynthesisConfig
 from mood_vae.train import Hardware
 from mood_vae.train_config import HeadTrainConfig
 from mood_vae.train_head import SampleNumbers, head_loss
 
-SMALL_HEAD = dataclasses.replace(
+SYNTHESIS = SynthesisConfig(slab=12, judged=6, families=("uniform_sphere", "intensity", "noise"))
+SMALL_HEADS = dataclasses.replace(
     SMALL_PRESET,
-    head=HeadConfig(offsets=(-1, 0, 1), widths=(4, 6)),
-    head_training=HeadTrainConfig(
-        epochs=2,
-        slabs=8,
-        batch_slabs=2,
-        synthesis=SynthesisConfig(slab=12, judged=6, families=("uniform_sphere", "intensity", "noise")),
+    heads=(
+        HeadPreset(
+            shape=HeadConfig(offsets=(-1, 0, 1), widths=(4, 6)),
+            training=HeadTrainConfig(epochs=2, slabs=8, batch_slabs=2, synthesis=SYNTHESIS),
+        ),
+        HeadPreset(
+            shape=HeadConfig(offsets=(0, 1), widths=(4, 4), roughness=True),
+            training=HeadTrainConfig(epochs=1, slabs=8, batch_slabs=4, seed=1, synthesis=SYNTHESIS),
+        ),
     ),
 )
 
@@ -127,8 +132,7 @@ def test_the_head_judges_every_pixel() -> None:
 
 
 def test_a_sample_follows_from_its_number(slices: SliceCache) -> None:
-    config = SMALL_HEAD.head_training.synthesis
-    dataset = SlabDataset(slices, slices.subjects, config, spacing_mm=6.0, seed=3)
+    dataset = SlabDataset(slices, slices.subjects, SYNTHESIS, spacing_mm=6.0, seed=3)
     first, again, other = dataset[7], dataset[7], dataset[8]
     for one, two in zip(first[:4], again[:4], strict=True):
         torch.testing.assert_close(one, two)
@@ -140,7 +144,7 @@ def test_a_sample_follows_from_its_number(slices: SliceCache) -> None:
 
 def test_samples_are_planted_or_clean_as_configured(slices: SliceCache) -> None:
     for share, planted in ((1.0, False), (0.0, True)):
-        config = dataclasses.replace(SMALL_HEAD.head_training.synthesis, clean_share=share)
+        config = dataclasses.replace(SYNTHESIS, clean_share=share)
         dataset = SlabDataset(slices, slices.subjects, config, spacing_mm=6.0, seed=0)
         assert {bool(dataset[number].y_BHW.any()) for number in range(6)} == {planted}
 
@@ -223,14 +227,14 @@ def test_the_usual_residual_is_the_healthy_mean_with_a_floor() -> None:
         calibrate.usual_residual([])
 
 
-def test_a_head_is_trained_on_a_given_vae_and_its_checkpoint_predicts(
+def test_heads_are_trained_on_a_given_vae_and_their_checkpoint_predicts(
     healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(presets.PRESETS, "small", SMALL_PRESET)
-    monkeypatch.setitem(presets.PRESETS, "small-head", SMALL_HEAD)
+    monkeypatch.setitem(presets.PRESETS, "small-heads", SMALL_HEADS)
     cpu = Hardware(accelerator="cpu")
     first = recipe.run(healthy_dir, tmp_path / "vae", "small", {"training.epochs": 1}, cpu, resume=False, track=silent)
-    both = recipe.run(healthy_dir, tmp_path / "head", "small-head", {}, cpu, given=first, resume=False, track=silent)
+    both = recipe.run(healthy_dir, tmp_path / "heads", "small-heads", {}, cpu, given=first, resume=False, track=silent)
     made, given = checkpoint.load(both), checkpoint.load(first)
     for name, tensor in given.part("vae").items():
         torch.testing.assert_close(made.part("vae")[name], tensor)
@@ -239,7 +243,7 @@ def test_a_head_is_trained_on_a_given_vae_and_its_checkpoint_predicts(
     assert found.map.shape == volume.array.shape
     assert found.map.min() >= 0
     assert found.map.max() < 1
-    other = dataclasses.replace(SMALL_HEAD, model=dataclasses.replace(SMALL_PRESET.model, latents=5))
+    other = dataclasses.replace(SMALL_HEADS, model=dataclasses.replace(SMALL_PRESET.model, latents=5))
     monkeypatch.setitem(presets.PRESETS, "other", other)
     with pytest.raises(CheckpointError, match="a VAE like"):
         recipe.run(healthy_dir, tmp_path / "x", "other", {}, cpu, given=first, resume=False, track=silent)

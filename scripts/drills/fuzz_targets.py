@@ -69,7 +69,7 @@ def brain_detector() -> VaeDetector:
         preset="tiny",
         grid=GridConfig(shape=(16, 16, 16), spacing_mm=12.0, origin_mm=(-90.0, -113.0, -79.0)),
         model=model,
-        head=head,
+        heads=(head,),
         residual=ResidualConfig(gaussian_vox=0.7),
         postprocess=PostprocessConfig(closing_radius_vox=1, smallest_vox=2),
         aggregate=AggregateConfig(),
@@ -77,7 +77,7 @@ def brain_detector() -> VaeDetector:
         score_reference=0.5,
     )
     tensors = {f"vae.{name}": tensor for name, tensor in Vae(model).state_dict().items()}
-    tensors |= {f"head.{name}": tensor for name, tensor in Head(head).state_dict().items()}
+    tensors |= {f"head.0.{name}": tensor for name, tensor in Head(head).state_dict().items()}
     tensors["usual_KHW"] = torch.full((4, 4, 4), 0.1)
     return VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
 

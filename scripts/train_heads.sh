@@ -1,0 +1,11 @@
+#!/bin/sh
+# The recipe of the shipped weights mood_vae/weights/heads.*: a VAE and the two heads on it, from healthy volumes alone.
+# usage: sh scripts/train_heads.sh HEALTHY RUN [further arguments of `mood-vae train`, such as --resume]
+# HEALTHY as for train_seed.sh.
+set -eu
+healthy=$1
+run=$2
+shift 2
+# planting works on small arrays, for which more threads only get in each other's way
+export OPENBLAS_NUM_THREADS=1
+exec mood-vae train "$healthy" --out "$run" --preset heads --precision bf16-mixed --device cpu "$@"
