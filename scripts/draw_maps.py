@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from evaluate import predictions, raw_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -22,7 +23,7 @@ from mood_vae import nifti
 
 def files(data: Path, out: Path, row: str, set_name: str, case: str) -> tuple[Path, Path, Path]:
     """Return a case's volume, label and map."""
-    maps = out / "predictions" / set_name / row.replace(" ", "_")
+    maps = predictions(out, set_name, row)
     if set_name == "lesions":
         folder = data / "brain" / "lesion"
         return (
@@ -65,7 +66,7 @@ def sheet(cases: list[tuple[str, tuple[Path, Path, Path]]], columns: int, file: 
 def main() -> None:
     data, out, row = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
     for set_name in ("toys", "lesions"):
-        report: dict[str, Any] = json.loads((out / "raw" / f"{set_name}--{row.replace(' ', '_')}.json").read_text())
+        report: dict[str, Any] = json.loads(raw_file(out, set_name, row).read_text())
         cases, about = report["pixel"]["cases"], report["about"]
         shown = []
         for family in sorted({known["family"] for known in about.values()} - {"clean"}):

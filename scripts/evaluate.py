@@ -243,6 +243,16 @@ class Both:
         return found
 
 
+def raw_file(out: Path, set_name: str, row: str) -> Path:
+    """Return where the raw results of a row on a set of cases are kept."""
+    return out / "raw" / f"{set_name}--{row.replace(' ', '_')}.json"
+
+
+def predictions(out: Path, set_name: str, row: str) -> Path:
+    """Return the folder of a row's maps and scores of a set of cases."""
+    return out / "predictions" / set_name / row.replace(" ", "_")
+
+
 def run_row(detector: Detector, folders: list[CaseFolder], out: Path) -> dict[str, Any]:
     """Predict one set with one detector and return its reports."""
     results: dict[str, list[cases.CaseResult]] = {"pixel": [], "sample": []}
@@ -283,10 +293,10 @@ def main() -> None:
     for name in asked.row or table:
         detector: Detector | None = None
         for set_name, folders in made.items():
-            file = asked.out / "raw" / f"{set_name}--{name.replace(' ', '_')}.json"
+            file = raw_file(asked.out, set_name, name)
             if not file.exists():
                 detector = detector or table[name]()
-                report = run_row(detector, folders, asked.out / "predictions" / set_name / name.replace(" ", "_"))
+                report = run_row(detector, folders, predictions(asked.out, set_name, name))
                 file.parent.mkdir(parents=True, exist_ok=True)
                 number = list(table).index(name)
                 nifti.write_text(file, json.dumps({"row": name, "number": number, **report}) + "\n")

@@ -21,7 +21,7 @@ from mood_vae import score
 from mood_vae.cases import CaseResult
 
 ROOT = Path(__file__).parent.parent
-IN_DETAIL = ("|x - 0.5|", "seed", "head-texture", "head")
+IN_DETAIL = ("|x - 0.5|", "seed", "heads, shape alone", "heads, texture alone", "heads")
 HEADER = (
     "| | toys: voxel AP | Dice of the mask | best Dice | mean case AP | sample AP | sample AUROC | false positives, mL "
     "| lesions: voxel AP | Dice of the mask | best Dice | mean case AP |"
