@@ -53,8 +53,8 @@ class Description:
 class Checkpoint:
     """A description and the arrays.
 
-    tensors: the weights under `vae.` and `head.0.`, `head.1.` and so on, and what healthy brains show as far as it is
-        needed: the residual `usual_KHW` and the roughness `usual_roughness_CKHW`.
+    tensors: the weights under `vae.` and `head.0.`, `head.1.` and so on, and `usual_CKHW`, what healthy brains show
+        (`head.features`), where it is needed.
     """
 
     description: Description

@@ -56,15 +56,14 @@ class VaeDetector:
             checkpoint.fill(head, f"head.{number}")
             head.eval().to(device)
         if self._heads or described.residual.standardised:
-            rough = any(config.roughness for config in described.heads)
-            for needed in ("usual_KHW", *(["usual_roughness_CKHW"] if rough else [])):
-                if needed not in checkpoint.tensors:
-                    raise CheckpointError(
-                        expected=f"the tensor {needed}",
-                        found="none",
-                        remedy="use the checkpoint that the training wrote",
-                    )
-            self._usual_CKHW = usual_everywhere(checkpoint.tensors, described.grid.shape).to(device)
+            usual_CKHW = checkpoint.tensors.get("usual_CKHW", torch.zeros(0))
+            needed = max((config.usual_channels for config in described.heads), default=1)
+            if len(usual_CKHW) < needed:
+                raise CheckpointError(
+                    expected=f"the tensor usual_CKHW, of {needed} channels", found=f"shape {list(usual_CKHW.shape)}",
+                    remedy="use the checkpoint that the training wrote",
+                )  # fmt: skip
+            self._usual_CKHW = full_size(usual_CKHW, described.grid.shape).to(device)
 
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume; all 0 where it shows no head."""
@@ -75,9 +74,9 @@ class VaeDetector:
         region = self.region(prepared)
         values = postprocess.to_map(evidence, described.threshold, mask, region)
         native = postprocess.to_float16_values(preprocess.undo(values, region, prepared, volume.array.shape))
-        head = brain.fill(brain.foreground(volume.array))
+        inside = brain.fill(brain.foreground(volume.array))
         # the surface, exactly, on the volume's own grid
-        native[~(brain.span(head) if self._heads else head)] = 0
+        native[~(brain.span(inside) if self._heads else inside)] = 0
         top = aggregate.top_mean(evidence, region, described.aggregate)
         return detection(native, float(postprocess.relative(top, described.score_reference)), volume)
 
@@ -152,18 +151,10 @@ def _batches(reach: Mask) -> Iterator[npt.NDArray[np.int64]]:
         yield shown[start : start + BATCH_SLICES]
 
 
-def usual_everywhere(tensors: dict[str, Tensor], shape: tuple[int, int, int]) -> Tensor:
-    """Return what healthy brains show, stored at a coarser size, on a grid of `shape` (I, J, K): (C, K, I, J) float32.
-
-    The channels are the absolute residual and, where a head needs it, the roughness against the slice's, in two
-    directions.
-    """
+def full_size(usual_CKHW: Tensor, shape: tuple[int, int, int]) -> Tensor:
+    """Return what is usual, stored at a coarser size, on a grid of `shape` (I, J, K): (C, K, I, J) float32."""
     size = (shape[2], shape[0], shape[1])
-    parts = [
-        tensors["usual_KHW"][None],
-        *([tensors["usual_roughness_CKHW"]] if "usual_roughness_CKHW" in tensors else []),
-    ]
-    return functional.interpolate(torch.cat(parts).float()[None], size, mode="trilinear")[0]
+    return functional.interpolate(usual_CKHW.float()[None], size, mode="trilinear")[0]
 
 
 def detection(native: Array, score: float, volume: Volume) -> Detection:

@@ -42,6 +42,11 @@ class HeadConfig:
         """How many channels the features have."""
         return len(self.offsets) + 4 + ROUGHNESS_CHANNELS * self.roughness
 
+    @property
+    def usual_channels(self) -> int:
+        """How many channels of what is usual they need: the absolute residual, the roughness in two directions."""
+        return 1 + ROUGHNESS_CHANNELS // 2 * self.roughness
+
     def __post_init__(self) -> None:
         if 0 not in self.offsets or len(self.widths) < 2 or min(self.widths) < 1:
             raise ConfigError(
@@ -69,7 +74,7 @@ def features(
     rough = []
     if config.roughness:
         rough_B4HW = roughness(at(-1), x_BHW, at(1))
-        rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - usual_BCHW[:, 1:]]
+        rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - usual_BCHW[:, 1:3]]
     relative = ((x_BHW - x_hat_BHW) / usual_BCHW[:, 0]).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
     drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
     return torch.cat([neighbours, torch.stack([x_BHW.flip(1), reach_BHW.float()], dim=1), *rough, drawn], dim=1)

@@ -20,7 +20,7 @@ from mood_vae.vae import VaeConfig
 class HeadPreset:
     """One head and how it is trained."""
 
-    shape: HeadConfig = field(default_factory=HeadConfig)
+    model: HeadConfig = field(default_factory=HeadConfig)
     training: HeadTrainConfig = field(default_factory=HeadTrainConfig)
 
 
@@ -41,7 +41,7 @@ class Preset:
 SHAPE = HeadPreset()
 # how rough it is: all families, and small anomalies as much as large ones
 TEXTURE = HeadPreset(
-    shape=HeadConfig(roughness=True),
+    model=HeadConfig(roughness=True),
     training=HeadTrainConfig(
         epochs=60,
         dice_by_slice=True,

@@ -19,7 +19,7 @@ from mood_vae import brain, cache, checkpoint, config
 from mood_vae.cache import SliceCache
 from mood_vae.calibrate import calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
-from mood_vae.detect import VaeDetector, usual_everywhere
+from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError
 from mood_vae.head import roughness
 from mood_vae.preprocess import Prepared
@@ -58,17 +58,15 @@ def run(
     vae = _given_vae(given, chosen) if given else fit(slices, run_dir, chosen.model, training, hardware, resume=resume)
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
     if chosen.heads or chosen.residual.standardised:
-        tensors["usual_KHW"] = usual(vae, slices, trained)
-    if any(head.shape.roughness for head in chosen.heads):
-        tensors["usual_roughness_CKHW"] = usual_roughness(slices, trained)
+        tensors["usual_CKHW"] = usual(vae, slices, trained)
     for number, head in enumerate(chosen.heads):
         fitted = fit_head(
             slices,
             (trained, validation),
             run_dir / f"head-{number}",
             vae,
-            usual_everywhere(tensors, chosen.grid.shape),
-            head.shape,
+            full_size(tensors["usual_CKHW"], chosen.grid.shape),
+            head.model,
             head.training,
             hardware,
             spacing_mm=chosen.grid.spacing_mm,
@@ -105,7 +103,7 @@ def calibrated(
         preset=name,
         grid=chosen.grid,
         model=chosen.model,
-        heads=tuple(head.shape for head in chosen.heads),
+        heads=tuple(head.model for head in chosen.heads),
         residual=chosen.residual,
         postprocess=chosen.postprocess,
         aggregate=chosen.aggregate,
@@ -139,30 +137,30 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
 
 @torch.inference_mode()
 def usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
-    """Return the absolute residual of healthy training subjects at half the grid's size, (K, I, J) / 2."""
+    """Return what healthy training subjects show, (3, K, I, J) at half the grid's size, see `head.features`."""
+    shown = [slices.array_NKHW[slices.subjects.index(subject)] for subject in subjects[:USUAL_SUBJECTS]]
+    usual_CKHW = torch.cat([_usual_residual(vae, shown)[None], _usual_roughness(shown)])
+    return functional.avg_pool3d(usual_CKHW[None], 2)[0]
 
+
+def _usual_residual(vae: Vae, shown: list[Array]) -> torch.Tensor:
     def pairs() -> Iterator[tuple[Array, Array]]:
-        for subject in subjects[:USUAL_SUBJECTS]:
-            x_KHW = torch.from_numpy(slices.array_NKHW[slices.subjects.index(subject)].astype(np.float32))
+        for x_KHW in (torch.from_numpy(kept_KHW.astype(np.float32)) for kept_KHW in shown):
             x_hat_KHW = torch.cat([vae(part[:, None]).x_hat_BCHW[:, 0] for part in x_KHW.split(32)])
             yield x_KHW.numpy(), x_hat_KHW.numpy()
 
-    usual_KHW = torch.from_numpy(usual_residual(pairs()))
-    return functional.avg_pool3d(usual_KHW[None, None], 2)[0, 0]
+    return torch.from_numpy(usual_residual(pairs()))
 
 
-@torch.inference_mode()
-def usual_roughness(slices: SliceCache, subjects: list[str]) -> torch.Tensor:
-    """Return the mean roughness of healthy training subjects against their slices', (2, K, I, J) at half the size."""
+def _usual_roughness(shown: list[Array]) -> torch.Tensor:
+    """Return the mean roughness against the slice's, (2, K, I, J), where brains are deeper than their surface."""
     total_CKHW, count_KHW = torch.zeros(1), torch.zeros(1)
-    for subject in subjects[:USUAL_SUBJECTS]:
-        x_KHW = torch.from_numpy(slices.array_NKHW[slices.subjects.index(subject)].astype(np.float32))
+    for x_KHW in (torch.from_numpy(kept_KHW.astype(np.float32)) for kept_KHW in shown):
         below_KHW, above_KHW = x_KHW[[0, *range(len(x_KHW) - 1)]], x_KHW[[*range(1, len(x_KHW)), -1]]
         inside_KHW = functional.avg_pool2d((x_KHW > 0).float()[:, None], 5, stride=1, padding=2)[:, 0] > 0.99
         total_CKHW = total_CKHW + roughness(below_KHW, x_KHW, above_KHW)[:, 2:].transpose(0, 1) * inside_KHW
         count_KHW = count_KHW + inside_KHW
-    usual_CKHW = torch.from_numpy(ndimage.gaussian_filter((total_CKHW / (count_KHW + 1)).numpy(), (0, 2, 2, 2)))
-    return functional.avg_pool3d(usual_CKHW[None], 2)[0]
+    return torch.from_numpy(ndimage.gaussian_filter((total_CKHW / (count_KHW + 1)).numpy(), (0, 2, 2, 2)))
 
 
 def cached(slices: SliceCache, subject: str) -> Prepared:

@@ -30,7 +30,7 @@ leave_out() {
 }
 
 compare all
-compare without-vae --set heads.0.shape.reconstruction=false
+compare without-vae --set heads.0.model.reconstruction=false
 # every family is left out once, together with such as are unlike it
 leave_out fold-1 '"noise", "lesion", "copied_patch", "ring_artefact"'
 leave_out fold-2 '"blur", "uniform_sphere", "foreign_patch", "spike_artefact"'

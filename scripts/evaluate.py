@@ -133,7 +133,7 @@ def without_heads(weights: Path, residual: ResidualConfig, healthy: SliceCache) 
     if residual.standardised:
         vae = Vae(described.model)
         loaded.fill(vae, "vae")
-        tensors["usual_KHW"] = recipe.usual(vae.eval(), healthy, described.provenance["training_subjects"])
+        tensors["usual_CKHW"] = recipe.usual(vae.eval(), healthy, described.provenance["training_subjects"])
     validation = described.provenance["validation_subjects"]
     made = recipe.calibrated(tensors, described.preset, chosen, healthy, validation, described.provenance)
     return VaeDetector(made, torch.device("cpu"))

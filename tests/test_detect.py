@@ -39,9 +39,9 @@ def evidence(found: VaeDetector, prepared: Prepared) -> np.ndarray:
 
 
 def test_a_standardised_residual_is_in_units_of_the_usual_one(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    usual_KHW = torch.full((16, 16, 16), 0.25)
+    usual_CKHW = torch.full((1, 16, 16, 16), 0.25)
     plain = evidence(detector(small_checkpoint, ResidualConfig()), prepared)
-    divided = detector(small_checkpoint, ResidualConfig(standardised=True), usual_KHW=usual_KHW)
+    divided = detector(small_checkpoint, ResidualConfig(standardised=True), usual_CKHW=usual_CKHW)
     assert plain.any()
     np.testing.assert_allclose(evidence(divided, prepared), 4 * plain, rtol=1e-5)
 
@@ -84,15 +84,14 @@ def test_a_head_in_a_single_slice_is_judged(small_checkpoint: Checkpoint, prepar
 
 
 def test_a_standardised_residual_needs_the_usual_one(small_checkpoint: Checkpoint) -> None:
-    with pytest.raises(CheckpointError, match="usual_KHW"):
+    with pytest.raises(CheckpointError, match="usual_CKHW"):
         detector(small_checkpoint, ResidualConfig(standardised=True))
 
 
 def with_heads(checkpoint: Checkpoint, heads: dict[HeadConfig, Head]) -> VaeDetector:
     """A detector of these heads, and nothing done to their probabilities."""
     description = dataclasses.replace(checkpoint.description, heads=tuple(heads), residual=ResidualConfig())
-    tensors = dict(checkpoint.tensors) | {"usual_KHW": torch.full((16, 16, 16), 0.25)}
-    tensors |= {"usual_roughness_CKHW": torch.zeros(2, 16, 16, 16)}
+    tensors = dict(checkpoint.tensors) | {"usual_CKHW": torch.full((3, 16, 16, 16), 0.25)}
     for number, head in enumerate(heads.values()):
         tensors |= {f"head.{number}.{name}": tensor for name, tensor in head.state_dict().items()}
     return VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
@@ -112,12 +111,11 @@ def test_several_heads_give_the_mean_of_their_evidence(small_checkpoint: Checkpo
     np.testing.assert_allclose(both.evidence(prepared, x_hat), (found[0] + found[1]) / 2, rtol=1e-5)
 
 
-@pytest.mark.parametrize("tensor", ["usual_KHW", "usual_roughness_CKHW"])
-def test_a_head_needs_what_is_usual(small_checkpoint: Checkpoint, tensor: str) -> None:
+@pytest.mark.parametrize("usual", [{}, {"usual_CKHW": torch.ones(1, 16, 16, 16)}])
+def test_a_head_needs_what_is_usual(small_checkpoint: Checkpoint, usual: dict[str, torch.Tensor]) -> None:
     shape = HeadConfig(offsets=(0,), widths=(4, 4), roughness=True)
-    tensors = {"usual_KHW": torch.ones(16, 16, 16), "usual_roughness_CKHW": torch.zeros(2, 16, 16, 16)}
-    tensors |= {f"head.0.{name}": value for name, value in Head(shape).state_dict().items()} | small_checkpoint.tensors
-    del tensors[tensor]
+    tensors = {f"head.0.{name}": value for name, value in Head(shape).state_dict().items()} | usual
     description = dataclasses.replace(small_checkpoint.description, heads=(shape,))
-    with pytest.raises(CheckpointError, match=tensor):
-        VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
+    made = Checkpoint(description=description, tensors=tensors | small_checkpoint.tensors)
+    with pytest.raises(CheckpointError, match=r"usual_CKHW, of 3 channels.*shape"):
+        VaeDetector(made, torch.device("cpu"))

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from mood_vae import acquire, cache, calibrate, checkpoint, nifti, presets, recipe
 from mood_vae.cache import SliceCache
-from mood_vae.detect import VaeDetector, usual_everywhere
+from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.head import RESIDUAL_RANGE, Head, HeadConfig, features, roughness
 from mood_vae.presets import HeadPreset
@@ -20,17 +20,18 @@ from mood_vae.synthesis import SlabDataset, SynthesisConfig
 from mood_vae.train import Hardware
 from mood_vae.train_config import HeadTrainConfig
 from mood_vae.train_head import SampleNumbers, head_loss
+from mood_vae.vae import Vae
 
 SYNTHESIS = SynthesisConfig(slab=12, judged=6, families=("uniform_sphere", "intensity", "noise"))
 SMALL_HEADS = dataclasses.replace(
     SMALL_PRESET,
     heads=(
         HeadPreset(
-            shape=HeadConfig(offsets=(-1, 0, 1), widths=(4, 6)),
+            model=HeadConfig(offsets=(-1, 0, 1), widths=(4, 6)),
             training=HeadTrainConfig(epochs=2, slabs=8, batch_slabs=2, synthesis=SYNTHESIS),
         ),
         HeadPreset(
-            shape=HeadConfig(offsets=(0, 1), widths=(4, 4), roughness=True),
+            model=HeadConfig(offsets=(0, 1), widths=(4, 4), roughness=True),
             training=HeadTrainConfig(epochs=1, slabs=8, batch_slabs=4, seed=1, synthesis=SYNTHESIS),
         ),
     ),
@@ -201,17 +202,25 @@ def test_each_epoch_brings_new_samples_and_validation_the_same_ones() -> None:
     assert list(validation) == [0, 1, 2]
 
 
-def test_the_usual_roughness_is_the_healthy_mean(slices: SliceCache) -> None:
-    found = recipe.usual_roughness(slices, list(slices.subjects))
-    assert found.shape == (2, 16, 16, 16)
-    assert float(found.abs().max()) < 2
-    everywhere = usual_everywhere({"usual_KHW": torch.ones(16, 16, 16), "usual_roughness_CKHW": found}, (32, 32, 32))
+def test_what_is_usual_is_the_healthy_mean(slices: SliceCache) -> None:
+    torch.manual_seed(0)
+    vae = Vae(SMALL_PRESET.model).eval()
+    found = recipe.usual(vae, slices, list(slices.subjects))
+    assert found.shape == (3, 16, 16, 16)
+    assert float(found[1:].abs().max()) < 2
+    arrays = torch.from_numpy(slices.array_NKHW.astype(np.float32))
+    with torch.no_grad():
+        residual = (arrays - vae(arrays.flatten(0, 1)[:, None]).x_hat_BCHW[:, 0].view_as(arrays)).abs().mean(0)
+    deep = (arrays > 0).all(0)[10:20, 10:20, 10:20]
+    everywhere = full_size(found, (32, 32, 32))
     assert everywhere.shape == (3, 32, 32, 32)
+    # both are smooth: close in the mean, if not at each voxel
+    near = float(residual[10:20, 10:20, 10:20][deep].mean())
+    assert float(everywhere[0, 10:20, 10:20, 10:20][deep].mean()) == pytest.approx(near, rel=0.1)
     before, after = [], []
-    for array in slices.array_NKHW:
-        x = torch.from_numpy(array.astype(np.float32))
+    for x in arrays:
         relative = roughness(x[:-2], x[1:-1], x[2:])[:, 2:].transpose(0, 1)
-        inside = ndimage.binary_erosion(array[1:-1] > 0, iterations=3)
+        inside = ndimage.binary_erosion(x[1:-1].numpy() > 0, iterations=3)
         before.append(float(relative[:, inside].std()))
         after.append(float((relative - everywhere[1:, 1:-1])[:, inside].std()))
     assert np.mean(after) < np.mean(before)

@@ -78,7 +78,7 @@ def brain_detector() -> VaeDetector:
     )
     tensors = {f"vae.{name}": tensor for name, tensor in Vae(model).state_dict().items()}
     tensors |= {f"head.0.{name}": tensor for name, tensor in Head(head).state_dict().items()}
-    tensors["usual_KHW"] = torch.full((4, 4, 4), 0.1)
+    tensors["usual_CKHW"] = torch.full((1, 4, 4, 4), 0.1)
     return VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
 
 
