@@ -139,6 +139,11 @@ def without_heads(weights: Path, residual: ResidualConfig, healthy: SliceCache) 
     return VaeDetector(made, torch.device("cpu"))
 
 
+def shipped(weights: Path) -> VaeDetector:
+    """Return the detector of a checkpoint, as it is."""
+    return VaeDetector(checkpoint.load(weights), torch.device("cpu"))
+
+
 def one_head(weights: Path, number: int, healthy: SliceCache) -> VaeDetector:
     """Return shipped weights with one of their heads alone, calibrated on their validation subjects."""
     loaded = checkpoint.load(weights)
@@ -146,8 +151,9 @@ def one_head(weights: Path, number: int, healthy: SliceCache) -> VaeDetector:
     tensors = {name: tensor for name, tensor in loaded.tensors.items() if not name.startswith("head.")}
     tensors |= {f"head.0.{name}": tensor for name, tensor in loaded.part(f"head.{number}").items()}
     chosen = dataclasses.replace(every, heads=every.heads[number : number + 1])
+    provenance = described.provenance | {"head_training": described.provenance["head_training"][number : number + 1]}
     validation = described.provenance["validation_subjects"]
-    made = recipe.calibrated(tensors, described.preset, chosen, healthy, validation, described.provenance)
+    made = recipe.calibrated(tensors, described.preset, chosen, healthy, validation, provenance)
     return VaeDetector(made, torch.device("cpu"))
 
 
@@ -166,9 +172,6 @@ def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, C
         "divided, eroded, median": ResidualConfig(standardised=True, erosion_vox=3, median_vox=5),
         "negative, eroded, median": ResidualConfig(kind="negative", erosion_vox=3, median_vox=5),
     }
-
-    def shipped(path: Path) -> VaeDetector:
-        return VaeDetector(checkpoint.load(path), torch.device("cpu"))
 
     table: dict[str, Callable[[], Detector]] = {
         "chance": Chance,

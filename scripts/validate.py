@@ -1,6 +1,6 @@
 """How well a checkpoint finds each toy family in its own validation subjects: what designs and settings are chosen by.
 
-    python scripts/validate.py HEALTHY CHECKPOINT CACHE [--per-family N] [--seed S]
+    python scripts/validate.py HEALTHY CHECKPOINT CACHE [--head N] [--per-family N] [--seed S]
 
 HEALTHY is the folder that it was trained on; CACHE is that run's `cache` folder, or a new one. Whole brains are seen by
 other scanners, as in training, with one anomaly each, or none. Voxel AP pools the planted brains of a family with all
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from evaluate import one_head, shipped
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, progress, recipe
@@ -90,12 +90,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("healthy", "checkpoint", "cache"):
         parser.add_argument(name, type=Path)
+    parser.add_argument("--head", type=int, help="only the first head (0), or the second (1), instead of all")
     parser.add_argument("--per-family", type=int, default=9, help="brains of each family; four times as many healthy")
     parser.add_argument("--seed", type=int, default=77)
     asked = parser.parse_args()
-    detector = VaeDetector(checkpoint.load(asked.checkpoint), torch.device("cpu"))
-    grid, subjects = detector.description.grid, detector.description.provenance["validation_subjects"]
+    described = checkpoint.load(asked.checkpoint).description
+    grid, subjects = described.grid, described.provenance["validation_subjects"]
     slices = cache.build(asked.healthy, asked.cache, grid, track=progress.silent)
+    detector = shipped(asked.checkpoint) if asked.head is None else one_head(asked.checkpoint, asked.head, slices)
     healthy = [recipe.cached(slices, subject) for subject in subjects]
     usual = np.concatenate([detector.evidence(one, detector.reconstruct(one))[detector.region(one)] for one in healthy])
     thresholds = [float(np.quantile(usual, 1 - rate)) for rate in RATES]
