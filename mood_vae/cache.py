@@ -17,6 +17,7 @@ import numpy.typing as npt
 from mood_vae import nifti, preprocess
 from mood_vae.errors import FolderError, VolumeError
 from mood_vae.progress import Track
+from mood_vae.volume import Array
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,10 @@ class SliceCache:
         self.subjects: list[str] = index["subjects"]
         self.array_NKHW: npt.NDArray[np.float16] = np.load(folder / "volumes.npy", mmap_mode="r")
         self.slices: npt.NDArray[np.int64] = np.asarray(index["slices"], np.int64).reshape(-1, 2)
+
+    def volume(self, subject: str) -> Array:
+        """Return the slices of a subject, (K, H, W) float32."""
+        return self.array_NKHW[self.subjects.index(subject)].astype(np.float32)
 
     def slices_of(self, subjects: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the rows of `slices` that belong to the named subjects."""

@@ -59,13 +59,14 @@ def run(
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
     if chosen.heads or chosen.residual.standardised:
         tensors["usual_CKHW"] = usual(vae, slices, trained)
+        usual_CKHW = full_size(tensors["usual_CKHW"], chosen.grid.shape)
     for number, head in enumerate(chosen.heads):
         fitted = fit_head(
             slices,
             (trained, validation),
             run_dir / f"head-{number}",
             vae,
-            full_size(tensors["usual_CKHW"], chosen.grid.shape),
+            usual_CKHW,
             head.model,
             head.training,
             hardware,
@@ -86,7 +87,7 @@ def run(
             "training_subjects": trained,
             "validation_subjects": validation,
         }
-        checkpoint.save(path, calibrated(tensors, name, chosen, slices, validation, provenance))
+        checkpoint.save(path, calibrated(tensors, name, chosen, slices, provenance))
     return path
 
 
@@ -95,10 +96,12 @@ def calibrated(
     name: str,
     chosen: Preset,
     slices: SliceCache,
-    validation: list[str],
     provenance: dict[str, Any],
 ) -> Checkpoint:
-    """Return the checkpoint of trained tensors with the threshold and the reference of healthy validation subjects."""
+    """Return the checkpoint of trained tensors with the threshold and the reference of healthy validation subjects.
+
+    provenance: names these subjects.
+    """
     description = Description(
         preset=name,
         grid=chosen.grid,
@@ -112,7 +115,7 @@ def calibrated(
         provenance=provenance,
     )
     detector = VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
-    healthy = (cached(slices, subject) for subject in validation)
+    healthy = (cached(slices, subject) for subject in provenance["validation_subjects"])
     calibration = calibrate(
         ((detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy),
         chosen.postprocess,
@@ -138,24 +141,26 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
 @torch.inference_mode()
 def usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
     """Return what healthy training subjects show, (3, K, I, J) at half the grid's size, see `head.features`."""
-    shown = [slices.array_NKHW[slices.subjects.index(subject)] for subject in subjects[:USUAL_SUBJECTS]]
-    usual_CKHW = torch.cat([_usual_residual(vae, shown)[None], _usual_roughness(shown)])
+    shown = subjects[:USUAL_SUBJECTS]
+    usual_CKHW = torch.cat([_usual_residual(vae, slices, shown)[None], _usual_roughness(slices, shown)])
     return functional.avg_pool3d(usual_CKHW[None], 2)[0]
 
 
-def _usual_residual(vae: Vae, shown: list[Array]) -> torch.Tensor:
+def _usual_residual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
     def pairs() -> Iterator[tuple[Array, Array]]:
-        for x_KHW in (torch.from_numpy(kept_KHW.astype(np.float32)) for kept_KHW in shown):
+        for subject in subjects:
+            x_KHW = torch.from_numpy(slices.volume(subject))
             x_hat_KHW = torch.cat([vae(part[:, None]).x_hat_BCHW[:, 0] for part in x_KHW.split(32)])
             yield x_KHW.numpy(), x_hat_KHW.numpy()
 
     return torch.from_numpy(usual_residual(pairs()))
 
 
-def _usual_roughness(shown: list[Array]) -> torch.Tensor:
+def _usual_roughness(slices: SliceCache, subjects: list[str]) -> torch.Tensor:
     """Return the mean roughness against the slice's, (2, K, I, J), where brains are deeper than their surface."""
     total_CKHW, count_KHW = torch.zeros(1), torch.zeros(1)
-    for x_KHW in (torch.from_numpy(kept_KHW.astype(np.float32)) for kept_KHW in shown):
+    for subject in subjects:
+        x_KHW = torch.from_numpy(slices.volume(subject))
         below_KHW, above_KHW = x_KHW[[0, *range(len(x_KHW) - 1)]], x_KHW[[*range(1, len(x_KHW)), -1]]
         inside_KHW = functional.avg_pool2d((x_KHW > 0).float()[:, None], 5, stride=1, padding=2)[:, 0] > 0.99
         total_CKHW = total_CKHW + roughness(below_KHW, x_KHW, above_KHW)[:, 2:].transpose(0, 1) * inside_KHW
@@ -165,6 +170,6 @@ def _usual_roughness(shown: list[Array]) -> torch.Tensor:
 
 def cached(slices: SliceCache, subject: str) -> Prepared:
     """Return a subject of the cache as `preprocess.prepare` had it; it has no way back to its own grid."""
-    array = np.moveaxis(slices.array_NKHW[slices.subjects.index(subject)], 0, 2).astype(np.float32)
+    array = np.moveaxis(slices.volume(subject), 0, 2)
     mask = brain.fill(array > 0)
     return Prepared(array=array, mask=mask, reach=brain.span(mask), to_native=np.eye(4))

@@ -39,6 +39,7 @@ from mood_vae import (
 )
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.cache import SliceCache
+from mood_vae.checkpoint import Checkpoint
 from mood_vae.constant import ConstantDetector
 from mood_vae.detect import Detection, VaeDetector
 from mood_vae.predict import Detector, predict
@@ -134,8 +135,7 @@ def without_heads(weights: Path, residual: ResidualConfig, healthy: SliceCache) 
         vae = Vae(described.model)
         loaded.fill(vae, "vae")
         tensors["usual_CKHW"] = recipe.usual(vae.eval(), healthy, described.provenance["training_subjects"])
-    validation = described.provenance["validation_subjects"]
-    made = recipe.calibrated(tensors, described.preset, chosen, healthy, validation, described.provenance)
+    made = recipe.calibrated(tensors, described.preset, chosen, healthy, described.provenance)
     return VaeDetector(made, torch.device("cpu"))
 
 
@@ -144,16 +144,14 @@ def shipped(weights: Path) -> VaeDetector:
     return VaeDetector(checkpoint.load(weights), torch.device("cpu"))
 
 
-def one_head(weights: Path, number: int, healthy: SliceCache) -> VaeDetector:
-    """Return shipped weights with one of their heads alone, calibrated on their validation subjects."""
-    loaded = checkpoint.load(weights)
+def one_head(loaded: Checkpoint, number: int, healthy: SliceCache) -> VaeDetector:
+    """Return weights with one of their heads alone, calibrated on their validation subjects."""
     described, every = loaded.description, preset(loaded.description.preset)
     tensors = {name: tensor for name, tensor in loaded.tensors.items() if not name.startswith("head.")}
     tensors |= {f"head.0.{name}": tensor for name, tensor in loaded.part(f"head.{number}").items()}
     chosen = dataclasses.replace(every, heads=every.heads[number : number + 1])
     provenance = described.provenance | {"head_training": described.provenance["head_training"][number : number + 1]}
-    validation = described.provenance["validation_subjects"]
-    made = recipe.calibrated(tensors, described.preset, chosen, healthy, validation, provenance)
+    made = recipe.calibrated(tensors, described.preset, chosen, healthy, provenance)
     return VaeDetector(made, torch.device("cpu"))
 
 
@@ -185,8 +183,8 @@ def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, C
     for name, residual in steps.items():
         table[f"seed, {name}"] = lambda residual=residual: without_heads(seed, residual, healthy())  # type: ignore[misc]
     table["heads, the VAE alone"] = lambda: without_heads(heads, ResidualConfig(), healthy())
-    table["heads, shape alone"] = lambda: one_head(heads, 0, healthy())
-    table["heads, texture alone"] = lambda: one_head(heads, 1, healthy())
+    table["heads, shape alone"] = lambda: one_head(checkpoint.load(heads), 0, healthy())
+    table["heads, texture alone"] = lambda: one_head(checkpoint.load(heads), 1, healthy())
     table["heads"] = lambda: shipped(heads)
     table["heads, constant rule"] = lambda: WithConstantRule(shipped(heads))
     for name, path in own.items():  # last, so that the other rows have their places whatever is added

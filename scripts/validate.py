@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from evaluate import one_head, shipped
+import torch
+from evaluate import one_head
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, progress, recipe
@@ -63,7 +64,7 @@ def whole(sample: Sample, shape: tuple[int, int, int]) -> tuple[Prepared, np.nda
 def planted_in_training(provenance: dict[str, Any]) -> set[str]:
     """Return the families that a checkpoint's heads have learnt from; none without heads."""
     made_of = [training["synthesis"] for training in provenance["head_training"]]
-    return {name for one in made_of for name in set(one["families"]) - set(one.get("left_out", ()))}
+    return {name for one in made_of for name in set(one["families"]) - set(one["left_out"])}
 
 
 def judge(
@@ -94,10 +95,10 @@ def main() -> None:
     parser.add_argument("--per-family", type=int, default=9, help="brains of each family; four times as many healthy")
     parser.add_argument("--seed", type=int, default=77)
     asked = parser.parse_args()
-    described = checkpoint.load(asked.checkpoint).description
-    grid, subjects = described.grid, described.provenance["validation_subjects"]
+    loaded = checkpoint.load(asked.checkpoint)
+    grid, subjects = loaded.description.grid, loaded.description.provenance["validation_subjects"]
     slices = cache.build(asked.healthy, asked.cache, grid, track=progress.silent)
-    detector = shipped(asked.checkpoint) if asked.head is None else one_head(asked.checkpoint, asked.head, slices)
+    detector = VaeDetector(loaded, torch.device("cpu")) if asked.head is None else one_head(loaded, asked.head, slices)
     healthy = [recipe.cached(slices, subject) for subject in subjects]
     usual = np.concatenate([detector.evidence(one, detector.reconstruct(one))[detector.region(one)] for one in healthy])
     thresholds = [float(np.quantile(usual, 1 - rate)) for rate in RATES]
