@@ -20,12 +20,14 @@ from mood_vae.progress import Track
 from mood_vae.volume import Array
 
 log = logging.getLogger(__name__)
+FORMAT = 2  # caches of another one are built again
 
 
 class SliceCache:
     """Prepared volumes on disk: `array_NKHW[n, k]` is axial slice k of subject n, float16 in [0, 1].
 
-    subjects: (N,) case ids. slices: (S, 2) the pairs (n, k) of the slices that show at least `MIN_HEAD_PIXELS` of head.
+    subjects: (N,) case ids. slices: (S, 3) subject, axis and number of each slice that shows at least
+        `MIN_HEAD_PIXELS` of head.
     """
 
     MIN_HEAD_PIXELS = 64
@@ -34,16 +36,22 @@ class SliceCache:
         index = json.loads((folder / "index.json").read_text())
         self.subjects: list[str] = index["subjects"]
         self.array_NKHW: npt.NDArray[np.float16] = np.load(folder / "volumes.npy", mmap_mode="r")
-        self.slices: npt.NDArray[np.int64] = np.asarray(index["slices"], np.int64).reshape(-1, 2)
+        self.slices: npt.NDArray[np.int64] = np.asarray(index["slices"], np.int64).reshape(-1, 3)
 
     def volume(self, subject: str) -> Array:
         """Return the slices of a subject, (K, H, W) float32."""
         return self.array_NKHW[self.subjects.index(subject)].astype(np.float32)
 
-    def slices_of(self, subjects: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return the rows of `slices` that belong to the named subjects."""
+    def slice(self, row: npt.NDArray[np.int64]) -> Array:
+        """Return the slice of a row of `slices`, (H, W) float32 as `slices.split` cuts it."""
+        subject, axis, number = row
+        volume_IJK = np.moveaxis(self.array_NKHW[subject], 0, 2)
+        return np.take(volume_IJK, number, axis).astype(np.float32)
+
+    def slices_of(self, subjects: Sequence[str], axes: Sequence[int] = (2,)) -> npt.NDArray[np.int64]:
+        """Return the rows of `slices` that belong to the named subjects, along some axes."""
         wanted = np.isin(np.asarray(self.subjects), list(subjects))
-        return self.slices[wanted[self.slices[:, 0]]]
+        return self.slices[wanted[self.slices[:, 0]] & np.isin(self.slices[:, 1], list(axes))]
 
 
 def build(data_dir: Path, folder: Path, grid: preprocess.GridConfig, *, track: Track) -> SliceCache:
@@ -74,7 +82,7 @@ def build(data_dir: Path, folder: Path, grid: preprocess.GridConfig, *, track: T
 
 def _fill(
     folder: Path, paths: list[Path], grid: preprocess.GridConfig, track: Track
-) -> tuple[list[str], list[tuple[int, int]]]:
+) -> tuple[list[str], list[tuple[int, int, int]]]:
     """Write the array of a cache and return its subjects and slices."""
     i, j, k = grid.shape
     file = folder / "volumes.npy"
@@ -83,7 +91,7 @@ def _fill(
         # an error now where the disk is full; later, writing to memory, it would be a signal that ends the process
         os.posix_fallocate(whole.fileno(), 0, file.stat().st_size)
     subjects: list[str] = []
-    slices: list[tuple[int, int]] = []
+    slices: list[tuple[int, int, int]] = []
     for path in track(paths, "Preparing volumes", len(paths)):
         try:
             prepared = preprocess.prepare(nifti.read(path), grid)
@@ -94,8 +102,10 @@ def _fill(
             log.warning("left out of training: %s: expected a head, found none; check the volume", path)
             continue
         array_NKHW[len(subjects)] = np.moveaxis(prepared.array, 2, 0)
-        shown = np.flatnonzero(prepared.mask.sum(axis=(0, 1)) >= SliceCache.MIN_HEAD_PIXELS)
-        slices += [(len(subjects), int(at)) for at in shown]
+        for axis in range(3):
+            pixels = np.moveaxis(prepared.mask, axis, 0).sum(axis=(1, 2))
+            shown = np.flatnonzero(pixels >= SliceCache.MIN_HEAD_PIXELS)
+            slices += [(len(subjects), axis, int(number)) for number in shown]
         subjects.append(nifti.case_id(path))
     array_NKHW.flush()
     return subjects, slices
@@ -103,4 +113,4 @@ def _fill(
 
 def _fingerprint(paths: list[Path], grid: preprocess.GridConfig) -> str:
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return hashlib.sha256(json.dumps([files, asdict(grid)]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([FORMAT, files, asdict(grid)]).encode()).hexdigest()

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
-from mood_vae import aggregate, brain, postprocess, preprocess, residual, slices
+from mood_vae import aggregate, brain, postprocess, preprocess, reconstruct, residual, slices
 from mood_vae.checkpoint import Checkpoint
-from mood_vae.elbo import kl_divergence
 from mood_vae.errors import CheckpointError
 from mood_vae.head import Head, features
 from mood_vae.preprocess import Prepared
 from mood_vae.vae import Vae
 from mood_vae.volume import Array, Mask, Volume
 
-BATCH_SLICES = 32
-KL_GRADIENT_SMOOTHING_VOX = 3
 CERTAIN = 1 - 1e-6  # a probability of 1 would be infinite evidence
 
 
@@ -101,7 +95,7 @@ class VaeDetector:
             if config.standardised:
                 found = found / slices.join(self._usual_CKHW[0][:, None].cpu().numpy())
             if config.kl_gradient:
-                found = found * self.kl_gradient(prepared)
+                found = found * reconstruct.kl_gradient(self._vae, prepared.array, prepared.reach)
             return residual.clean(found, region, config)
         probabilities = (residual.clean(found, region, config) for found in self.judge(prepared, x_hat))
         nats = [-np.log1p(-probability.clip(0, CERTAIN)) for probability in probabilities]
@@ -115,7 +109,7 @@ class VaeDetector:
             for array in (prepared.array, x_hat, prepared.reach.astype(np.float32))
         )
         found_NBCHW = np.zeros((len(self._heads), len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
-        for at in _batches(prepared.reach):
+        for at in slices.shown(prepared.reach):
             ks = torch.from_numpy(at).to(self._device)
             usual_BCHW = self._usual_CKHW[:, ks].transpose(0, 1)
             for head, found_BCHW in zip(self._heads, found_NBCHW, strict=True):
@@ -123,32 +117,9 @@ class VaeDetector:
                 found_BCHW[at, 0] = head(seen).sigmoid().cpu().numpy()
         return [slices.join(found_BCHW) for found_BCHW in found_NBCHW]
 
-    def kl_gradient(self, prepared: Prepared) -> Array:
-        """Return |d KL / d x| in nats per unit of intensity, smoothed, (I, J, K) float32."""
-        x_BCHW = slices.split(prepared.array)
-        gradient_BCHW = np.zeros_like(x_BCHW)
-        for ks in _batches(prepared.reach):
-            x = torch.from_numpy(x_BCHW[ks]).to(self._device).requires_grad_()
-            (gradient,) = torch.autograd.grad(kl_divergence(*self._vae.encode(x)).sum(), x)
-            gradient_BCHW[ks] = gradient.abs().cpu().numpy()
-        return ndimage.gaussian_filter(slices.join(gradient_BCHW), KL_GRADIENT_SMOOTHING_VOX)
-
-    @torch.inference_mode()
     def reconstruct(self, prepared: Prepared) -> Array:
-        """Return the reconstruction from the posterior means, (I, J, K) float32; 0 where a slice shows no head."""
-        x_BCHW = slices.split(prepared.array)
-        x_hat_BCHW = np.zeros_like(x_BCHW)
-        for ks in _batches(prepared.reach):
-            output = self._vae(torch.from_numpy(x_BCHW[ks]).to(self._device))
-            x_hat_BCHW[ks] = output.x_hat_BCHW.cpu().numpy()
-        return slices.join(x_hat_BCHW)
-
-
-def _batches(reach: Mask) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the numbers of the axial slices that show any head, BATCH_SLICES at a time."""
-    shown = np.flatnonzero(reach.any(axis=(0, 1)))
-    for start in range(0, len(shown), BATCH_SLICES):
-        yield shown[start : start + BATCH_SLICES]
+        """Return the reconstruction, see `reconstruct.reconstruct`."""
+        return reconstruct.reconstruct(self._vae, prepared.array, prepared.reach)
 
 
 def full_size(usual_CKHW: Tensor, shape: tuple[int, int, int]) -> Tensor:

@@ -36,6 +36,22 @@ class Preset:
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     aggregate: AggregateConfig = field(default_factory=AggregateConfig)
 
+    def __post_init__(self) -> None:
+        for axis in self.model.axes:
+            seen = tuple(size for other, size in enumerate(self.grid.shape) if other != axis)
+            if any(size > most for size, most in zip(seen, self.model.slice_shape, strict=True)):
+                raise ConfigError(
+                    expected=f"a model.slice_shape that holds slices of {seen} pixels, those along axis {axis}",
+                    found=f"slice_shape={self.model.slice_shape}",
+                    remedy="make the slices of the network larger or those of the grid smaller",
+                )
+        if self.heads and (self.model.axes != (2,) or self.model.slice_shape != self.grid.shape[:2]):
+            raise ConfigError(
+                expected=f"for heads, a VAE of axial slices of {self.grid.shape[:2]} pixels",
+                found=f"axes={self.model.axes}, slice_shape={self.model.slice_shape}",
+                remedy="leave out the heads or correct the model's configuration",
+            )
+
 
 # what is out of place: the shape and the brightness of anomalies of one place
 SHAPE = HeadPreset()

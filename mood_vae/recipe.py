@@ -25,6 +25,7 @@ from mood_vae.head import roughness
 from mood_vae.preprocess import Prepared
 from mood_vae.presets import Preset, preset
 from mood_vae.progress import Track
+from mood_vae.reconstruct import reconstruct
 from mood_vae.train import Hardware, fit, is_first_process, split_subjects
 from mood_vae.train_head import fit_head
 from mood_vae.vae import Vae
@@ -149,11 +150,10 @@ def usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
 def _usual_residual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
     def pairs() -> Iterator[tuple[Array, Array]]:
         for subject in subjects:
-            x_KHW = torch.from_numpy(slices.volume(subject))
-            x_hat_KHW = torch.cat([vae(part[:, None]).x_hat_BCHW[:, 0] for part in x_KHW.split(32)])
-            yield x_KHW.numpy(), x_hat_KHW.numpy()
+            array = np.moveaxis(slices.volume(subject), 0, 2)
+            yield array, reconstruct(vae, array, np.ones(array.shape, bool))
 
-    return torch.from_numpy(usual_residual(pairs()))
+    return torch.from_numpy(np.moveaxis(usual_residual(pairs()), 2, 0).copy())
 
 
 def _usual_roughness(slices: SliceCache, subjects: list[str]) -> torch.Tensor:

@@ -93,7 +93,7 @@ class SlabDataset(Dataset[Sample]):
     def __getitem__(self, number: int) -> Sample:
         config, rng = self._config, np.random.default_rng((self._seed, number))
         row, other = rng.choice(self._rows, 2, replace=len(self._rows) < 2)
-        shown = self._cache.slices[self._cache.slices[:, 0] == row, 1]
+        shown = self._cache.slices_of([self._cache.subjects[row]])[:, 2]
         first = int(rng.integers(shown.min(), max(shown.min() + 1, shown.max() - config.slab + 2)))
         array = self._slab(row, first)
         label: acquire.Label = np.zeros(array.shape, np.uint8)

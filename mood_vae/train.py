@@ -9,11 +9,10 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -21,13 +20,15 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from mood_vae import nifti
+from mood_vae import acquire, nifti
 from mood_vae.cache import SliceCache
 from mood_vae.context import hide_squares
 from mood_vae.elbo import Elbo, negative_elbo
 from mood_vae.errors import CheckpointError, ConfigError
+from mood_vae.slices import pad
 from mood_vae.train_config import TrainConfig
 from mood_vae.vae import Vae, VaeConfig, VaeOutput
+from mood_vae.volume import Array
 
 RESUME_NAME = "last.ckpt"
 
@@ -64,23 +65,42 @@ def split_subjects(subjects: list[str], config: TrainConfig) -> tuple[list[str],
     return sorted(order[count:]), sorted(order[:count])
 
 
-class SliceDataset(Dataset[Tensor]):
-    """Batches of slices (B, 1, H, W), float32: indexed by a whole batch of positions at a time."""
+class Batch(NamedTuple):
+    """Positions of slices in a data set, as they come together in an epoch."""
 
-    def __init__(self, cache: SliceCache, slices: npt.NDArray[np.int64]) -> None:
-        self._cache = cache
-        self._slices = slices
+    epoch: int
+    positions: list[int]
+
+
+class SliceDataset(Dataset[Tensor]):
+    """Batches of slices (B, 1, H, W), float32, of some subjects of a cache: indexed by a whole batch at a time.
+
+    varied: whether each slice is seen by another scanner, which follows from the seed, the epoch and the position.
+    """
+
+    def __init__(
+        self, cache: SliceCache, subjects: list[str], model_config: VaeConfig, *, seed: int, varied: bool = False
+    ) -> None:
+        self._cache, self._shape, self._seed, self._varied = cache, model_config.slice_shape, seed, varied
+        self._slices = cache.slices_of(subjects, model_config.axes)
 
     def __len__(self) -> int:
         return len(self._slices)
 
-    def __getitem__(self, positions: list[int]) -> Tensor:
-        rows = self._slices[positions]
-        slices_BHW = np.stack([self._cache.array_NKHW[n, k] for n, k in rows])
-        return torch.from_numpy(slices_BHW.astype(np.float32))[:, None]
+    def __getitem__(self, batch: Batch) -> Tensor:
+        found = [self._slice(batch.epoch, position) for position in batch.positions]
+        return torch.from_numpy(np.stack(found))[:, None]
+
+    def _slice(self, epoch: int, position: int) -> Array:
+        array = self._cache.slice(self._slices[position])
+        if self._varied:
+            rng = np.random.default_rng((self._seed, epoch, position))
+            varied, _ = acquire.vary(array[:, :, None], np.zeros((*array.shape, 1), np.uint8), rng)
+            array = varied[:, :, 0]
+        return pad(array, self._shape)
 
 
-class GlobalBatches(Sampler[list[int]]):
+class GlobalBatches(Sampler[Batch]):
     """The batches of one process: every position once an epoch over all processes, whatever their number.
 
     One permutation by seed and epoch is cut into global batches, and each process takes every `world`-th position of
@@ -102,10 +122,10 @@ class GlobalBatches(Sampler[list[int]]):
     def __len__(self) -> int:
         return self._batches
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[Batch]:
         order = np.random.default_rng((self._seed, self._epoch)).permutation(self._count)
         for batch in np.array_split(order, self._batches):
-            yield batch[self._rank :: self._world].tolist()
+            yield Batch(self._epoch, batch[self._rank :: self._world].tolist())
 
 
 def fresh_vae(model_config: VaeConfig, config: TrainConfig) -> Vae:
@@ -254,8 +274,8 @@ def fit(
         callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
     trainer = make_trainer(run_dir, config.epochs, hardware, callbacks)
 
-    def loader(subjects: list[str]) -> DataLoader[Tensor]:
-        dataset = SliceDataset(cache, cache.slices_of(subjects))
+    def loader(subjects: list[str], *, varied: bool) -> DataLoader[Tensor]:
+        dataset = SliceDataset(cache, subjects, model_config, seed=config.seed, varied=varied)
         batches = GlobalBatches(
             len(dataset),
             config.batch_size,
@@ -263,9 +283,13 @@ def fit(
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
-        return DataLoader(dataset, batch_size=None, sampler=batches)
+        return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=int(varied))
 
     trainer.fit(
-        module, loader(training), loader(validation), ckpt_path=resume_from(run_dir, resume=resume), weights_only=True
+        module,
+        loader(training, varied=config.varied),
+        loader(validation, varied=False),
+        ckpt_path=resume_from(run_dir, resume=resume),
+        weights_only=True,
     )
     return module.vae.eval().cpu().float()

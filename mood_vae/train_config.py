@@ -15,6 +15,7 @@ class TrainConfig:
     epochs, learning_rate: 100 and 1e-4 (Adam), as in the paper.
     batch_size: slices a step, over all devices together.
     pixel_sigma, beta, likelihood: see `elbo.negative_elbo`.
+    varied: whether each slice is shown as another scanner might have it (`acquire.vary`), anew each epoch.
     context_share: weight of context encoding (`context.hide_squares`) in the loss, the rest is the ELBO's; 0 for none.
     validation_share: share of the subjects (never of the slices) kept for validation and calibration.
     patience: epochs without a better validation loss before training stops early; None trains to the end.
@@ -26,6 +27,7 @@ class TrainConfig:
     pixel_sigma: float = 0.1
     beta: float = 1.0
     likelihood: str = "gaussian"
+    varied: bool = False
     context_share: float = 0.0
     validation_share: float = 0.1
     patience: int | None = None

@@ -28,18 +28,27 @@ class VaeConfig:
     slice_shape: (H, W) in pixels, each divisible by 16 (four layers halve the slice).
     channels: feature maps after each of the four halving layers; the fifth layer yields the latent vectors.
     latents: number of latent variables; the paper has 256.
+    axes: along which a brain is cut into slices, 2 for axial ones, 1 for coronal and 0 for sagittal; with several, one
+        network sees them all, and a voxel is reconstructed as the mean of what its slices show.
     """
 
     slice_shape: tuple[int, int] = (128, 160)
     channels: tuple[int, int, int, int] = (16, 32, 64, 128)
     latents: int = 256
+    axes: tuple[int, ...] = (2,)
 
     def __post_init__(self) -> None:
-        if any(size < 16 or size % 16 for size in self.slice_shape):
+        if len(self.slice_shape) != 2 or any(size < 16 or size % 16 for size in self.slice_shape):
             raise ConfigError(
                 expected="a slice shape divisible by 16",
                 found=f"slice_shape={self.slice_shape}",
                 remedy="choose another size of the model grid",
+            )
+        if not self.axes or len(set(self.axes)) < len(self.axes) or set(self.axes) - {0, 1, 2}:
+            raise ConfigError(
+                expected="one or more different axes among 0, 1 and 2",
+                found=f"axes={self.axes}",
+                remedy="correct the model's configuration",
             )
         if len(self.channels) != 4 or min(self.channels) < 1 or self.latents < 1:
             raise ConfigError(

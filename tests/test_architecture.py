@@ -31,7 +31,7 @@ LEVELS = [
     {"families", "lesion_families", "slab_families", "anomalies", "nifti"},
     {"phantom", "healthy", "contact_sheet", "cases", "intervals", "cache", "synthesis"},
     {"train_config", "toy", "score", "score_table", "rank", "rank_picture", "rank_table"},
-    {"checkpoint", "presets", "train", "train_head"},
+    {"checkpoint", "presets", "reconstruct", "train", "train_head"},
     {"detect", "constant"},
     {"predict", "recipe", "shipped", "figure", "demo"},
     {"cli"},

@@ -102,6 +102,11 @@ def test_settings_are_changed_by_their_keys() -> None:
         ("heads.first.training.epochs", 3, "a setting among .*heads"),
         ("training.epochs", "three", "a int for training.epochs"),
         ("training.epochs", 0, "positive epochs"),
+        ("model.axes", [1], "for heads, a VAE of axial slices"),
+        ("model.slice_shape", [128, 176], "for heads, a VAE of axial slices"),
+        ("model.slice_shape", [112, 160], r"holds slices of \(128, 160\) pixels, those along axis 2"),
     ):
         with pytest.raises(ConfigError, match=complaint):
             config.changed(two, {key: value})
+    three_axes = {"model.axes": [0, 1, 2], "model.slice_shape": [160, 160]}
+    assert config.changed(Preset(), three_axes).model.axes == (0, 1, 2)

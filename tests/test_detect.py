@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from conftest import SMALL_GRID
+from conftest import SMALL_GRID, SMALL_MODEL
 from scipy import ndimage
 
 from mood_vae import brain, elbo
@@ -16,7 +16,9 @@ from mood_vae.detect import VaeDetector
 from mood_vae.errors import CheckpointError
 from mood_vae.head import Head, HeadConfig
 from mood_vae.preprocess import Prepared
+from mood_vae.reconstruct import kl_gradient, reconstruct
 from mood_vae.residual import ResidualConfig
+from mood_vae.vae import Vae
 
 
 @pytest.fixture
@@ -47,8 +49,8 @@ def test_a_standardised_residual_is_in_units_of_the_usual_one(small_checkpoint: 
 
 
 def test_the_kl_gradient_is_the_kl_divergence_s_slope(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    found = detector(small_checkpoint, ResidualConfig())
-    vae, k = found._vae.double(), 12
+    vae, k = Vae(SMALL_MODEL).double(), 12
+    small_checkpoint.fill(vae, "vae")
     x = torch.from_numpy(prepared.array[:, :, k].astype(np.float64))[None, None]
 
     def kl(i: int, j: int, step: float) -> float:
@@ -60,17 +62,40 @@ def test_the_kl_gradient_is_the_kl_divergence_s_slope(small_checkpoint: Checkpoi
     vae.float()
     slices = np.flatnonzero(prepared.reach.any(axis=(0, 1)))
     assert k in slices
-    one = dataclasses.replace(prepared, reach=prepared.reach & (np.arange(32) == k))
     # one slice alone, smoothed within the volume: the sum over k is the slice's gradient smoothed in its plane
     np.testing.assert_allclose(
-        found.kl_gradient(one).sum(axis=2), ndimage.gaussian_filter(np.abs(slope), 3), rtol=1e-3, atol=1e-8
+        kl_gradient(vae, prepared.array, prepared.reach & (np.arange(32) == k)).sum(axis=2),
+        ndimage.gaussian_filter(np.abs(slope), 3),
+        rtol=1e-3,
+        atol=1e-8,
     )
 
 
 def test_evidence_is_multiplied_by_the_kl_gradient(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
     plain = detector(small_checkpoint, ResidualConfig())
     multiplied = evidence(detector(small_checkpoint, ResidualConfig(kl_gradient=True)), prepared)
-    np.testing.assert_allclose(multiplied, evidence(plain, prepared) * plain.kl_gradient(prepared), rtol=1e-5)
+    slope = kl_gradient(plain._vae, prepared.array, prepared.reach)
+    np.testing.assert_allclose(multiplied, evidence(plain, prepared) * slope, rtol=1e-5)
+
+
+def test_a_brain_is_reconstructed_along_every_axis_alike(prepared: Prepared) -> None:
+    torch.manual_seed(0)
+    axial = Vae(dataclasses.replace(SMALL_MODEL, slice_shape=(32, 48)))
+    three = Vae(dataclasses.replace(axial.config, axes=(0, 1, 2)))
+    three.load_state_dict(axial.state_dict())
+    array, shown = prepared.array, prepared.reach
+    # sagittal slices (J, K) of a volume are the axial ones (I, J) of the same volume with its axes moved round
+    by_hand = [reconstruct(axial, array, shown)]
+    for axis in (0, 1):
+        turned = reconstruct(axial, np.moveaxis(array, axis, 2), np.moveaxis(shown, axis, 2))
+        by_hand.append(np.moveaxis(turned, 2, axis))
+    np.testing.assert_allclose(reconstruct(three, array, shown), np.mean(by_hand, axis=0), atol=1e-6)
+    # and each slice is followed by zeros up to the width that the network takes
+    k = 12
+    wide = torch.from_numpy(np.pad(array[:, :, k], ((0, 0), (0, 16))))[None, None]
+    with torch.no_grad():
+        alone = axial(wide).x_hat_BCHW[0, 0, :, :32].numpy()
+    np.testing.assert_allclose(by_hand[0][:, :, k], alone, atol=1e-5)
 
 
 def test_a_head_in_a_single_slice_is_judged(small_checkpoint: Checkpoint, prepared: Prepared) -> None:

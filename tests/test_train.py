@@ -20,7 +20,7 @@ from mood_vae.cli import main
 from mood_vae.errors import ConfigError, FolderError
 from mood_vae.nifti import read
 from mood_vae.progress import silent
-from mood_vae.train import GlobalBatches, Hardware
+from mood_vae.train import Batch, GlobalBatches, Hardware, SliceDataset
 from mood_vae.train_config import TrainConfig
 
 CPU = Hardware(accelerator="cpu")
@@ -42,21 +42,24 @@ def weights(vae: torch.nn.Module) -> np.ndarray:
 def test_each_slice_comes_once_an_epoch_over_all_processes(count: int, batch: int, world: int) -> None:
     shares = [GlobalBatches(count, batch, seed=1, rank=rank, world=world) for rank in range(world)]
     assert len({len(share) for share in shares}) == 1
-    seen = [[position for part in share for position in part] for share in shares]
+    seen = [[position for part in share for position in part.positions] for share in shares]
     assert sorted(position for part in seen for position in part) == list(range(count))
-    assert all(part for share in shares for part in share)
+    assert all(part.positions for share in shares for part in share)
     first = seen[0]
     shares[0].set_epoch(1)
-    assert [position for part in shares[0] for position in part] != first
+    assert [position for part in shares[0] for position in part.positions] != first
+    assert {part.epoch for part in shares[0]} == {1}
 
 
 def test_subjects_are_split_never_their_slices(slices: SliceCache) -> None:
     training, validation = train.split_subjects(slices.subjects, CONFIG)
     assert validation
     assert sorted(training + validation) == slices.subjects
-    rows = [set(map(tuple, slices.slices_of(part))) for part in (training, validation)]
+    rows = [set(map(tuple, slices.slices_of(part, (0, 1, 2)))) for part in (training, validation)]
     assert not rows[0] & rows[1]
     assert len(rows[0]) + len(rows[1]) == len(slices.slices)
+    axial = set(map(tuple, slices.slices_of(training)))
+    assert axial == {row for row in rows[0] if row[1] == 2}
     with pytest.raises(ConfigError, match="two subjects"):
         train.split_subjects(["only"], CONFIG)
 
@@ -67,6 +70,47 @@ def test_the_cache_holds_what_prediction_would_see(slices: SliceCache, healthy_d
     cached = recipe.cached(slices, "00001")
     np.testing.assert_allclose(cached.array, prepared.array, atol=5e-4)
     np.testing.assert_array_equal(cached.mask, prepared.mask)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_every_slice_with_enough_head_is_in_the_cache(slices: SliceCache, axis: int) -> None:
+    one = recipe.cached(slices, slices.subjects[1])
+    rows = [row for row in slices.slices_of(slices.subjects[1:2], (axis,))]
+    # 64 pixels of the filled head
+    assert [row[2] for row in rows] == [k for k in range(32) if np.moveaxis(one.mask, axis, 0)[k].sum() >= 64]
+    for row in rows:
+        np.testing.assert_array_equal(slices.slice(row), np.moveaxis(one.array, axis, 0)[row[2]])
+
+
+def test_a_varied_slice_is_another_each_epoch_and_the_same_each_run(slices: SliceCache) -> None:
+    def shown(epoch: int, *, varied: bool) -> np.ndarray:
+        dataset = SliceDataset(slices, slices.subjects, SMALL_MODEL, seed=0, varied=varied)
+        return dataset[Batch(epoch, [3, 20])].numpy()
+
+    plain = shown(0, varied=False)
+    np.testing.assert_array_equal(plain, shown(1, varied=False))
+    assert plain.shape == (2, 1, 32, 32)
+    first = shown(0, varied=True)
+    np.testing.assert_array_equal(first, shown(0, varied=True))
+    assert all(np.abs(one - other).max() > 0.01 for one, other in zip(first, plain, strict=True))
+    assert np.abs(first - shown(1, varied=True)).max() > 0.01
+    assert first.min() >= 0
+    assert first.max() <= 1
+
+
+def test_slices_along_all_axes_train_one_network(slices: SliceCache, tmp_path: Path) -> None:
+    model = dataclasses.replace(SMALL_MODEL, slice_shape=(32, 48), axes=(0, 2))
+    dataset = SliceDataset(slices, slices.subjects, model, seed=0)
+    assert len(dataset) == len(slices.slices_of(slices.subjects, (0, 2)))
+    batch = dataset[Batch(0, [0, len(dataset) - 1])]
+    assert batch.shape == (2, 1, 32, 48)
+    assert not batch[..., 32:].any()
+    config = dataclasses.replace(CONFIG, varied=True)
+    trained = train.fit(slices, tmp_path / "a", model, config, CPU)
+    untrained = train.fresh_vae(model, config)
+    assert np.abs(weights(trained) - weights(untrained)).max() > 1e-3
+    again = train.fit(slices, tmp_path / "b", model, config, CPU)
+    np.testing.assert_array_equal(weights(trained), weights(again))
 
 
 def test_the_cache_is_built_once(slices: SliceCache, healthy_dir: Path) -> None:

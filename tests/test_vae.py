@@ -35,10 +35,16 @@ def test_a_posterior_sample_moves_by_sigma_times_the_noise() -> None:
     torch.testing.assert_close(vae(x).x_hat_BCHW, vae.decode(mu))
 
 
-@pytest.mark.parametrize("shape", [(100, 160), (8, 8)])
+@pytest.mark.parametrize("shape", [(100, 160), (8, 8), (16,)])
 def test_refuses_slices_that_cannot_be_halved_four_times(shape: tuple[int, int]) -> None:
     with pytest.raises(ConfigError, match="divisible by 16"):
         VaeConfig(slice_shape=shape)
+
+
+@pytest.mark.parametrize("axes", [(), (3,), (1, 1)])
+def test_refuses_axes_that_a_volume_has_not(axes: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="different axes among 0, 1 and 2"):
+        VaeConfig(axes=axes)
 
 
 def test_kl_is_that_of_two_gaussians() -> None:
