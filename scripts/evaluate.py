@@ -1,11 +1,14 @@
 """Every detector of the results table on the same toy and lesion cases, scored alike, raw results kept.
 
     python scripts/evaluate.py DATA OUT [--row NAME ...] [--weights NAME=FILE ...]
+    python scripts/evaluate.py DATA OUT --time [likewise]
     python scripts/results_table.py OUT
 
 DATA holds brain/train, brain/healthy_heldout and brain/lesion/{images,labels}. Toy anomalies are planted in the
 held-out healthy volumes, once for each of `--seeds`. OUT keeps the predictions and, in OUT/raw, one JSON of raw
-per-case results for each row and set; rows whose JSON is there are not run again.
+per-case results for each row and set; rows whose JSON is there are not run again. With `--time` each row is asked for
+the lesion volumes once more, one after the other, and OUT/seconds.json keeps the seconds of each, without reading and
+writing: to be run where nothing else runs.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ from mood_vae.vae import Vae
 from mood_vae.volume import Array, Volume
 
 SHIPPED = Path(detect.__file__).parent / "weights"
+SECONDS = "seconds.json"
 LANDMARKS = (1, *range(10, 100, 10), 99)
 
 
@@ -156,7 +160,10 @@ def one_head(loaded: Checkpoint, number: int, healthy: SliceCache) -> VaeDetecto
 
 
 def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, Callable[[], Detector]]:
-    """Return every row of the table, bottom first, by name; each is made only when it is run."""
+    """Return every row of the table, bottom first, by name; each is made only when it is run.
+
+    own: further rows of the user's own weights, which stand before the shipped default and its heads.
+    """
     seed, heads = SHIPPED / "seed.json", SHIPPED / "heads.json"
     steps = {
         "eroded mask": ResidualConfig(erosion_vox=3),
@@ -183,12 +190,12 @@ def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, C
     for name, residual in steps.items():
         table[f"seed, {name}"] = lambda residual=residual: without_heads(seed, residual, healthy())  # type: ignore[misc]
     table["heads, the VAE alone"] = lambda: without_heads(heads, ResidualConfig(), healthy())
+    for name, path in own.items():
+        table[name] = lambda path=path: shipped(path)  # type: ignore[misc]
     table["heads, shape alone"] = lambda: one_head(checkpoint.load(heads), 0, healthy())
     table["heads, texture alone"] = lambda: one_head(checkpoint.load(heads), 1, healthy())
     table["heads"] = lambda: shipped(heads)
     table["heads, constant rule"] = lambda: WithConstantRule(shipped(heads))
-    for name, path in own.items():  # last, so that the other rows have their places whatever is added
-        table[name] = lambda path=path: shipped(path)  # type: ignore[misc]
     return table
 
 
@@ -229,17 +236,14 @@ def case_sets(data: Path, out: Path, seeds: list[int], per_seed: int) -> dict[st
 
 
 class Both:
-    """Hands on a detector's maps to `predict` and keeps the scores that came with them, and the time it took."""
+    """Hands on a detector's maps to `predict` and keeps the scores that came with them."""
 
     def __init__(self, detector: Detector) -> None:
         self._detector = detector
         self.scores: dict[str, float] = {}
-        self.seconds: list[float] = []
 
     def detect(self, volume: Volume) -> Detection:
-        start = time.perf_counter()
         found = self._detector.detect(volume)
-        self.seconds.append(time.perf_counter() - start)
         self.scores[volume.case_id] = found.score
         return found
 
@@ -272,7 +276,19 @@ def run_row(detector: Detector, folders: list[CaseFolder], out: Path) -> dict[st
         mode: score.build_report(part, mode=mode, config=score.ScoreConfig()) for mode, part in results.items() if part
     }
     described = {folder.prefix + name: about for folder in folders for name, about in folder.cases.items()}
-    return {**reports, "seconds": both.seconds, "about": described}
+    return {**reports, "about": described}
+
+
+def seconds(detector: Detector, folder: Path) -> list[float]:
+    """Return how long a detector takes for each volume of a folder, once it has seen one."""
+    volumes = [nifti.read(path) for path in nifti.list_volumes(folder)]
+    detector.detect(volumes[0])
+    taken = []
+    for volume in volumes:
+        start = time.perf_counter()
+        detector.detect(volume)
+        taken.append(time.perf_counter() - start)
+    return taken
 
 
 def main() -> None:
@@ -281,6 +297,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--row", action="append", help="only this row; may be given again")
     parser.add_argument("--weights", action="append", default=[], help="NAME=FILE: a further row of your own weights")
+    parser.add_argument("--time", action="store_true", help="measure seconds a volume instead")
     parser.add_argument("--seeds", type=int, nargs="+", default=[101, 102])
     parser.add_argument("--cases", type=int, default=48, help="toy cases of each seed")
     asked = parser.parse_args()
@@ -290,6 +307,14 @@ def main() -> None:
         lambda: cache.build(train, asked.out / "cache", grid, track=progress.silent),
         {name: Path(file) for name, file in own.items()},
     )
+    if asked.time:
+        file = asked.out / SECONDS
+        known = json.loads(file.read_text()) if file.exists() else {}
+        for name in asked.row or table:
+            known[name] = seconds(table[name](), asked.data / "brain" / "lesion" / "images")
+            nifti.write_text(file, json.dumps(known) + "\n")
+            print(name, f"{np.median(known[name]):.2f}", flush=True)
+        return
     made = case_sets(asked.data, asked.out, asked.seeds, asked.cases)
     for name in asked.row or table:
         detector: Detector | None = None
@@ -299,8 +324,7 @@ def main() -> None:
                 detector = detector or table[name]()
                 report = run_row(detector, folders, predictions(asked.out, set_name, name))
                 file.parent.mkdir(parents=True, exist_ok=True)
-                number = list(table).index(name)
-                nifti.write_text(file, json.dumps({"row": name, "number": number, **report}) + "\n")
+                nifti.write_text(file, json.dumps({"row": name, **report}) + "\n")
             print(name, set_name, f"{json.loads(file.read_text())['pixel']['average_precision']:.3f}", flush=True)
 
 

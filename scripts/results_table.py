@@ -1,9 +1,11 @@
-"""The results table in the README, and docs/results.md with families, sites and lesions, from what evaluate.py kept.
+"""The results table and picture in the README, and docs/results.md with families, sites and lesions, from what
+evaluate.py kept.
 
     python scripts/results_table.py OUT
 
-The table replaces what stands between the two `results` marks of the README. docs/results.json keeps each row's
-figures, with their intervals, and those of every case.
+The tables replace what stands between the two `results` marks of the README: the main rows, and the others folded away.
+docs/results.png shows the main rows. docs/results.json keeps each row's figures, with their intervals, and those of
+every case.
 """
 
 from __future__ import annotations
@@ -15,16 +17,23 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import evaluate
 import numpy as np
+from matplotlib.figure import Figure
 
 from mood_vae import score
+from mood_vae.cache import SliceCache
 from mood_vae.cases import CaseResult
 
 ROOT = Path(__file__).parent.parent
+MAIN = (
+    *("chance", "|x - 0.5|", "atlas z-score", "seed", "seed, divided, eroded, median", "cevae", "heads, the VAE alone"),
+    *("heads, shape alone", "heads, texture alone", "heads"),
+)
 IN_DETAIL = ("|x - 0.5|", "seed", "heads, shape alone", "heads, texture alone", "heads")
 HEADER = (
     "| | toys: voxel AP | Dice of the mask | best Dice | mean case AP | sample AP | sample AUROC | false positives, mL "
-    "| lesions: voxel AP | Dice of the mask | best Dice | mean case AP |"
+    "| lesions: voxel AP | Dice of the mask | best Dice | mean case AP | seconds a volume |"
 )
 TOYS = (
     ("pixel", "overall", "average_precision"), ("pixel", "overall", "dice_at_half"),
@@ -45,9 +54,19 @@ def figure(estimate: dict[str, float | None] | None) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def row(name: str, sets: dict[str, Report]) -> str:
+def median(values: list[float]) -> dict[str, float | None] | None:
+    """Return the median with its 95 % bootstrap."""
+    if not values:
+        return None
+    drawn = np.median(np.random.default_rng(0).choice(values, (1000, len(values))), axis=1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return {"value": float(np.median(values)), "low": float(low), "high": float(high)}
+
+
+def row(name: str, sets: dict[str, Report], seconds: list[float]) -> str:
     cells = [figure(sets["toys"][level][part].get(key)) for level, part, key in TOYS]
     cells += [figure(sets["lesions"][level][part].get(key)) for level, part, key in LESIONS]
+    cells += [figure(median(seconds))]
     return f"| {name.replace('|', chr(92) + '|')} | {' | '.join(cells)} |"
 
 
@@ -101,6 +120,23 @@ def details(sets: dict[str, dict[str, Report]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def draw(sets: dict[str, dict[str, Report]], path: Path) -> None:
+    """Draw each row's voxel AP on toys and on lesions with its interval, best rows on top."""
+    figure = Figure(figsize=(9, 0.32 * len(sets) + 1), layout="constrained")
+    for axes, (name, title) in zip(
+        figure.subplots(1, 2, sharey=True), (("toys", "toy anomalies"), ("lesions", "real lesions")), strict=True
+    ):
+        found = [both[name]["pixel"]["overall"]["average_precision"] for both in sets.values()]
+        for at, one in enumerate(found):
+            axes.plot([one["low"], one["high"]], [at, at], color="0.7", linewidth=4, solid_capstyle="round")
+            axes.plot(one["value"], at, "o", color="tab:red" if at == len(found) - 1 else "black", markersize=6)
+            axes.annotate(f"{one['value']:.2f}", (one["high"], at), (6, -3), textcoords="offset points", fontsize=8)
+        axes.set(title=f"{title}: voxel AP", xlim=(0, 0.8), yticks=range(len(sets)), yticklabels=list(sets))
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(left=False)
+    figure.savefig(path, dpi=130)
+
+
 def compact(report: Report) -> Report:
     """Return a report without histograms, rounded: what the repository keeps."""
     kept: Report = {}
@@ -123,13 +159,30 @@ def rounded(value: Any) -> Any:
     return value
 
 
+def no_cache() -> SliceCache:
+    """Stand for the cache of the rows, of which only the names are wanted."""
+    raise NotImplementedError
+
+
 def main() -> None:
     raw = [json.loads(file.read_text()) | {"set": file.name.split("--")[0]}
            for file in Path(sys.argv[1], "raw").glob("*--*.json")]  # fmt: skip
     sets: dict[str, dict[str, Report]] = {}
-    for report in sorted(raw, key=lambda one: one["number"]):
+    # every row has its place, whichever were run when and with which weights
+    own = {name: Path() for name in sorted({one["row"] for one in raw} - set(evaluate.rows(no_cache, {})))}
+    places = list(evaluate.rows(no_cache, own))
+    for report in sorted(raw, key=lambda one: places.index(one["row"])):
         sets.setdefault(report["row"], {})[report["set"]] = report
-    table = [HEADER, "|" + "---|" * HEADER.count("|", 1), *(row(name, both) for name, both in sets.items())]
+    file = Path(sys.argv[1], evaluate.SECONDS)
+    seconds = json.loads(file.read_text()) if file.exists() else {}
+    lines = {name: row(name, both, seconds.get(name, [])) for name, both in sets.items()}
+    begin = [HEADER, "|" + "---|" * HEADER.count("|", 1)]
+    others = [line for name, line in lines.items() if name not in MAIN]
+    table = [
+        *begin, *(line for name, line in lines.items() if name in MAIN), "",
+        f"<details><summary>The other {len(others)} rows</summary>", "", *begin, *others, "", "</details>",
+    ]  # fmt: skip
+    draw({name: both for name, both in sets.items() if name in MAIN}, ROOT / "docs" / "results.png")
     readme = ROOT / "README.md"
     marked = re.sub(
         r"(<!-- results -->\n).*?(<!-- /results -->)", lambda at: at[1] + "\n".join(table) + "\n" + at[2],

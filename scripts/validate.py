@@ -24,13 +24,18 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, progress, recipe
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.anomalies import FAMILIES
+from mood_vae.checkpoint import Checkpoint
 from mood_vae.detect import VaeDetector
+from mood_vae.elbo import kl_divergence
 from mood_vae.intervals import interval, resample_weights
 from mood_vae.preprocess import Prepared
+from mood_vae.slices import split
 from mood_vae.synthesis import ANATOMICAL, DONATED, Sample, SlabDataset, SynthesisConfig
+from mood_vae.vae import Vae
+from mood_vae.volume import Array, Mask
 
-SHARES = (1e-5, 1e-4, 5e-4, 2e-3, 5e-3, 0.02, 0.1, 1.0)
-"""Sample scores tried: means of the strongest such share of the evidence, from about its maximum to its mean."""
+SHARES = (1e-6, 1e-5, 1e-4, 1e-3, 5e-3, 0.02, 0.1, 1.0)
+"""Sample scores tried: means of the strongest such share of the evidence, from its maximum to its mean."""
 RATES = (5e-3, 2e-3, 1e-3, 5e-4, 2e-4)
 """Thresholds tried: exceeded by such shares of the voxels of the healthy validation subjects as they are."""
 HEALTHY = "healthy"
@@ -41,14 +46,14 @@ RESAMPLES = 200
 class Found:
     """What a detector made of one brain.
 
-    head, residual: histograms (2, bins) of its map and of its residual. tops: sample scores, one for each of SHARES.
+    head, residual: histograms (2, bins) of its map and of its residual. scores: sample scores by name.
     masks: for each of RATES, voxels of the mask that are anomalous, of the mask, and anomalous.
     """
 
     family: str
     head: metrics.Counts
     residual: metrics.Counts
-    tops: list[float]
+    scores: dict[str, float]
     masks: list[tuple[int, int, int]]
 
 
@@ -67,8 +72,47 @@ def planted_in_training(provenance: dict[str, Any]) -> set[str]:
     return {name for one in made_of for name in set(one["families"]) - set(one["left_out"])}
 
 
+class SampleScores:
+    """Sample scores of brains: means of the strongest evidence, the VAE's KL, and both together.
+
+    usual: healthy brains with their evidence, whose medians are the units in which two scores are brought together.
+    """
+
+    def __init__(self, loaded: Checkpoint, usual: Sequence[tuple[Prepared, Array, Mask]]) -> None:
+        self._vae = Vae(loaded.description.model)
+        loaded.fill(self._vae, "vae")
+        self._top = f"the top {loaded.description.aggregate.top_share:g}"
+        self._config = loaded.description.aggregate
+        alone = [self._alone(*one) for one in usual]
+        self._reference = {name: float(np.median([scores[name] for scores in alone])) for name in alone[0]}
+
+    def of(self, prepared: Prepared, evidence: Array, region: Mask) -> dict[str, float]:
+        """Return the scores of a brain."""
+        scores = self._alone(prepared, evidence, region)
+        relative = {name: float(postprocess.relative(score, self._reference[name])) for name, score in scores.items()}
+        for name in ("mean KL", "largest KL"):
+            scores[f"{self._top} and {name}"] = relative[self._top] + relative[name]
+        return scores
+
+    @torch.inference_mode()
+    def _alone(self, prepared: Prepared, evidence: Array, region: Mask) -> dict[str, float]:
+        shares = sorted({*SHARES, self._config.top_share})
+        scores = {
+            f"the top {share:g}": aggregate.top_mean(evidence, region, AggregateConfig(top_share=share))
+            for share in shares
+        }
+        x_BCHW = torch.from_numpy(split(prepared.array)[prepared.mask.any(axis=(0, 1))])
+        kl_B = kl_divergence(*self._vae.encode(x_BCHW))
+        return scores | {"mean KL": float(kl_B.mean()), "largest KL": float(kl_B.max())}
+
+
 def judge(
-    detector: VaeDetector, thresholds: Sequence[float], family: str, prepared: Prepared, label: np.ndarray
+    detector: VaeDetector,
+    sample_scores: SampleScores,
+    thresholds: Sequence[float],
+    family: str,
+    prepared: Prepared,
+    label: np.ndarray,
 ) -> Found:
     """Return what the detector makes of one brain."""
     x_hat, region = detector.reconstruct(prepared), detector.region(prepared)
@@ -82,7 +126,7 @@ def judge(
         family=family,
         head=metrics.histogram(np.asarray(map_array)[judged], label[judged]).counts,
         residual=metrics.histogram(residual[judged], label[judged]).counts,
-        tops=[aggregate.top_mean(evidence, region, AggregateConfig(top_share=share)) for share in SHARES],
+        scores=sample_scores.of(prepared, evidence, region),
         masks=[(int(label[mask].sum()), int(mask.sum()), int(label.sum())) for mask in masks],
     )
 
@@ -100,8 +144,10 @@ def main() -> None:
     slices = cache.build(asked.healthy, asked.cache, grid, track=progress.silent)
     detector = VaeDetector(loaded, torch.device("cpu")) if asked.head is None else one_head(loaded, asked.head, slices)
     healthy = [recipe.cached(slices, subject) for subject in subjects]
-    usual = np.concatenate([detector.evidence(one, detector.reconstruct(one))[detector.region(one)] for one in healthy])
-    thresholds = [float(np.quantile(usual, 1 - rate)) for rate in RATES]
+    usual = [(one, detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy]
+    sample_scores = SampleScores(loaded, usual)
+    voxels = np.concatenate([evidence[region] for _, evidence, region in usual])
+    thresholds = [float(np.quantile(voxels, 1 - rate)) for rate in RATES]
     learnt = planted_in_training(detector.description.provenance)
     found: list[Found] = []
     for family in (HEALTHY, *FAMILIES):
@@ -114,7 +160,7 @@ def main() -> None:
             # each brain in turn, so that few cases are not those of few subjects
             turn = [subjects[number % len(subjects)], subjects[(number + 1) % len(subjects)]]
             dataset = SlabDataset(slices, turn, config, spacing_mm=grid.spacing_mm, seed=asked.seed)
-            found.append(judge(detector, thresholds, family, *whole(dataset[number], grid.shape)))
+            found.append(judge(detector, sample_scores, thresholds, family, *whole(dataset[number], grid.shape)))
         name = family if family in learnt or family == HEALTHY else f"{family} (not shown)"
         report(name, [one for one in found if one.family in (HEALTHY, family)])
     for name, part in (("learnt", learnt), ("not shown", set(FAMILIES) - learnt), ("all", set(FAMILIES))):
@@ -123,10 +169,10 @@ def main() -> None:
     for number, rate in enumerate(RATES):
         report_mask(f"threshold at {rate:g} ({thresholds[number]:.3f})", found, number, grid.spacing_mm)
     truth = [one.family != HEALTHY for one in found]
-    for number, share in enumerate(SHARES):
-        scores = [one.tops[number] for one in found]
+    for name in found[0].scores:
+        scores = [one.scores[name] for one in found]
         ap, auroc = average_precision_score(truth, scores), roc_auc_score(truth, scores)
-        print(f"sample score from the top {share:g}: AP {ap:.3f}  AUROC {auroc:.3f}")
+        print(f"sample score from {name}: AP {ap:.3f}  AUROC {auroc:.3f}")
 
 
 def report(name: str, found: Sequence[Found]) -> None:
