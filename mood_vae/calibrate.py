@@ -11,12 +11,12 @@ from scipy import ndimage
 from mood_vae import aggregate
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.errors import ConfigError
-from mood_vae.postprocess import PostprocessConfig
+from mood_vae.postprocess import PostprocessConfig, pool
 from mood_vae.volume import Array, Mask
 
 
 class Calibration(NamedTuple):
-    """threshold: evidence that the stated share of healthy voxels exceeds. score_reference: the median healthy top."""
+    """threshold: evidence, pooled, that the stated share of healthy voxels exceeds. score_reference: a healthy top."""
 
     threshold: float
     score_reference: float
@@ -47,7 +47,7 @@ def calibrate(
     voxels: list[Array] = []
     tops: list[float] = []
     for evidence, head in healthy:
-        voxels.append(evidence[head])
+        voxels.append(pool(evidence, postprocess)[head])
         tops.append(aggregate.top_mean(evidence, head, aggregate_config))
     threshold = float(np.quantile(np.concatenate(voxels), 1 - postprocess.false_positive_rate)) if voxels else 0.0
     reference = float(np.median(tops)) if tops else 0.0

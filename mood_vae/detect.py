@@ -64,9 +64,10 @@ class VaeDetector:
         described = self.description
         prepared = preprocess.prepare(volume, described.grid)
         evidence = self.evidence(prepared, self.reconstruct(prepared))
-        mask = self.binary_mask(evidence, prepared)
+        pooled = postprocess.pool(evidence, described.postprocess)
+        mask = self.binary_mask(pooled, prepared)
         region = self.region(prepared)
-        values = postprocess.to_map(evidence, described.threshold, mask, region)
+        values = postprocess.to_map(pooled, described.threshold, mask, region)
         native = postprocess.to_float16_values(preprocess.undo(values, region, prepared, volume.array.shape))
         inside = brain.fill(brain.foreground(volume.array))
         # the surface, exactly, on the volume's own grid
@@ -78,10 +79,10 @@ class VaeDetector:
         """Return where anomalies are looked for: in the head and, by a trained eye, also in gaps that it may have."""
         return prepared.reach if self._heads else prepared.mask
 
-    def binary_mask(self, evidence: Array, prepared: Prepared) -> Mask:
-        """Return where the evidence (I, J, K) speaks for an anomaly, on the model's grid."""
+    def binary_mask(self, pooled: Array, prepared: Prepared) -> Mask:
+        """Return where pooled evidence (I, J, K) speaks for an anomaly, on the model's grid."""
         described = self.description
-        return postprocess.binary_mask(evidence, described.threshold, self.region(prepared), described.postprocess)
+        return postprocess.binary_mask(pooled, described.threshold, self.region(prepared), described.postprocess)
 
     def evidence(self, prepared: Prepared, x_hat: Array) -> Array:
         """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0.

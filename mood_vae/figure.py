@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mood_vae import preprocess
+from mood_vae import postprocess, preprocess
 from mood_vae.detect import VaeDetector
 from mood_vae.volume import Array, Mask, Volume
 
@@ -36,7 +36,7 @@ def panel(title: str, volume: Volume, truth: Array | None, detector: VaeDetector
     grid = detector.description.grid
     prepared = preprocess.prepare(volume, grid)
     x_hat = detector.reconstruct(prepared)
-    evidence = detector.evidence(prepared, x_hat)
+    evidence = postprocess.pool(detector.evidence(prepared, x_hat), detector.description.postprocess)
     mask = detector.binary_mask(evidence, prepared)
     there = None if truth is None else preprocess.follow(truth, prepared, grid) >= 0.5
     amount = prepared.mask.sum(axis=(0, 1)) if there is None or not there.any() else there.sum(axis=(0, 1))

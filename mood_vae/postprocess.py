@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
+from scipy import ndimage
 
 from mood_vae.errors import ConfigError
 from mood_vae.volume import Affine, Array, Mask
@@ -16,23 +17,39 @@ BELOW_ONE = np.nextafter(np.float16(1), np.float16(0)).astype(np.float32)
 
 @dataclass(frozen=True, kw_only=True)
 class PostprocessConfig:
-    """From evidence to mask: binary threshold, morphological closing (Chatterjee et al. 2021), then small parts go.
+    """From evidence to mask: pooling, binary threshold, morphological closing (Chatterjee et al. 2021), small parts go.
 
+    pooling_vox: width of the neighbourhood that has a say, see `pool`; 0 for none, as in the paper.
     false_positive_rate: share of healthy validation voxels in the head above the threshold, before closing.
     closing_radius_vox: radius of the closing's ball on the model's grid; 0 closes nothing.
     smallest_vox: connected parts of the mask with fewer voxels are dropped; 1 keeps all, as the paper does.
     """
 
+    pooling_vox: float = 0.0
     false_positive_rate: float = 0.01
     closing_radius_vox: int = 2
     smallest_vox: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.false_positive_rate < 1 or self.closing_radius_vox < 0 or self.smallest_vox < 1:
+        if (
+            not 0 < self.false_positive_rate < 1
+            or min(self.pooling_vox, self.closing_radius_vox) < 0
+            or self.smallest_vox < 1
+        ):
             raise ConfigError(
-                expected="a false-positive rate in (0, 1), a closing radius >= 0 and a smallest part >= 1 voxel",
+                expected="a false-positive rate in (0, 1), pooling and closing >= 0 and a smallest part >= 1 voxel",
                 found=f"{self}", remedy="correct the configuration",
             )  # fmt: skip
+
+
+def pool(evidence: Array, config: PostprocessConfig) -> Array:
+    """Return the geometric mean of each voxel's evidence (I, J, K) and its neighbourhood's, their Gaussian mean.
+
+    An anomaly has its voxels together: what stands alone falls back against what lies amid much evidence.
+    """
+    if not config.pooling_vox:
+        return evidence
+    return np.sqrt(evidence * ndimage.gaussian_filter(evidence, config.pooling_vox, truncate=3))
 
 
 def binary_mask(evidence: Array, threshold: float, head: Mask, config: PostprocessConfig) -> Mask:

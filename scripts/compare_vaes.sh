@@ -3,7 +3,7 @@
 # `heads` alone (20 epochs at 5e-4 and a pixel Gaussian of 0.3), and the challenge's recipe. A finished one is not run
 # again, one that was interrupted is taken up.
 # usage: sh scripts/compare_vaes.sh HEALTHY OUT [NAME ...]
-# HEALTHY as for train_seed.sh. NAME: cevae, smaller, larger, varied, three-axes, context; every one if none is given.
+# HEALTHY as for train_seed.sh. NAME: cevae, smaller, larger, varied, three-axes; every one if none is given.
 set -euf
 healthy=$1
 out=$2
@@ -11,15 +11,13 @@ shift 2
 
 setting() {
     case $1 in
-    # 64 x 80 pixels of 2.5 mm, and 192 x 240 of 0.83 mm, in place of 128 x 160 of 1.25 mm; the field of view stays
+    # 64 x 80 pixels of 2.5 mm, and 160 x 208 of 1 mm, in place of 128 x 160 of 1.25 mm, which the volumes have
     smaller) size 64 80 64 2.5 '[-77.875,-116.125,-70.375]' ;;
-    larger) size 192 240 192 0.8333333 '[-78.708333,-116.958333,-71.208333]' ;;
+    larger) size 160 208 160 1.0 '[-78.625,-120.875,-71.125]' ;;
     # each slice as another scanner might have it
     varied) printf '%s\n' training.varied=true ;;
     # half as many epochs of three times as many slices
     three-axes) printf '%s\n' 'model.axes=[0,1,2]' 'model.slice_shape=[160,160]' training.epochs=10 ;;
-    # half of the loss is drawing what hidden squares held
-    context) printf '%s\n' training.context_share=0.5 ;;
     *) echo "no comparison is named $1" >&2 && exit 2 ;;
     esac
 }
@@ -28,7 +26,7 @@ size() {
     printf '%s\n' "grid.shape=[$1,$2,$3]" "model.slice_shape=[$1,$2]" "grid.spacing_mm=$4" "grid.origin_mm=$5"
 }
 
-[ $# -gt 0 ] || set -- cevae smaller varied three-axes context larger
+[ $# -gt 0 ] || set -- cevae smaller varied three-axes larger
 for name in "$@"; do
     if [ "$name" = cevae ]; then
         set -- --preset cevae

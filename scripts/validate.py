@@ -117,10 +117,11 @@ def judge(
     """Return what the detector makes of one brain."""
     x_hat, region = detector.reconstruct(prepared), detector.region(prepared)
     evidence = detector.evidence(prepared, x_hat)
-    map_array = postprocess.relative(evidence, detector.description.threshold)
-    residual = np.abs(prepared.array - x_hat)
     config = detector.description.postprocess
-    masks = [postprocess.binary_mask(evidence, threshold, region, config) for threshold in thresholds]
+    pooled = postprocess.pool(evidence, config)
+    map_array = postprocess.relative(pooled, detector.description.threshold)
+    residual = np.abs(prepared.array - x_hat)
+    masks = [postprocess.binary_mask(pooled, threshold, region, config) for threshold in thresholds]
     judged = region | (label > 0)
     return Found(
         family=family,
@@ -146,7 +147,8 @@ def main() -> None:
     healthy = [recipe.cached(slices, subject) for subject in subjects]
     usual = [(one, detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy]
     sample_scores = SampleScores(loaded, usual)
-    voxels = np.concatenate([evidence[region] for _, evidence, region in usual])
+    made = loaded.description.postprocess
+    voxels = np.concatenate([postprocess.pool(evidence, made)[region] for _, evidence, region in usual])
     thresholds = [float(np.quantile(voxels, 1 - rate)) for rate in RATES]
     learnt = planted_in_training(detector.description.provenance)
     found: list[Found] = []

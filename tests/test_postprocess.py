@@ -33,6 +33,24 @@ def test_closing_fills_a_gap_of_one_voxel_between_two_plates() -> None:
     assert closed.sum() == 50 + 25 - 4
 
 
+def test_pooled_evidence_is_the_geometric_mean_with_the_neighbourhood(rng: np.random.Generator) -> None:
+    config = PostprocessConfig(pooling_vox=2.0)
+    assert postprocess.pool(np.full((30, 30, 30), 3.0, np.float32), config) == pytest.approx(3.0, rel=1e-5)
+    alone = np.zeros((31, 31, 31), np.float32)
+    alone[15, 15, 15] = 5.0
+    # a Gaussian of width 2, cut at 3 widths and summing to 1, has this share of a single voxel at that voxel
+    weights = np.exp(-(np.arange(-6, 7) ** 2) / 8)
+    assert postprocess.pool(alone, config)[15, 15, 15] == pytest.approx(5.0 * weights.sum() ** -1.5, rel=1e-4)
+    assert np.count_nonzero(postprocess.pool(alone, config)) == 1
+    # of two voxels alike the one among others counts for more
+    among = alone.copy()
+    among[5:8, 5:8, 5:8] = 5.0
+    pooled = postprocess.pool(among, config)
+    assert pooled[6, 6, 6] > 2 * pooled[15, 15, 15]
+    some = rng.random((8, 8, 8), np.float32)
+    np.testing.assert_array_equal(postprocess.pool(some, PostprocessConfig()), some)
+
+
 def test_small_parts_go() -> None:
     evidence = evidence_with((1, 1, 1), (5, 5, 5), (5, 5, 6))
     mask = postprocess.binary_mask(evidence, 1.0, HEAD, PostprocessConfig(closing_radius_vox=0, smallest_vox=2))
