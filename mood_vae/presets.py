@@ -71,7 +71,7 @@ HEADS = Preset(
     training=TrainConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
     heads=(SHAPE, TEXTURE),
     residual=ResidualConfig(gaussian_vox=0.7),
-    postprocess=PostprocessConfig(pooling_vox=6, false_positive_rate=1e-4, closing_radius_vox=1, smallest_vox=30),
+    postprocess=PostprocessConfig(pooling_vox=6, false_positive_rate=2e-5, closing_radius_vox=1, smallest_vox=30),
     aggregate=AggregateConfig(top_share=1e-3),
 )
 
