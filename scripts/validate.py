@@ -36,7 +36,7 @@ from mood_vae.volume import Array, Mask
 
 SHARES = (1e-6, 1e-5, 1e-4, 1e-3, 5e-3, 0.02, 0.1, 1.0)
 """Sample scores tried: means of the strongest such share of the evidence, from its maximum to its mean."""
-RATES = (5e-3, 2e-3, 1e-3, 5e-4, 2e-4)
+RATES = (1e-3, 2e-4, 1e-4, 5e-5, 2e-5)
 """Thresholds tried: exceeded by such shares of the voxels of the healthy validation subjects as they are."""
 HEALTHY = "healthy"
 RESAMPLES = 200
