@@ -14,10 +14,10 @@ setting() {
     # 64 x 80 pixels of 2.5 mm, and 160 x 208 of 1 mm, in place of 128 x 160 of 1.25 mm, which the volumes have
     smaller) size 64 80 64 2.5 '[-77.875,-116.125,-70.375]' ;;
     larger) size 160 208 160 1.0 '[-78.625,-120.875,-71.125]' ;;
-    # each slice as another scanner might have it
-    varied) printf '%s\n' training.varied=true ;;
-    # half as many epochs of three times as many slices
-    three-axes) printf '%s\n' 'model.axes=[0,1,2]' 'model.slice_shape=[160,160]' training.epochs=10 ;;
+    # each slice as another scanner might have it; half of the epochs
+    varied) printf '%s\n' training.varied=true training.epochs=10 ;;
+    # a quarter of the epochs, of three times as many slices
+    three-axes) printf '%s\n' 'model.axes=[0,1,2]' 'model.slice_shape=[160,160]' training.epochs=5 ;;
     *) echo "no comparison is named $1" >&2 && exit 2 ;;
     esac
 }
@@ -29,7 +29,7 @@ size() {
 [ $# -gt 0 ] || set -- cevae smaller varied three-axes larger
 for name in "$@"; do
     if [ "$name" = cevae ]; then
-        set -- --preset cevae
+        set -- --preset cevae --set training.epochs=10 # of its 20
     else
         changed=$(setting "$name")
         set -- --preset seed --set training.epochs=20 --set training.learning_rate=5e-4 --set training.pixel_sigma=0.3
