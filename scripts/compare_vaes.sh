@@ -1,7 +1,7 @@
 #!/bin/sh
-# What the training of a VAE gives to its residual: trainings that differ in one thing each, from the VAE of the shipped
-# `heads` alone (20 epochs at 5e-4 and a pixel Gaussian of 0.3), and the challenge's recipe. A finished one is not run
-# again, one that was interrupted is taken up.
+# What the training of a VAE gives to its residual: trainings that differ from the VAE of the shipped `heads` (20 epochs at
+# 5e-4 and a pixel Gaussian of 0.3) in one thing each, and in fewer epochs where one takes longer, and the challenge's
+# recipe. Ten to thirty minutes each on two cores. A finished one is not run again, one that was interrupted is taken up.
 # usage: sh scripts/compare_vaes.sh HEALTHY OUT [NAME ...]
 # HEALTHY as for train_seed.sh. NAME: cevae, smaller, larger, varied, three-axes; every one if none is given.
 set -euf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import torch
 from conftest import SMALL_GRID, SMALL_MODEL
 from scipy import ndimage
 
-from mood_vae import brain, elbo
+from mood_vae import brain, elbo, postprocess, preprocess
 from mood_vae.checkpoint import Checkpoint
-from mood_vae.detect import VaeDetector
+from mood_vae.detect import Detection, VaeDetector
 from mood_vae.errors import CheckpointError
 from mood_vae.head import Head, HeadConfig
+from mood_vae.nifti import read
+from mood_vae.postprocess import PostprocessConfig
 from mood_vae.preprocess import Prepared
 from mood_vae.reconstruct import kl_gradient, reconstruct
 from mood_vae.residual import ResidualConfig
@@ -96,6 +99,32 @@ def test_a_brain_is_reconstructed_along_every_axis_alike(prepared: Prepared) -> 
     with torch.no_grad():
         alone = axial(wide).x_hat_BCHW[0, 0, :, :32].numpy()
     np.testing.assert_allclose(by_hand[0][:, :, k], alone, atol=1e-5)
+
+
+def test_pooling_changes_the_map_and_its_mask_but_not_the_score(
+    small_checkpoint: Checkpoint, healthy_dir: Path
+) -> None:
+    volume = read(sorted(healthy_dir.iterdir())[0])
+    found = detector(small_checkpoint, ResidualConfig())
+    prepared = preprocess.prepare(volume, SMALL_GRID)
+    evidence_here = evidence(found, prepared)
+    threshold = float(np.quantile(evidence_here[prepared.mask], 0.9))
+    config = PostprocessConfig(pooling_vox=2.0, closing_radius_vox=0)
+
+    def detect(config: PostprocessConfig) -> Detection:
+        described = dataclasses.replace(found.description, postprocess=config, threshold=threshold)
+        changed = Checkpoint(description=described, tensors=small_checkpoint.tensors)
+        return VaeDetector(changed, torch.device("cpu")).detect(volume)
+
+    plain, pooled = detect(PostprocessConfig(closing_radius_vox=0)), detect(config)
+    assert pooled.score == plain.score
+    expected = np.sqrt(evidence_here * ndimage.gaussian_filter(evidence_here, 2.0, truncate=3))
+    values = postprocess.to_map(expected, threshold, expected >= threshold, prepared.mask)
+    native = preprocess.undo(values, prepared.mask, prepared, volume.array.shape)
+    inside = pooled.map > 0
+    assert inside.any()
+    np.testing.assert_allclose(pooled.map[inside], native[inside], atol=1e-3)
+    assert np.abs(pooled.map - plain.map).max() > 0.01
 
 
 def test_a_head_in_a_single_slice_is_judged(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
