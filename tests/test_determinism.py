@@ -14,7 +14,7 @@ import pytest
 import SimpleITK
 import torch
 
-from mood_vae import detect, nifti, phantom, shipped
+from mood_vae import nifti, phantom, shipped, slices
 from mood_vae.detect import Detection, VaeDetector
 from mood_vae.volume import Volume
 
@@ -65,7 +65,7 @@ def test_the_number_of_threads_changes_no_bit(
 def test_the_batch_size_changes_the_last_digit_at_most(
     detector: VaeDetector, volume: Volume, expected: Detection, batch_slices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detect, "BATCH_SLICES", batch_slices)
+    monkeypatch.setattr(slices, "BATCH_SLICES", batch_slices)
     found = detector.detect(volume)
     # one step of float16, in which maps are rounded
     assert (np.abs(found.map - expected.map) <= np.spacing(expected.map.astype(np.float16))).all()
