@@ -27,7 +27,7 @@ from mood_vae.cases import CaseResult
 
 ROOT = Path(__file__).parent.parent
 MAIN = (
-    *("chance", "|x - 0.5|", "atlas z-score", "seed", "seed, divided, eroded, median", "cevae", "heads, the VAE alone"),
+    *("chance", "|x - 0.5|", "atlas z-score", "seed", "seed, divided, eroded, median", "heads, the VAE alone", "cevae"),
     *("heads, shape alone", "heads, texture alone", "heads"),
 )
 IN_DETAIL = ("|x - 0.5|", "seed", "heads, shape alone", "heads, texture alone", "heads")
