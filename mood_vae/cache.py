@@ -39,14 +39,15 @@ class SliceCache:
         self.slices: npt.NDArray[np.int64] = np.asarray(index["slices"], np.int64).reshape(-1, 3)
 
     def volume(self, subject: str) -> Array:
-        """Return the slices of a subject, (K, H, W) float32."""
-        return self.array_NKHW[self.subjects.index(subject)].astype(np.float32)
+        """Return the brain of a subject, (I, J, K) float32."""
+        return np.moveaxis(self.array_NKHW[self.subjects.index(subject)].astype(np.float32), 0, 2)
 
     def slice(self, row: npt.NDArray[np.int64]) -> Array:
         """Return the slice of a row of `slices`, (H, W) float32 as `slices.split` cuts it."""
         subject, axis, number = row
         volume_IJK = np.moveaxis(self.array_NKHW[subject], 0, 2)
-        return np.take(volume_IJK, number, axis).astype(np.float32)
+        # a view: `np.take` would copy the whole volume for every slice
+        return np.moveaxis(volume_IJK, axis, 0)[number].astype(np.float32)
 
     def slices_of(self, subjects: Sequence[str], axes: Sequence[int] = (2,)) -> npt.NDArray[np.int64]:
         """Return the rows of `slices` that belong to the named subjects, along some axes."""

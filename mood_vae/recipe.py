@@ -150,7 +150,7 @@ def usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
 def _usual_residual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
     def pairs() -> Iterator[tuple[Array, Array]]:
         for subject in subjects:
-            array = np.moveaxis(slices.volume(subject), 0, 2)
+            array = slices.volume(subject)
             yield array, reconstruct(vae, array, np.ones(array.shape, bool))
 
     return torch.from_numpy(np.moveaxis(usual_residual(pairs()), 2, 0).copy())
@@ -160,7 +160,7 @@ def _usual_roughness(slices: SliceCache, subjects: list[str]) -> torch.Tensor:
     """Return the mean roughness against the slice's, (2, K, I, J), where brains are deeper than their surface."""
     total_CKHW, count_KHW = torch.zeros(1), torch.zeros(1)
     for subject in subjects:
-        x_KHW = torch.from_numpy(slices.volume(subject))
+        x_KHW = torch.from_numpy(np.moveaxis(slices.volume(subject), 2, 0))
         below_KHW, above_KHW = x_KHW[[0, *range(len(x_KHW) - 1)]], x_KHW[[*range(1, len(x_KHW)), -1]]
         inside_KHW = functional.avg_pool2d((x_KHW > 0).float()[:, None], 5, stride=1, padding=2)[:, 0] > 0.99
         total_CKHW = total_CKHW + roughness(below_KHW, x_KHW, above_KHW)[:, 2:].transpose(0, 1) * inside_KHW
@@ -170,6 +170,6 @@ def _usual_roughness(slices: SliceCache, subjects: list[str]) -> torch.Tensor:
 
 def cached(slices: SliceCache, subject: str) -> Prepared:
     """Return a subject of the cache as `preprocess.prepare` had it; it has no way back to its own grid."""
-    array = np.moveaxis(slices.volume(subject), 0, 2)
+    array = slices.volume(subject)
     mask = brain.fill(array > 0)
     return Prepared(array=array, mask=mask, reach=brain.span(mask), to_native=np.eye(4))

@@ -18,12 +18,13 @@ def split(array: Array, axis: int = 2, shape: tuple[int, int] | None = None) -> 
     axis: 2 gives axial slices with (H, W) = (I, J), 1 coronal with (I, K), 0 sagittal with (J, K).
     shape: (H, W) of a network that takes larger slices; zeros follow at the end of each slice.
     """
-    return np.ascontiguousarray(pad(np.moveaxis(array, axis, 0), shape)[:, None])
+    cut = np.moveaxis(array, axis, 0)
+    return np.ascontiguousarray((cut if shape is None else pad(cut, shape))[:, None])
 
 
-def pad(array: Array, shape: tuple[int, int] | None) -> Array:
-    """Return slices (..., H, W) with zeros at the end of both axes up to a shape."""
-    missing = [0, 0] if shape is None else [whole - size for whole, size in zip(shape, array.shape[-2:], strict=True)]
+def pad(array: Array, shape: tuple[int, int]) -> Array:
+    """Return slices (..., H, W) with zeros at the end of both axes up to a shape; themselves where none are missing."""
+    missing = [whole - size for whole, size in zip(shape, array.shape[-2:], strict=True)]
     return np.pad(array, [(0, 0)] * (array.ndim - 2) + [(0, count) for count in missing]) if any(missing) else array
 
 

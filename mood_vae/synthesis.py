@@ -89,11 +89,13 @@ class SlabDataset(Dataset[Sample]):
     ) -> None:
         self._cache, self._config, self._spacing_mm, self._seed = cache, config, spacing_mm, seed
         self._rows = [cache.subjects.index(subject) for subject in subjects]
+        # the axial slices that show a head, of each row
+        self._shown = {row: cache.slices_of([cache.subjects[row]])[:, 2] for row in self._rows}
 
     def __getitem__(self, number: int) -> Sample:
         config, rng = self._config, np.random.default_rng((self._seed, number))
         row, other = rng.choice(self._rows, 2, replace=len(self._rows) < 2)
-        shown = self._cache.slices_of([self._cache.subjects[row]])[:, 2]
+        shown = self._shown[row]
         first = int(rng.integers(shown.min(), max(shown.min() + 1, shown.max() - config.slab + 2)))
         array = self._slab(row, first)
         label: acquire.Label = np.zeros(array.shape, np.uint8)

@@ -283,6 +283,7 @@ def fit(
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
+        # varying takes about as long as a step: beside it, in a process of its own
         return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=int(varied))
 
     trainer.fit(

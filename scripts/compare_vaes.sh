@@ -13,7 +13,7 @@ setting() {
     case $1 in
     # 64 x 80 pixels of 2.5 mm, and 160 x 208 of 1 mm, in place of 128 x 160 of 1.25 mm, which the volumes have
     smaller) size 64 80 64 2.5 '[-77.875,-116.125,-70.375]' ;;
-    larger) size 160 208 160 1.0 '[-78.625,-120.875,-71.125]' && echo training.epochs=3 ;;
+    larger) size 160 208 160 1.0 '[-78.625,-120.875,-71.125]'; printf '%s\n' training.epochs=3 ;;
     # each slice as another scanner might have it; half of the epochs
     varied) printf '%s\n' training.varied=true training.epochs=10 ;;
     # three epochs, of three times as many slices

@@ -17,7 +17,7 @@ import argparse
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -279,9 +279,8 @@ def run_row(detector: Detector, folders: list[CaseFolder], out: Path) -> dict[st
     return {**reports, "about": described}
 
 
-def seconds(detector: Detector, folder: Path) -> list[float]:
-    """Return how long a detector takes for each volume of a folder, once it has seen one."""
-    volumes = [nifti.read(path) for path in nifti.list_volumes(folder)]
+def seconds(detector: Detector, volumes: list[Volume]) -> list[float]:
+    """Return how long a detector takes for each volume, once it has seen one."""
     detector.detect(volumes[0])
     taken = []
     for volume in volumes:
@@ -289,6 +288,16 @@ def seconds(detector: Detector, folder: Path) -> list[float]:
         detector.detect(volume)
         taken.append(time.perf_counter() - start)
     return taken
+
+
+def time_rows(table: dict[str, Callable[[], Detector]], names: Iterable[str], folder: Path, file: Path) -> None:
+    """Write the seconds of each row for the volumes of a folder beside those that the file has of others."""
+    volumes = [nifti.read(path) for path in nifti.list_volumes(folder)]
+    known = json.loads(file.read_text()) if file.exists() else {}
+    for name in names:
+        known[name] = seconds(table[name](), volumes)
+        nifti.write_text(file, json.dumps(known) + "\n")
+        print(name, f"{np.median(known[name]):.2f}", flush=True)
 
 
 def main() -> None:
@@ -307,16 +316,12 @@ def main() -> None:
         lambda: cache.build(train, asked.out / "cache", grid, track=progress.silent),
         {name: Path(file) for name, file in own.items()},
     )
+    names = asked.row or table
     if asked.time:
-        file = asked.out / SECONDS
-        known = json.loads(file.read_text()) if file.exists() else {}
-        for name in asked.row or table:
-            known[name] = seconds(table[name](), asked.data / "brain" / "lesion" / "images")
-            nifti.write_text(file, json.dumps(known) + "\n")
-            print(name, f"{np.median(known[name]):.2f}", flush=True)
+        time_rows(table, names, asked.data / "brain" / "lesion" / "images", asked.out / SECONDS)
         return
     made = case_sets(asked.data, asked.out, asked.seeds, asked.cases)
-    for name in asked.row or table:
+    for name in names:
         detector: Detector | None = None
         for set_name, folders in made.items():
             file = raw_file(asked.out, set_name, name)

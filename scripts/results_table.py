@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from mood_vae import score
 from mood_vae.cache import SliceCache
 from mood_vae.cases import CaseResult
+from mood_vae.intervals import interval
 
 ROOT = Path(__file__).parent.parent
 MAIN = (
@@ -59,8 +60,8 @@ def median(values: list[float]) -> dict[str, float | None] | None:
     if not values:
         return None
     drawn = np.median(np.random.default_rng(0).choice(values, (1000, len(values))), axis=1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
-    return {"value": float(np.median(values)), "low": float(low), "high": float(high)}
+    low, high = interval(drawn, 0.95)
+    return {"value": float(np.median(values)), "low": low, "high": high}
 
 
 def row(name: str, sets: dict[str, Report], seconds: list[float]) -> str:
@@ -122,9 +123,9 @@ def details(sets: dict[str, dict[str, Report]]) -> str:
 
 def draw(sets: dict[str, dict[str, Report]], path: Path) -> None:
     """Draw each row's voxel AP on toys and on lesions with its interval, best rows on top."""
-    figure = Figure(figsize=(9, 0.32 * len(sets) + 1), layout="constrained")
+    picture = Figure(figsize=(9, 0.32 * len(sets) + 1), layout="constrained")
     for axes, (name, title) in zip(
-        figure.subplots(1, 2, sharey=True), (("toys", "toy anomalies"), ("lesions", "real lesions")), strict=True
+        picture.subplots(1, 2, sharey=True), (("toys", "toy anomalies"), ("lesions", "real lesions")), strict=True
     ):
         found = [both[name]["pixel"]["overall"]["average_precision"] for both in sets.values()]
         for at, one in enumerate(found):
@@ -134,7 +135,7 @@ def draw(sets: dict[str, dict[str, Report]], path: Path) -> None:
         axes.set(title=f"{title}: voxel AP", xlim=(0, 0.8), yticks=range(len(sets)), yticklabels=list(sets))
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(left=False)
-    figure.savefig(path, dpi=130)
+    picture.savefig(path, dpi=130)
 
 
 def compact(report: Report) -> Report:

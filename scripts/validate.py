@@ -21,7 +21,7 @@ import torch
 from evaluate import one_head
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, progress, recipe
+from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, progress, recipe, slices
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.anomalies import FAMILIES
 from mood_vae.checkpoint import Checkpoint
@@ -29,7 +29,6 @@ from mood_vae.detect import VaeDetector
 from mood_vae.elbo import kl_divergence
 from mood_vae.intervals import interval, resample_weights
 from mood_vae.preprocess import Prepared
-from mood_vae.slices import split
 from mood_vae.synthesis import ANATOMICAL, DONATED, Sample, SlabDataset, SynthesisConfig
 from mood_vae.vae import Vae
 from mood_vae.volume import Array, Mask
@@ -81,8 +80,7 @@ class SampleScores:
     def __init__(self, loaded: Checkpoint, usual: Sequence[tuple[Prepared, Array, Mask]]) -> None:
         self._vae = Vae(loaded.description.model)
         loaded.fill(self._vae, "vae")
-        self._top = f"the top {loaded.description.aggregate.top_share:g}"
-        self._config = loaded.description.aggregate
+        self._top_share = loaded.description.aggregate.top_share
         alone = [self._alone(*one) for one in usual]
         self._reference = {name: float(np.median([scores[name] for scores in alone])) for name in alone[0]}
 
@@ -90,19 +88,24 @@ class SampleScores:
         """Return the scores of a brain."""
         scores = self._alone(prepared, evidence, region)
         relative = {name: float(postprocess.relative(score, self._reference[name])) for name, score in scores.items()}
+        top = f"the top {self._top_share:g}"
         for name in ("mean KL", "largest KL"):
-            scores[f"{self._top} and {name}"] = relative[self._top] + relative[name]
+            scores[f"{top} and {name}"] = relative[top] + relative[name]
         return scores
 
     @torch.inference_mode()
     def _alone(self, prepared: Prepared, evidence: Array, region: Mask) -> dict[str, float]:
-        shares = sorted({*SHARES, self._config.top_share})
+        shares = sorted({*SHARES, self._top_share})
         scores = {
             f"the top {share:g}": aggregate.top_mean(evidence, region, AggregateConfig(top_share=share))
             for share in shares
         }
-        x_BCHW = torch.from_numpy(split(prepared.array)[prepared.mask.any(axis=(0, 1))])
-        kl_B = kl_divergence(*self._vae.encode(x_BCHW))
+        config = self._vae.config
+        parts = []
+        for axis in config.axes:
+            x_BCHW = torch.from_numpy(slices.split(prepared.array, axis, config.slice_shape))
+            parts += [kl_divergence(*self._vae.encode(x_BCHW[at])) for at in slices.shown(prepared.mask, axis)]
+        kl_B = torch.cat(parts)
         return scores | {"mean KL": float(kl_B.mean()), "largest KL": float(kl_B.max())}
 
 
@@ -142,13 +145,13 @@ def main() -> None:
     asked = parser.parse_args()
     loaded = checkpoint.load(asked.checkpoint)
     grid, subjects = loaded.description.grid, loaded.description.provenance["validation_subjects"]
-    slices = cache.build(asked.healthy, asked.cache, grid, track=progress.silent)
-    detector = VaeDetector(loaded, torch.device("cpu")) if asked.head is None else one_head(loaded, asked.head, slices)
-    healthy = [recipe.cached(slices, subject) for subject in subjects]
+    known = cache.build(asked.healthy, asked.cache, grid, track=progress.silent)
+    detector = VaeDetector(loaded, torch.device("cpu")) if asked.head is None else one_head(loaded, asked.head, known)
+    healthy = [recipe.cached(known, subject) for subject in subjects]
     usual = [(one, detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy]
     sample_scores = SampleScores(loaded, usual)
-    made = loaded.description.postprocess
-    voxels = np.concatenate([postprocess.pool(evidence, made)[region] for _, evidence, region in usual])
+    chosen = detector.description.postprocess
+    voxels = np.concatenate([postprocess.pool(evidence, chosen)[region] for _, evidence, region in usual])
     thresholds = [float(np.quantile(voxels, 1 - rate)) for rate in RATES]
     learnt = planted_in_training(detector.description.provenance)
     found: list[Found] = []
@@ -161,7 +164,7 @@ def main() -> None:
         for number in range(asked.per_family * (4 if family == HEALTHY else 1)):
             # each brain in turn, so that few cases are not those of few subjects
             turn = [subjects[number % len(subjects)], subjects[(number + 1) % len(subjects)]]
-            dataset = SlabDataset(slices, turn, config, spacing_mm=grid.spacing_mm, seed=asked.seed)
+            dataset = SlabDataset(known, turn, config, spacing_mm=grid.spacing_mm, seed=asked.seed)
             found.append(judge(detector, sample_scores, thresholds, family, *whole(dataset[number], grid.shape)))
         name = family if family in learnt or family == HEALTHY else f"{family} (not shown)"
         report(name, [one for one in found if one.family in (HEALTHY, family)])
