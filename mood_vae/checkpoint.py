@@ -25,7 +25,7 @@ from mood_vae.preprocess import GridConfig
 from mood_vae.residual import ResidualConfig
 from mood_vae.vae import VaeConfig
 
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,14 +109,16 @@ class VaeDetector:
             torch.from_numpy(slices.split(array)[:, 0]).to(self._device)
             for array in (prepared.array, x_hat, prepared.reach.astype(np.float32))
         )
-        found_NBCHW = np.zeros((len(self._heads), len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
-        for at in slices.shown(prepared.reach):
-            ks = torch.from_numpy(at).to(self._device)
-            usual_BCHW = self._usual_CKHW[:, ks].transpose(0, 1)
-            for head, found_BCHW in zip(self._heads, found_NBCHW, strict=True):
+        found = []
+        for head in self._heads:
+            found_BCHW = np.zeros((len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
+            for at in [np.arange(len(x_KHW))] if head.config.volumetric else slices.shown(prepared.reach):
+                ks = torch.from_numpy(at).to(self._device)
+                usual_BCHW = self._usual_CKHW[:, ks].transpose(0, 1)
                 seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], usual_BCHW, head.config)
                 found_BCHW[at, 0] = head(seen).sigmoid().cpu().numpy()
-        return [slices.join(found_BCHW) for found_BCHW in found_NBCHW]
+            found.append(slices.join(found_BCHW))
+        return found
 
     def reconstruct(self, prepared: Prepared) -> Array:
         """Return the reconstruction, see `reconstruct.reconstruct`."""

@@ -1,25 +1,27 @@
-"""A discriminative head on the VAE: input, reconstruction and residual of a few slices in, anomaly probability out.
+"""A discriminative head on the VAE: input, reconstruction and residual in, anomaly probability out.
 
 In the spirit of DRAEM (Zavrtanik et al., ICCV 2021): what the VAE would have drawn is shown beside what is there, and a
-small U-Net (Ronneberger et al., MICCAI 2015), trained on synthetic anomalies alone, judges the difference.
+small U-Net, trained on synthetic anomalies alone, judges the difference, slice by slice or the whole brain at once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from mood_vae.errors import ConfigError
+from mood_vae.u_net import UNet
 
 RESIDUAL_RANGE = 5.0
 """Residuals count up to so many times what is usual in healthy brains at their place."""
 SMOOTHEST, ROUGHNESS_MEAN, ROUGHNESS_SPREAD = 0.004, -3.5, 1.5
 """Deviations well below the first, in units of intensity, are all alike; the others bring the logarithm to about 1."""
 ROUGHNESS_CHANNELS = 4
+NEVER = -20.0
+"""The logit where no brain could be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +30,14 @@ class HeadConfig:
 
     offsets: the slices it sees of the input, relative to the one it judges.
     widths: feature maps at each scale of the U-Net; the first works on 2 x 2 pixels at a time.
+    volumetric: whether its U-Net is one of volumes instead of slices; the first scale then works on 2 x 2 x 2 voxels.
     roughness: whether it is shown how rough the slice is (`roughness`).
     reconstruction: whether it is shown what the VAE made of the slice; if not, zeros stand there.
     """
 
     offsets: tuple[int, ...] = (-4, -2, -1, 0, 1, 2, 4)
     widths: tuple[int, ...] = (32, 48, 64, 96, 128)
+    volumetric: bool = False
     roughness: bool = False
     reconstruction: bool = True
 
@@ -41,6 +45,11 @@ class HeadConfig:
     def channels(self) -> int:
         """How many channels the features have."""
         return len(self.offsets) + 4 + ROUGHNESS_CHANNELS * self.roughness
+
+    @property
+    def reach_channel(self) -> int:
+        """Which of them is the reach, after the neighbours and the mirrored slice."""
+        return len(self.offsets) + 1
 
     @property
     def usual_channels(self) -> int:
@@ -99,30 +108,29 @@ def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
     return torch.cat([rough, rough - mean], dim=1)
 
 
-class Head(nn.Module):
-    """A U-Net from features (B, C, H, W) to the logit of being anomalous, (B, H, W); H and W divisible by 16."""
+class Head(UNet):
+    """A U-Net from features (B, C, H, W) to the logit of being anomalous, (B, H, W).
+
+    H and W must be divisible by `multiple`. A volumetric head takes the slices for a volume, of any size.
+    """
 
     def __init__(self, config: HeadConfig) -> None:
-        super().__init__()
+        super().__init__(config.channels, config.widths, volumetric=config.volumetric)
         self.config = config
-        self.down = nn.ModuleList(_block(a, b) for a, b in pairwise((4 * config.channels, *config.widths)))
-        self.up = nn.ModuleList(_block(a + b, b) for a, b in pairwise(reversed(config.widths)))
-        self.out = nn.Conv2d(config.widths[0], 4, 1)
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """Return logits, higher is more anomalous."""
-        x = functional.pixel_unshuffle(features_BCHW, 2)
-        skips: list[Tensor] = []
-        for block in self.down:
-            x = block(x if not skips else functional.max_pool2d(x, 2))
-            skips.append(x)
-        for block, skip in zip(self.up, reversed(skips[:-1]), strict=True):
-            x = block(torch.cat([functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
-        return functional.pixel_shuffle(self.out(x), 2)[:, 0]
+        return self._of_volume(features_BCHW) if self.volumetric else super().forward(features_BCHW)
 
-
-def _block(width_in: int, width_out: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for width in (width_in, width_out):
-        layers += [nn.Conv2d(width, width_out, 3, padding=1, bias=False), nn.BatchNorm2d(width_out), nn.ReLU()]
-    return nn.Sequential(*layers)
+    def _of_volume(self, features_KCHW: Tensor) -> Tensor:
+        """Judge the box of all that is within reach, so that it does not matter where it lies in the volume."""
+        reach_KHW = features_KCHW[:, self.config.reach_channel] > 0
+        logits_KHW = torch.full_like(features_KCHW[:, 0], NEVER)
+        if reach_KHW.any():
+            box = [slice(int(at.min()), int(at.max()) + 1) for at in reach_KHW.nonzero(as_tuple=True)]
+            x_CKHW = features_KCHW.transpose(0, 1)[:, *box]
+            size = x_CKHW.shape[1:]
+            missing = [end for length in reversed(size) for end in (0, -length % self.multiple)]
+            found_KHW = super().forward(functional.pad(x_CKHW, missing)[None])[0]
+            logits_KHW[*box] = found_KHW[: size[0], : size[1], : size[2]].to(logits_KHW.dtype)
+        return logits_KHW

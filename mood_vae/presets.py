@@ -11,7 +11,7 @@ from mood_vae.head import HeadConfig
 from mood_vae.postprocess import PostprocessConfig
 from mood_vae.preprocess import GridConfig
 from mood_vae.residual import ResidualConfig
-from mood_vae.synthesis import ALL, ANATOMICAL, DONATED, SynthesisConfig
+from mood_vae.synthesis import ALL, ANATOMICAL, DONATED, FILLING, LOCAL, SynthesisConfig
 from mood_vae.train_config import HeadTrainConfig, TrainConfig
 from mood_vae.vae import VaeConfig
 
@@ -64,12 +64,25 @@ TEXTURE = HeadPreset(
         synthesis=SynthesisConfig(families=ALL, anatomical=(*ANATOMICAL, *DONATED)),
     ),
 )
+# the whole brain at once, at 2.5 mm: what is seen from afar, and what goes through many slices
+VOLUME = HeadPreset(
+    model=HeadConfig(offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True),
+    training=HeadTrainConfig(
+        epochs=10,
+        slabs=450,
+        batch_slabs=1,
+        dice_by_slice=True,
+        synthesis=SynthesisConfig(
+            slab=128, judged=128, most=6, families=(*LOCAL, *FILLING), anatomical=(*ANATOMICAL, *DONATED)
+        ),
+    ),
+)
 
-# a VAE of fewer nats, which cannot follow every anomaly, and two heads that have learnt from synthetic anomalies what a
-# conspicuous difference is
+# a VAE of fewer nats, which cannot follow every anomaly, and three heads that have learnt from synthetic anomalies what
+# a conspicuous difference is
 HEADS = Preset(
     training=TrainConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
-    heads=(SHAPE, TEXTURE),
+    heads=(SHAPE, TEXTURE, VOLUME),
     residual=ResidualConfig(gaussian_vox=0.7),
     postprocess=PostprocessConfig(pooling_vox=6, false_positive_rate=2e-5, closing_radius_vox=1, smallest_vox=30),
     aggregate=AggregateConfig(top_share=1e-3),
@@ -81,6 +94,7 @@ PRESETS: dict[str, Preset] = {
     "heads": HEADS,
     "head-shape": dataclasses.replace(HEADS, heads=(SHAPE,)),
     "head-texture": dataclasses.replace(HEADS, heads=(TEXTURE,)),
+    "head-volume": dataclasses.replace(HEADS, heads=(VOLUME,)),
     # the recipe of the challenge's own example (Zimmerer et al. 2019) on the paper's network: its epochs, its score and
     # its loss, in which 0.01 KL a latent beside the mean absolute error of slices in [-1, 1] make this scale
     "cevae": Preset(

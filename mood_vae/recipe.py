@@ -141,10 +141,10 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
 
 @torch.inference_mode()
 def usual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:
-    """Return what healthy training subjects show, (3, K, I, J) at half the grid's size, see `head.features`."""
+    """Return what healthy training subjects show, (3, K, I, J) at a quarter of the grid's size, see `head.features`."""
     shown = subjects[:USUAL_SUBJECTS]
     usual_CKHW = torch.cat([_usual_residual(vae, slices, shown)[None], _usual_roughness(slices, shown)])
-    return functional.avg_pool3d(usual_CKHW[None], 2)[0]
+    return functional.avg_pool3d(usual_CKHW[None], 4)[0]
 
 
 def _usual_residual(vae: Vae, slices: SliceCache, subjects: list[str]) -> torch.Tensor:

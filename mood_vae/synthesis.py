@@ -25,11 +25,13 @@ LOCAL = (
     *("copied_patch", "mirrored_patch", "missing_slab"),
     *("lesion", "lesion", "hypointense_lesions", "hypointense_lesions"),
 )
-"""Families of anomalies of one place, those like real lesions twice. Ghosts, rings, spikes, thick slices and shading
-are not among them: they fill whole slices, faintly, and would outweigh everything else."""
+"""Families of anomalies of one place, those like real lesions twice."""
 
-ALL = (*LOCAL, *LOCAL, "bias_blob", "thick_slices", "ring_artefact", "spike_artefact", "ghost")
-"""All families, those others rarely."""
+FILLING = ("bias_blob", "thick_slices", "ring_artefact", "spike_artefact", "ghost")
+"""Families that fill whole slices, faintly, and outweigh everything else for a head that sees few slices."""
+
+ALL = (*LOCAL, *LOCAL, *FILLING)
+"""All families, those that fill slices rarely."""
 
 ANATOMICAL = ("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
 DONATED = ("foreign_patch", "foreign_poisson")
@@ -40,8 +42,8 @@ DONATED = ("foreign_patch", "foreign_poisson")
 class SynthesisConfig:
     """What a sample is made of.
 
-    slab: consecutive axial slices taken of a brain. judged: how many of them the head has to judge, few, for slices of
-        one slab show the same anomaly; the first half of them shows one if the slab has one.
+    slab: consecutive axial slices taken of a brain, all if it has no more. judged: how many of them the head has to
+        judge, few, for slices of one slab show the same anomaly; the first half of them shows one if the slab has one.
     clean_share: share of slabs that get no anomaly. most: the largest number of anomalies in one slab.
     families: what may be planted, and how often relative to each other. left_out: what of these may not after all, to
         see how well a head finds what it was never shown.
@@ -97,6 +99,8 @@ class SlabDataset(Dataset[Sample]):
         row, other = rng.choice(self._rows, 2, replace=len(self._rows) < 2)
         shown = self._shown[row]
         first = int(rng.integers(shown.min(), max(shown.min() + 1, shown.max() - config.slab + 2)))
+        # a slab of all slices begins with the first
+        first = min(first, max(0, self._cache.array_NKHW.shape[1] - config.slab))
         array = self._slab(row, first)
         label: acquire.Label = np.zeros(array.shape, np.uint8)
         names = self._names(rng)

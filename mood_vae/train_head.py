@@ -45,7 +45,9 @@ class HeadTraining(L.LightningModule):
 
     def __init__(self, head: Head, vae: Vae, usual_CKHW: Tensor, config: HeadTrainConfig, steps: int) -> None:
         super().__init__()
-        self.head = head.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # volumes are faster as they are
+        layout = torch.contiguous_format if head.config.volumetric else torch.channels_last
+        self.head = head.to(memory_format=layout)  # type: ignore[call-overload]
         self._config, self._steps = config, steps
         # in a list, so that neither is part of the module, its optimiser or its state
         self._frozen = [vae.eval()]
@@ -71,17 +73,20 @@ class HeadTraining(L.LightningModule):
         self.log("validation/loss", loss, on_epoch=True, batch_size=len(samples), sync_dist=True)
 
     def _loss(self, samples: list[Sample]) -> Tensor:
-        shown = self._features(samples).contiguous(memory_format=torch.channels_last)
+        shown = self._features(samples)
+        if not self.head.config.volumetric:
+            shown = [torch.cat(shown).contiguous(memory_format=torch.channels_last)]
+        logits_BHW = torch.cat([self.head(part) for part in shown]).float()
         y_BHW = torch.cat([sample.y_BHW for sample in samples]).float()
         judged_BHW = torch.cat([sample.reach_BHW for sample in samples]) | (y_BHW > 0)
-        return head_loss(self.head(shown).float(), y_BHW, judged_BHW, self._config)
+        return head_loss(logits_BHW, y_BHW, judged_BHW, self._config)
 
-    def _features(self, samples: list[Sample]) -> Tensor:
+    def _features(self, samples: list[Sample]) -> list[Tensor]:
         x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
         with torch.no_grad():
             x_hat_BHW = self._frozen[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
         parts = zip(samples, x_hat_BHW.split([len(sample.ks) for sample in samples]), strict=True)
-        return torch.cat([sample_features(sample, x_hat, self.usual_CKHW, self.head.config) for sample, x_hat in parts])
+        return [sample_features(sample, x_hat, self.usual_CKHW, self.head.config) for sample, x_hat in parts]
 
 
 def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, config: HeadTrainConfig) -> Tensor:

@@ -56,12 +56,9 @@ class Found:
     masks: list[tuple[int, int, int]]
 
 
-def whole(sample: Sample, shape: tuple[int, int, int]) -> tuple[Prepared, np.ndarray]:
+def whole(sample: Sample) -> tuple[Prepared, np.ndarray]:
     """Return the brain of a sample of all its slices, as `preprocess.prepare` would, and its label."""
-    array, label, reach = np.zeros(shape, np.float32), np.zeros(shape, np.uint8), np.zeros(shape, bool)
-    at = slice(sample.first, sample.first + len(sample.x_KHW))
-    for part, into in ((sample.x_KHW, array), (sample.y_BHW, label), (sample.reach_BHW, reach)):
-        into[:, :, at] = np.moveaxis(part.numpy(), 0, 2)
+    array, label, reach = (np.moveaxis(part.numpy(), 0, 2) for part in (sample.x_KHW, sample.y_BHW, sample.reach_BHW))
     return Prepared(array=array, mask=brain.fill(array > 0), reach=reach, to_native=np.eye(4)), label
 
 
@@ -165,7 +162,7 @@ def main() -> None:
             # each brain in turn, so that few cases are not those of few subjects
             turn = [subjects[number % len(subjects)], subjects[(number + 1) % len(subjects)]]
             dataset = SlabDataset(known, turn, config, spacing_mm=grid.spacing_mm, seed=asked.seed)
-            found.append(judge(detector, sample_scores, thresholds, family, *whole(dataset[number], grid.shape)))
+            found.append(judge(detector, sample_scores, thresholds, family, *whole(dataset[number])))
         name = family if family in learnt or family == HEALTHY else f"{family} (not shown)"
         report(name, [one for one in found if one.family in (HEALTHY, family)])
     for name, part in (("learnt", learnt), ("not shown", set(FAMILIES) - learnt), ("all", set(FAMILIES))):

@@ -22,6 +22,7 @@ LEVELS = [
         "vae",
         "elbo",
         "context",
+        "u_net",
         "head",
         "binary_formats",
         "text_formats",

@@ -165,6 +165,21 @@ def test_several_heads_give_the_mean_of_their_evidence(small_checkpoint: Checkpo
     np.testing.assert_allclose(both.evidence(prepared, x_hat), (found[0] + found[1]) / 2, rtol=1e-5)
 
 
+def test_a_volumetric_head_sees_the_whole_brain(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
+    torch.manual_seed(1)
+    shape = HeadConfig(offsets=(0,), widths=(4, 6), volumetric=True, roughness=True)
+    found = with_heads(small_checkpoint, {shape: Head(shape)})
+    x_hat = found.reconstruct(prepared)
+    (p,) = found.judge(prepared, x_hat)
+    assert 0 < p[prepared.reach].min() < p[prepared.reach].max() < 1
+    assert p[prepared.reach].mean() > 100 * p[~prepared.reach].min()
+    lowest, highest = np.flatnonzero(prepared.reach.any(axis=(0, 1)))[[0, -1]]
+    array = prepared.array.copy()
+    array[..., highest] = 0
+    (changed,) = found.judge(dataclasses.replace(prepared, array=array), x_hat)
+    assert np.abs(changed - p)[..., lowest].max() > 1e-6
+
+
 @pytest.mark.parametrize("usual", [{}, {"usual_CKHW": torch.ones(1, 16, 16, 16)}])
 def test_a_head_needs_what_is_usual(small_checkpoint: Checkpoint, usual: dict[str, torch.Tensor]) -> None:
     shape = HeadConfig(offsets=(0,), widths=(4, 4), roughness=True)

@@ -13,7 +13,7 @@ from mood_vae import acquire, cache, calibrate, checkpoint, nifti, presets, reci
 from mood_vae.cache import SliceCache
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError, ConfigError
-from mood_vae.head import RESIDUAL_RANGE, Head, HeadConfig, features, roughness
+from mood_vae.head import NEVER, RESIDUAL_RANGE, Head, HeadConfig, features, roughness
 from mood_vae.presets import HeadPreset
 from mood_vae.progress import silent
 from mood_vae.synthesis import SlabDataset, SynthesisConfig
@@ -33,6 +33,12 @@ SMALL_HEADS = dataclasses.replace(
         HeadPreset(
             model=HeadConfig(offsets=(0, 1), widths=(4, 4), roughness=True),
             training=HeadTrainConfig(epochs=1, slabs=8, batch_slabs=4, seed=1, synthesis=SYNTHESIS),
+        ),
+        HeadPreset(
+            model=HeadConfig(offsets=(0,), widths=(4, 6), volumetric=True, roughness=True),
+            training=HeadTrainConfig(
+                epochs=1, slabs=4, batch_slabs=2, synthesis=dataclasses.replace(SYNTHESIS, slab=32, judged=32)
+            ),
         ),
     ),
 )
@@ -132,6 +138,37 @@ def test_the_head_judges_every_pixel() -> None:
         HeadConfig(offsets=(-1, 1))
 
 
+def test_a_volumetric_head_judges_the_box_of_what_is_within_reach() -> None:
+    torch.manual_seed(0)
+    config = HeadConfig(offsets=(0,), widths=(4, 6), volumetric=True)
+    head = Head(config).eval()
+    seen = torch.rand(18, config.channels, 26, 30)
+    seen[:, config.reach_channel] = 0
+    assert (head(seen) == NEVER).all()
+    seen[3:12, config.reach_channel, 5:16, 7:20] = 1
+    box = (slice(3, 12), slice(5, 16), slice(7, 20))
+    found = head(seen)
+    assert found.shape == (18, 26, 30)
+    assert (found[box] != NEVER).all()
+    assert int((found != NEVER).sum()) == 9 * 11 * 13
+    # it does not matter where in the volume the box lies
+    moved = head(seen.roll((4, -5, 3), dims=(0, 2, 3)))
+    torch.testing.assert_close(moved.roll((-4, 5, -3), dims=(0, 1, 2)), found)
+    # one slice is seen by the others
+    seen[4, 0, 5:16, 7:20] += 1
+    assert (head(seen)[9] - found[9]).abs().max() > 1e-3
+
+
+def test_a_slab_of_all_slices_is_the_whole_brain(slices: SliceCache) -> None:
+    everything = SynthesisConfig(slab=32, judged=32, clean_share=1.0)
+    sample = SlabDataset(slices, slices.subjects[:1], everything, spacing_mm=6.0, seed=0)[0]
+    assert sample.first == 0
+    assert len(sample.x_KHW) == 32
+    assert sample.ks.tolist() == list(range(32))
+    shown = np.flatnonzero(slices.array_NKHW[0].max(axis=(1, 2)))
+    assert 0 < shown.min() <= np.flatnonzero(sample.x_KHW.amax((1, 2)))[0]
+
+
 def test_a_sample_follows_from_its_number(slices: SliceCache) -> None:
     dataset = SlabDataset(slices, slices.subjects, SYNTHESIS, spacing_mm=6.0, seed=3)
     first, again, other = dataset[7], dataset[7], dataset[8]
@@ -206,7 +243,7 @@ def test_what_is_usual_is_the_healthy_mean(slices: SliceCache) -> None:
     torch.manual_seed(0)
     vae = Vae(SMALL_PRESET.model).eval()
     found = recipe.usual(vae, slices, list(slices.subjects))
-    assert found.shape == (3, 16, 16, 16)
+    assert found.shape == (3, 8, 8, 8)
     assert float(found[1:].abs().max()) < 2
     arrays = torch.from_numpy(slices.array_NKHW.astype(np.float32))
     with torch.no_grad():
