@@ -29,7 +29,7 @@ size() {
 [ $# -gt 0 ] || set -- cevae smaller varied three-axes larger
 for name in "$@"; do
     if [ "$name" = cevae ]; then
-        set -- --preset cevae --set training.epochs=10 # of its 20
+        set -- --preset cevae
     else
         changed=$(setting "$name")
         set -- --preset seed --set training.epochs=20 --set training.learning_rate=5e-4 --set training.pixel_sigma=0.3
