@@ -34,8 +34,10 @@ class UNet(nn.Module):
             skips.append(x)
         for block, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             x = block(torch.cat([functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
-        found = self.out(x)
-        return voxel_shuffle(found) if self.volumetric else functional.pixel_shuffle(found, 2)[:, 0]
+        if self.volumetric:
+            # laid out like this it adds up in the same order whatever the number of threads
+            return voxel_shuffle(self.out(x.contiguous(memory_format=torch.channels_last_3d)))
+        return functional.pixel_shuffle(self.out(x), 2)[:, 0]
 
 
 def voxel_unshuffle(x_BCKHW: Tensor) -> Tensor:
