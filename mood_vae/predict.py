@@ -23,7 +23,7 @@ Kind = Literal["sample", "pixel"]
 
 NEUTRAL_SCORE = 0.0
 
-BYTES_PER_CASE, BYTES_PER_VOXEL = 2**29, 32
+BYTES_PER_CASE, BYTES_PER_VOXEL = 3 * 2**28, 32
 """What a case takes at most, measured over both detectors; docs/faults.md has the command."""
 
 

@@ -54,13 +54,9 @@ def voxel_shuffle(x_B8KHW: Tensor) -> Tensor:
 
 
 def _block(width_in: int, width_out: int, volumetric: bool) -> nn.Sequential:
+    # a step of the training sees one volume: each is normalised by itself
+    conv, norm = (nn.Conv3d, nn.InstanceNorm3d) if volumetric else (nn.Conv2d, nn.BatchNorm2d)
     layers: list[nn.Module] = []
     for width in (width_in, width_out):
-        if volumetric:  # a step of the training sees one volume: each is normalised by itself
-            layers.append(nn.Conv3d(width, width_out, 3, padding=1, bias=False))
-            layers.append(nn.InstanceNorm3d(width_out, affine=True))
-        else:
-            layers.append(nn.Conv2d(width, width_out, 3, padding=1, bias=False))
-            layers.append(nn.BatchNorm2d(width_out))
-        layers.append(nn.ReLU())
+        layers += [conv(width, width_out, 3, padding=1, bias=False), norm(width_out, affine=True), nn.ReLU()]
     return nn.Sequential(*layers)

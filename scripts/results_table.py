@@ -27,11 +27,12 @@ from mood_vae.cases import CaseResult
 from mood_vae.intervals import interval
 
 ROOT = Path(__file__).parent.parent
+HEADS = ("heads, shape alone", "heads, texture alone", "heads, volume alone", "heads")
 MAIN = (
     *("chance", "|x - 0.5|", "atlas z-score", "seed", "seed, divided, eroded, median", "heads, the VAE alone", "cevae"),
-    *("heads, shape alone", "heads, texture alone", "heads, volume alone", "heads"),
+    *HEADS,
 )
-IN_DETAIL = ("|x - 0.5|", "seed", *MAIN[-4:])
+IN_DETAIL = ("|x - 0.5|", "seed", *HEADS)
 HEADER = (
     "| | toys: voxel AP | Dice of the mask | best Dice | mean case AP | sample AP | sample AUROC | false positives, mL "
     "| lesions: voxel AP | Dice of the mask | best Dice | mean case AP | seconds a volume |"
