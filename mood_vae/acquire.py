@@ -1,4 +1,4 @@
-"""Other scanners: random changes of contrast, shading, noise, resolution and pose that leave a brain healthy."""
+"""Other scanners and other brains: contrast, shading, noise, resolution, pose and width of sulci, all healthy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage
 from torch.nn import functional
 
+from mood_vae.shapes import smooth_noise
 from mood_vae.volume import Array, Mask
 
 Label = npt.NDArray[np.uint8]
@@ -16,12 +17,14 @@ Label = npt.NDArray[np.uint8]
 def vary(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
     """Return a brain (I, J, K) in [0, 1] as another scanner would have it, and its label moved along.
 
-    Background, that is 0, stays 0. Each change comes with a chance of its own.
+    Background, that is 0, stays 0, or grows into the brain's sulci. Each change comes with a chance of its own.
     """
     if rng.random() < 0.5:
         array, label = array[::-1].copy(), label[::-1].copy()
     if rng.random() < 0.3:
         array, label = _move(array, label, rng)
+    if rng.random() < 0.2:
+        array, label = _widen(array, label, rng)
     body = array > 0
     if rng.random() < 0.3:
         array = _thicken(array, rng)
@@ -84,3 +87,28 @@ def _move(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, 
         for part, mode in ((array, "bilinear"), (label, "nearest"))
     )  # fmt: skip
     return np.where(moved > 0.02, moved, 0), nearest.astype(np.uint8)
+
+
+def _widen(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+    """Wide and empty sulci and fissures, here more and there less, as of brains that shrank or were stripped closely.
+
+    What is dark and open to the background becomes background; then the surface gives way by some voxels, and three
+    times as much under it is pressed together.
+    """
+    body = array > 0
+    if not body.any():
+        return array, label
+    dark = array < np.quantile(array[body][::8], rng.uniform(0, 0.2))
+    parts, _ = ndimage.label(dark | ~body)
+    array = np.where(parts == np.bincount(parts[~body]).argmax(), np.float32(0), array)
+    depth, nearest = ndimage.distance_transform_edt(array > 0, return_indices=True)
+    here = 1 / (1 + np.exp(-2 * smooth_noise(rng, array.shape, 24.0, np.ones(3))))
+    lost_vox = rng.uniform(0, 4) * here
+    moves = np.nonzero((array > 0) & (depth < 3 * lost_vox))
+    stretch = 1.5 * (1 - lost_vox[moves] / depth[moves]).clip(0)
+    source = [outside[moves] + (at - outside[moves]) * stretch for at, outside in zip(moves, nearest, strict=True)]
+    narrow, narrow_label = array.copy(), label.copy()
+    narrow[moves] = ndimage.map_coordinates(array, source, order=1, mode="nearest")
+    narrow_label[moves] = ndimage.map_coordinates(label, source, order=0, mode="nearest")
+    narrow[narrow < 0.02] = 0
+    return narrow, narrow_label * (narrow > 0)

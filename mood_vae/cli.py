@@ -173,7 +173,8 @@ def _setting(text: str) -> tuple[str, Any]:
 @click.argument("data_dir", type=EXISTING_FOLDER)
 @click.option("--out", "run_dir", type=FOLDER, required=True, help="Where the run and its checkpoint go.")
 @click.option("--preset", "name", default="seed", help="The recipe; see mood_vae/presets.py.")
-@click.option("--vae", "given", type=FILE, help="Take the VAE of this checkpoint; train only the preset's heads.")
+@click.option("--vae", "vae_from", type=FILE, help="Take the VAE of this checkpoint; train only the preset's heads.")
+@click.option("--heads", "heads_from", type=FILE, help="Begin with the heads of this checkpoint, not with random ones.")
 @click.option("--resume", is_flag=True, help="Go on from the run's last finished epoch.")
 @click.option(
     "--set",
@@ -191,7 +192,8 @@ def train(
     data_dir: Path,
     run_dir: Path,
     name: str,
-    given: Path | None,
+    vae_from: Path | None,
+    heads_from: Path | None,
     resume: bool,
     settings: tuple[str, ...],
     accelerator: str,
@@ -216,7 +218,17 @@ def train(
     changes = dict(_setting(text) for text in settings)
     # of several processes of one run the first has the folder for all
     with nullcontext() if rank_zero_only.rank else output_folder.opened(run_dir, alone=True):
-        checkpoint = recipe.run(data_dir, run_dir, name, changes, hardware, given=given, resume=resume, track=track)
+        checkpoint = recipe.run(
+            data_dir,
+            run_dir,
+            name,
+            changes,
+            hardware,
+            vae_from=vae_from,
+            heads_from=heads_from,
+            resume=resume,
+            track=track,
+        )
     click.echo(f"checkpoint {checkpoint}")
 
 

@@ -21,7 +21,7 @@ from mood_vae.calibrate import calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError
-from mood_vae.head import roughness
+from mood_vae.head import Head, HeadConfig, roughness
 from mood_vae.preprocess import Prepared
 from mood_vae.presets import Preset, preset
 from mood_vae.progress import Track
@@ -42,21 +42,26 @@ def run(
     changes: dict[str, Any],
     hardware: Hardware,
     *,
-    given: Path | None = None,
+    vae_from: Path | None = None,
+    heads_from: Path | None = None,
     resume: bool,
     track: Track,
 ) -> Path:
     """Train a preset, calibrate it on its validation subjects and return the path of the checkpoint in `run_dir`.
 
     changes: settings of the preset that the user wants otherwise, by keys such as "training.epochs".
-    given: a checkpoint whose VAE is taken as it is, so that only the heads are trained.
+    vae_from: a checkpoint whose VAE is taken as it is, so that only the heads are trained.
+    heads_from: a checkpoint with whose heads the training of heads begins, instead of random ones.
     Raises FolderError when there is nothing to train on, ConfigError for an unknown preset or a bad setting.
     """
     chosen = config.changed(preset(name), changes)
     training = chosen.training
     slices = cache.build(data_dir, run_dir / "cache", chosen.grid, track=track)
     trained, validation = split_subjects(slices.subjects, training)
-    vae = _given_vae(given, chosen) if given else fit(slices, run_dir, chosen.model, training, hardware, resume=resume)
+    if vae_from:
+        vae = _given_vae(vae_from, chosen)
+    else:
+        vae = fit(slices, run_dir, chosen.model, training, hardware, resume=resume)
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
     if chosen.heads or chosen.residual.standardised:
         tensors["usual_CKHW"] = usual(vae, slices, trained)
@@ -71,6 +76,7 @@ def run(
             head.model,
             head.training,
             hardware,
+            start=_given_head(heads_from, head.model) if heads_from else None,
             spacing_mm=chosen.grid.spacing_mm,
             resume=resume,
         )
@@ -137,6 +143,19 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
     vae = Vae(chosen.model)
     given.fill(vae, "vae")
     return vae.eval()
+
+
+def _given_head(path: Path, model: HeadConfig) -> Head:
+    """Return the head of this shape of a checkpoint."""
+    given = checkpoint.load(path)
+    if model not in given.description.heads:
+        raise CheckpointError(
+            file=path, expected=f"a head like {model}", found="others" if given.description.heads else "none",
+            remedy="train without --heads",
+        )  # fmt: skip
+    head = Head(model)
+    given.fill(head, f"head.{given.description.heads.index(model)}")
+    return head
 
 
 @torch.inference_mode()

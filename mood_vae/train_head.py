@@ -120,16 +120,18 @@ def fit_head(
     config: HeadTrainConfig,
     hardware: Hardware,
     *,
+    start: Head | None = None,
     spacing_mm: float,
     resume: bool = False,
 ) -> Head:
     """Train a head on a VAE and return it, on the CPU and ready for use; it resumes as `train.fit` does.
 
-    subjects: for training and for validation. usual_CKHW: what is usual at each place, see `features`.
+    subjects: for training and for validation. usual_CKHW: what is usual at each place, see `features`. start: a head of
+    this shape to begin with, instead of a random one.
     """
     L.seed_everything(config.seed, verbose=False)
     steps = config.epochs * -(-config.slabs // config.batch_slabs)
-    module = HeadTraining(Head(head_config), vae, usual_CKHW, config, steps)
+    module = HeadTraining(start or Head(head_config), vae, usual_CKHW, config, steps)
     trainer = make_trainer(run_dir, config.epochs, hardware, [])
 
     def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[list[Sample]]:
