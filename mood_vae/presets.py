@@ -68,7 +68,7 @@ TEXTURE = HeadPreset(
 VOLUME = HeadPreset(
     model=HeadConfig(offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True),
     training=HeadTrainConfig(
-        epochs=10,
+        epochs=20,
         slabs=450,
         batch_slabs=1,
         dice_by_slice=True,

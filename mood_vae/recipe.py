@@ -89,6 +89,8 @@ def run(
             "lightning": lightning.__version__,
             "python": platform.python_version(),
             "precision": hardware.precision,
+            "vae_from": vae_from and vae_from.name,
+            "heads_from": heads_from and heads_from.name,
             "training": config.to_json(training),
             "head_training": [config.to_json(head.training) for head in chosen.heads],
             "training_subjects": trained,

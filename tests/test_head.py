@@ -315,6 +315,7 @@ def test_heads_are_trained_on_a_given_vae_and_their_checkpoint_predicts(
     # heads that learn next to nothing stay those with which they began
     still = {f"heads.{number}.training.learning_rate": 1e-9 for number in range(2)}
     after = checkpoint.load(train(tmp_path / "on", "small-heads", still, vae_from=first, heads_from=both))
+    assert after.description.provenance["heads_from"] == both.name
     for number in range(2):
         for name, weight in Head(SMALL_HEADS.heads[number].model).named_parameters():
             torch.testing.assert_close(after.part(f"head.{number}")[name], made.part(f"head.{number}")[name])
