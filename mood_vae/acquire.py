@@ -96,7 +96,7 @@ def _widen(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array,
     times as much under it is pressed together.
     """
     body = array > 0
-    if not body.any():
+    if body.all() or not body.any():
         return array, label
     dark = array < np.quantile(array[body][::8], rng.uniform(0, 0.2))
     parts, _ = ndimage.label(dark | ~body)

@@ -56,6 +56,7 @@ def run(
     """
     chosen = config.changed(preset(name), changes)
     training = chosen.training
+    starts = [_given_head(heads_from, head.model) if heads_from else None for head in chosen.heads]
     slices = cache.build(data_dir, run_dir / "cache", chosen.grid, track=track)
     trained, validation = split_subjects(slices.subjects, training)
     if vae_from:
@@ -66,7 +67,7 @@ def run(
     if chosen.heads or chosen.residual.standardised:
         tensors["usual_CKHW"] = usual(vae, slices, trained)
         usual_CKHW = full_size(tensors["usual_CKHW"], chosen.grid.shape)
-    for number, head in enumerate(chosen.heads):
+    for number, (head, start) in enumerate(zip(chosen.heads, starts, strict=True)):
         fitted = fit_head(
             slices,
             (trained, validation),
@@ -76,7 +77,7 @@ def run(
             head.model,
             head.training,
             hardware,
-            start=_given_head(heads_from, head.model) if heads_from else None,
+            start=start,
             spacing_mm=chosen.grid.spacing_mm,
             resume=resume,
         )
