@@ -21,7 +21,7 @@ from mood_vae.calibrate import calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError
-from mood_vae.head import Head, HeadConfig, roughness
+from mood_vae.head import Head, roughness
 from mood_vae.preprocess import Prepared
 from mood_vae.presets import Preset, preset
 from mood_vae.progress import Track
@@ -56,7 +56,7 @@ def run(
     """
     chosen = config.changed(preset(name), changes)
     training = chosen.training
-    starts = [_given_head(heads_from, head.model) if heads_from else None for head in chosen.heads]
+    starts = _given_heads(heads_from, chosen) if heads_from else [None] * len(chosen.heads)
     slices = cache.build(data_dir, run_dir / "cache", chosen.grid, track=track)
     trained, validation = split_subjects(slices.subjects, training)
     if vae_from:
@@ -148,17 +148,18 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
     return vae.eval()
 
 
-def _given_head(path: Path, model: HeadConfig) -> Head:
-    """Return the head of this shape of a checkpoint."""
+def _given_heads(path: Path, chosen: Preset) -> list[Head]:
+    """Return the heads of a checkpoint that have the shapes of the preset's, in its order."""
     given = checkpoint.load(path)
-    if model not in given.description.heads:
-        raise CheckpointError(
-            file=path, expected=f"a head like {model}", found="others" if given.description.heads else "none",
-            remedy="train without --heads",
-        )  # fmt: skip
-    head = Head(model)
-    given.fill(head, f"head.{given.description.heads.index(model)}")
-    return head
+    heads = [Head(head.model) for head in chosen.heads]
+    for head in heads:
+        if head.config not in given.description.heads:
+            raise CheckpointError(
+                file=path, expected=f"a head like {head.config}",
+                found="others" if given.description.heads else "none", remedy="train without --heads",
+            )  # fmt: skip
+        given.fill(head, f"head.{given.description.heads.index(head.config)}")
+    return heads
 
 
 @torch.inference_mode()
