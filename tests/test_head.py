@@ -257,6 +257,25 @@ def test_sulci_widen_where_the_brain_is_next_to_background() -> None:
         np.testing.assert_array_equal(acquire._widen(alike, label, rng)[0], alike)
 
 
+def test_a_denoised_brain_is_smooth_between_edges_that_stay() -> None:
+    rng = np.random.default_rng(0)
+    sides = np.repeat(np.float32([0.3, 0.7]), 12)[:, None, None]
+    noisy = (sides + 0.02 * rng.standard_normal((24, 24, 24))).astype(np.float32)
+    left = []
+    for number in range(8):
+        smooth = acquire._denoise(noisy, np.random.default_rng(number))
+        left.append(float((smooth - sides)[2:10, 2:-2, 2:-2].std()) / 0.02)
+        # the step stays as high; a Gaussian that leaves half of the noise takes a fifth of it
+        edge = smooth[11:13, 2:-2, 2:-2].mean(axis=(1, 2))
+        assert float(edge[1] - edge[0]) == pytest.approx(0.4, abs=0.03)
+        # it may overshoot, intensities may not
+        rough = acquire._denoise((noisy > sides).astype(np.float32), np.random.default_rng(number))
+        assert rough.dtype == np.float32
+        assert rough.min() >= 0
+        assert rough.max() <= 1
+    assert max(left) < 0.5
+
+
 def test_each_epoch_brings_new_samples_and_validation_the_same_ones() -> None:
     training = [SampleNumbers(6, rank=rank, world=2, again=False) for rank in (0, 1)]
     assert [list(part) for part in training] == [[0, 2, 4], [1, 3, 5]]
