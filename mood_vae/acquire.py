@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import torch
-from scipy import ndimage
+from scipy import ndimage, special
 from torch.nn import functional
 
 from mood_vae.shapes import smooth_noise
@@ -111,7 +111,7 @@ def _widen(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array,
     parts, _ = ndimage.label(dark | ~body)
     array = np.where(parts == np.bincount(parts[~body]).argmax(), np.float32(0), array)
     depth, nearest = ndimage.distance_transform_edt(array > 0, return_indices=True)
-    here = 1 / (1 + np.exp(-2 * smooth_noise(rng, array.shape, 24.0, np.ones(3))))
+    here = special.expit(2 * smooth_noise(rng, array.shape, 24.0, np.ones(3)))
     lost_vox = rng.uniform(0, 4) * here
     moves = np.nonzero((array > 0) & (depth < 3 * lost_vox))
     stretch = 1.5 * (1 - lost_vox[moves] / depth[moves]).clip(0)

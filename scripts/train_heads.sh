@@ -7,7 +7,7 @@ healthy=$1
 run=$2
 shift 2
 # planting works on small arrays, for which more threads only get in each other's way
-export OPENBLAS_NUM_THREADS=1
+export OPENBLAS_NUM_THREADS=1 ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS=1
 # glibc hands large arrays back to the system and asks for them anew at each step, a quarter of the step, unless told not to
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=20000000000
 exec mood-vae train "$healthy" --out "$run" --preset heads --precision bf16-mixed --device cpu "$@"
