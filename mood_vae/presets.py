@@ -59,7 +59,7 @@ SHAPE = HeadPreset()
 TEXTURE = HeadPreset(
     model=HeadConfig(roughness=True),
     training=HeadTrainConfig(
-        epochs=60,
+        epochs=100,
         dice_by_slice=True,
         synthesis=SynthesisConfig(families=ALL, anatomical=(*ANATOMICAL, *DONATED)),
     ),
