@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import special
 from torch import Tensor
 from torch.nn import functional
 
@@ -116,7 +117,8 @@ class VaeDetector:
                 ks = torch.from_numpy(at).to(self._device)
                 usual_BCHW = self._usual_CKHW[:, ks].transpose(0, 1)
                 seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], usual_BCHW, head.config)
-                found_BCHW[at, 0] = head(seen).sigmoid().cpu().numpy()
+                # torch's own sigmoid has another last digit where one thread's share ends
+                found_BCHW[at, 0] = special.expit(head(seen).cpu().numpy())
             found.append(slices.join(found_BCHW))
         return found
 

@@ -35,7 +35,12 @@ def join(slices_BCHW: Array, axis: int = 2, shape: tuple[int, int, int] | None =
 
 
 def shown(reach: Mask, axis: int = 2) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the numbers of the slices along an axis that show any of a mask (I, J, K), BATCH_SLICES at a time."""
+    """Yield the numbers of the slices along an axis that show any of a mask (I, J, K), BATCH_SLICES at a time.
+
+    The last are filled up with the last slice, again and again: convolutions of fewer are shared out among threads in a
+    way that moves the last digit.
+    """
     numbers = np.flatnonzero(np.moveaxis(reach, axis, 0).any(axis=(1, 2)))
     for start in range(0, len(numbers), BATCH_SLICES):
-        yield numbers[start : start + BATCH_SLICES]
+        batch = numbers[start : start + BATCH_SLICES]
+        yield np.pad(batch, (0, BATCH_SLICES - len(batch)), mode="edge")

@@ -101,7 +101,8 @@ class SampleScores:
         parts = []
         for axis in config.axes:
             x_BCHW = torch.from_numpy(slices.split(prepared.array, axis, config.slice_shape))
-            parts += [kl_divergence(*self._vae.encode(x_BCHW[at])) for at in slices.shown(prepared.mask, axis)]
+            batches = map(np.unique, slices.shown(prepared.mask, axis))
+            parts += [kl_divergence(*self._vae.encode(x_BCHW[at])) for at in batches]
         kl_B = torch.cat(parts)
         return scores | {"mean KL": float(kl_B.mean()), "largest KL": float(kl_B.max())}
 

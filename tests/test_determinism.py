@@ -14,17 +14,18 @@ import pytest
 import SimpleITK
 import torch
 
-from mood_vae import nifti, phantom, shipped, slices
+from mood_vae import nifti, phantom, preprocess, shipped, slices
 from mood_vae.detect import Detection, VaeDetector
 from mood_vae.volume import Volume
 
 
 @pytest.fixture(scope="module")
 def volume() -> Volume:
-    """A healthy brain with a bright block in it, so that there is something to find."""
+    """A healthy brain with a bright block in it, to be found, whose last batch is a small one."""
     healthy = phantom.healthy_brain(np.random.default_rng(1), shape=(80, 80, 80), spacing_mm=2.5)
     array = healthy.array.copy()
     array[30:40, 40:50, 40:50] = array.max()
+    array[:, :, 57:] = 0
     return replace(healthy, array=array)
 
 
@@ -41,6 +42,19 @@ def expected(detector: VaeDetector, volume: Volume) -> Detection:
     return detector.detect(volume)
 
 
+@pytest.fixture(scope="module")
+def judged(detector: VaeDetector, volume: Volume) -> list[bytes]:
+    """What one thread makes of its slices, which maps are too coarse to show to the last digit."""
+    torch.set_num_threads(1)
+    return in_full(detector, volume)
+
+
+def in_full(detector: VaeDetector, volume: Volume) -> list[bytes]:
+    prepared = preprocess.prepare(volume, detector.description.grid)
+    x_hat = detector.reconstruct(prepared)
+    return [part.tobytes() for part in (x_hat, *detector.judge(prepared, x_hat))]
+
+
 @pytest.fixture
 def restored_threads() -> Iterator[None]:
     """Leave SimpleITK's threads as they were."""
@@ -49,16 +63,25 @@ def restored_threads() -> Iterator[None]:
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
 
 
+def test_batches_are_full_and_hold_every_slice_that_is_shown() -> None:
+    mask = np.zeros((2, 3, 80), bool)
+    mask[0, 1, 5:40] = mask[1, 2, 50:60] = True
+    first, last = slices.shown(mask)
+    assert len(first) == len(last) == slices.BATCH_SLICES
+    assert sorted({*first, *last}) == [*range(5, 40), *range(50, 60)]
+
+
 @pytest.mark.usefixtures("restored_threads")
 @pytest.mark.parametrize("threads", [2, 3])
 def test_the_number_of_threads_changes_no_bit(
-    detector: VaeDetector, volume: Volume, expected: Detection, threads: int
+    detector: VaeDetector, volume: Volume, expected: Detection, judged: list[bytes], threads: int
 ) -> None:
     torch.set_num_threads(threads)
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
     found = detector.detect(volume)
     assert found.map.tobytes() == expected.map.tobytes()
     assert found.score == expected.score
+    assert in_full(detector, volume) == judged
 
 
 @pytest.mark.parametrize("batch_slices", [7, 128])
