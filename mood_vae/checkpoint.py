@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from mood_vae import config, nifti
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.errors import CheckpointError
-from mood_vae.head import HeadConfig
+from mood_vae.head import HeadConfig, check_together
 from mood_vae.postprocess import PostprocessConfig
 from mood_vae.preprocess import GridConfig
 from mood_vae.residual import ResidualConfig
 from mood_vae.vae import VaeConfig
 
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,9 @@ class Description:
     threshold: float
     score_reference: float
     provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_together(self.heads)
 
 
 @dataclass(frozen=True, kw_only=True)

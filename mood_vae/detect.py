@@ -13,7 +13,7 @@ from torch.nn import functional
 from mood_vae import aggregate, brain, postprocess, preprocess, reconstruct, residual, slices
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.errors import CheckpointError
-from mood_vae.head import Head, features
+from mood_vae.head import NEVER, Head, features
 from mood_vae.preprocess import Prepared
 from mood_vae.vae import Vae
 from mood_vae.volume import Array, Mask, Volume
@@ -88,8 +88,8 @@ class VaeDetector:
     def evidence(self, prepared: Prepared, x_hat: Array) -> Array:
         """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0.
 
-        x_hat: its reconstruction. The evidence is the residual or, with heads, the mean of their -log(1 - p) for their
-        probabilities p of an anomaly, in nats.
+        x_hat: its reconstruction. The evidence is the residual or, with heads, the weighted mean of their -log(1 - p)
+        for their probabilities p of an anomaly, in nats.
         """
         config, region = self.description.residual, self.region(prepared)
         if not self._heads:
@@ -99,28 +99,32 @@ class VaeDetector:
             if config.kl_gradient:
                 found = found * reconstruct.kl_gradient(self._vae, prepared.array, prepared.reach)
             return residual.clean(found, region, config)
-        probabilities = (residual.clean(found, region, config) for found in self.judge(prepared, x_hat))
-        nats = [-np.log1p(-probability.clip(0, CERTAIN)) for probability in probabilities]
-        return np.mean(nats, axis=0, dtype=np.float32)
+        total, weights = np.zeros_like(prepared.array), [head.config.weight for head in self._heads]
+        for probability, weight in zip(self.judge(prepared, x_hat), weights, strict=True):
+            nats = -np.log1p(-residual.clean(probability, region, config).clip(0, CERTAIN))
+            total += np.float32(weight / sum(weights)) * nats
+        return total
 
     @torch.inference_mode()
     def judge(self, prepared: Prepared, x_hat: Array) -> list[Array]:
-        """Return each head's probability of an anomaly, (I, J, K) float32; 0 where a slice shows no head."""
+        """Return each head's probability of an anomaly, (I, J, K) float32; next to 0 where a slice shows no head."""
         x_KHW, x_hat_KHW, reach_KHW = (
             torch.from_numpy(slices.split(array)[:, 0]).to(self._device)
             for array in (prepared.array, x_hat, prepared.reach.astype(np.float32))
         )
-        found = []
+        logits: list[Tensor] = []
         for head in self._heads:
-            found_BCHW = np.zeros((len(x_KHW), 1, *x_KHW.shape[1:]), np.float32)
+            logits_KHW = torch.full_like(x_KHW, NEVER)
             for at in [np.arange(len(x_KHW))] if head.config.volumetric else slices.shown(prepared.reach):
                 ks = torch.from_numpy(at).to(self._device)
                 usual_BCHW = self._usual_CKHW[:, ks].transpose(0, 1)
-                seen = features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], usual_BCHW, head.config)
-                # torch's own sigmoid has another last digit where one thread's share ends
-                found_BCHW[at, 0] = special.expit(head(seen).cpu().numpy())
-            found.append(slices.join(found_BCHW))
-        return found
+                before = [judged_KHW[ks] for judged_KHW in logits]
+                logits_KHW[ks] = head(
+                    features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], usual_BCHW, before, head.config)
+                )
+            logits.append(logits_KHW)
+        # torch's own sigmoid has another last digit where one thread's share ends
+        return [slices.join(special.expit(judged_KHW[:, None].cpu().numpy())) for judged_KHW in logits]
 
     def reconstruct(self, prepared: Prepared) -> Array:
         """Return the reconstruction, see `reconstruct.reconstruct`."""

@@ -6,6 +6,7 @@ small U-Net, trained on synthetic anomalies alone, judges the difference, slice 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,8 @@ SMOOTHEST, ROUGHNESS_MEAN, ROUGHNESS_SPREAD = 0.004, -3.5, 1.5
 ROUGHNESS_CHANNELS = 4
 NEVER = -20.0
 """The logit where no brain could be."""
+LOGIT_RANGE = 8.0
+"""Logits that one head shows to another count up to here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,8 @@ class HeadConfig:
     volumetric: whether its U-Net is one of volumes instead of slices; the first scale then works on 2 x 2 x 2 voxels.
     roughness: whether it is shown how rough the slice is (`roughness`).
     reconstruction: whether it is shown what the VAE made of the slice; if not, zeros stand there.
+    before: how many other heads' logits it is shown, those of the first ones: a cascade (Isensee et al. 2021).
+    weight: its say in the evidence, relative to the other heads'; 0 for one that is only shown to others.
     """
 
     offsets: tuple[int, ...] = (-4, -2, -1, 0, 1, 2, 4)
@@ -40,11 +45,13 @@ class HeadConfig:
     volumetric: bool = False
     roughness: bool = False
     reconstruction: bool = True
+    before: int = 0
+    weight: float = 1.0
 
     @property
     def channels(self) -> int:
         """How many channels the features have."""
-        return len(self.offsets) + 4 + ROUGHNESS_CHANNELS * self.roughness
+        return len(self.offsets) + 4 + ROUGHNESS_CHANNELS * self.roughness + self.before
 
     @property
     def reach_channel(self) -> int:
@@ -62,18 +69,42 @@ class HeadConfig:
                 expected="offsets with 0 among them and at least two positive widths",
                 found=f"offsets={self.offsets}, widths={self.widths}", remedy="correct the head's configuration",
             )  # fmt: skip
+        if min(self.before, self.weight) < 0:
+            raise ConfigError(
+                expected="a count of heads before and a weight of at least 0",
+                found=f"before={self.before}, weight={self.weight}", remedy="correct the head's configuration",
+            )  # fmt: skip
+
+
+def check_together(configs: Sequence[HeadConfig]) -> None:
+    """Raise ConfigError where heads cannot judge one after the other, or have no say all together."""
+    for number, config in enumerate(configs):
+        if config.before > number or any(other.volumetric for other in configs[: config.before]):
+            raise ConfigError(
+                expected="only earlier heads, of slices, to be shown to a head",
+                found=f"before={config.before} of head {number}", remedy="correct the order of the heads",
+            )  # fmt: skip
+    if configs and not any(config.weight for config in configs):
+        raise ConfigError(expected="a head with a weight", found="0 for each", remedy="give one of them a weight")
 
 
 def features(
-    x_KHW: Tensor, ks: Tensor, reach_BHW: Tensor, x_hat_BHW: Tensor, usual_BCHW: Tensor, config: HeadConfig
+    x_KHW: Tensor,
+    ks: Tensor,
+    reach_BHW: Tensor,
+    x_hat_BHW: Tensor,
+    usual_BCHW: Tensor,
+    logits: Sequence[Tensor],
+    config: HeadConfig,
 ) -> Tensor:
     """Return what the head sees of the slices `ks` (B,) of a volume: (B, C, H, W) float32.
 
     x_KHW: the input volume's slices. reach_BHW: where the slices `ks` could hold brain (`brain.span`), without which a
     lost slice would look like one above the head. x_hat_BHW: their reconstructions. usual_BCHW: what healthy brains
-    show there: the absolute residual and, for a head that sees roughness, the roughness against the slice's. The
-    channels are the neighbouring slices, the slice mirrored left to right (H is the grid's left-right axis), the reach,
-    the roughness if it is wanted, the reconstruction, and the signed residual in units of the usual one.
+    show there: the absolute residual and, for a head that sees roughness, the roughness against the slice's. logits:
+    what each head so far made of the slices, (B, H, W), at least those that the head is shown. The channels are the
+    neighbouring slices, the slice mirrored left to right (H is the grid's left-right axis), the reach, the roughness if
+    it is wanted, the reconstruction, the signed residual in units of the usual one, and the logits of the heads before.
     """
 
     def at(offset: int) -> Tensor:
@@ -86,7 +117,9 @@ def features(
         rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - usual_BCHW[:, 1:3]]
     relative = ((x_BHW - x_hat_BHW) / usual_BCHW[:, 0]).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
     drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
-    return torch.cat([neighbours, torch.stack([x_BHW.flip(1), reach_BHW.float()], dim=1), *rough, drawn], dim=1)
+    judged = [logits_BHW[:, None].clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for logits_BHW in logits]
+    place = torch.stack([x_BHW.flip(1), reach_BHW.float()], dim=1)
+    return torch.cat([neighbours, place, *rough, drawn, *judged[: config.before]], dim=1)
 
 
 def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
@@ -117,6 +150,14 @@ class Head(UNet):
     def __init__(self, config: HeadConfig) -> None:
         super().__init__(config.channels, config.widths, volumetric=config.volumetric)
         self.config = config
+
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights of a head alike, or of one that was shown fewer heads before it, whose logits count 0."""
+        weights = dict(weights)
+        first, name = self.down[0][0], "down.0.0.weight"  # type: ignore[index]
+        more = first.in_channels - weights[name].shape[1]
+        weights[name] = functional.pad(weights[name], (0, 0) * (weights[name].ndim - 2) + (0, more))
+        self.load_state_dict(weights)
 
     def forward(self, features_BCHW: Tensor) -> Tensor:
         """Return logits, higher is more anomalous."""

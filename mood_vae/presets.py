@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.errors import ConfigError
-from mood_vae.head import HeadConfig
+from mood_vae.head import HeadConfig, check_together
 from mood_vae.postprocess import PostprocessConfig
 from mood_vae.preprocess import GridConfig
 from mood_vae.residual import ResidualConfig
@@ -45,6 +45,7 @@ class Preset:
                     found=f"slice_shape={self.model.slice_shape}",
                     remedy="make the slices of the network larger or those of the grid smaller",
                 )
+        check_together([head.model for head in self.heads])
         if self.heads and (self.model.axes != (2,) or self.model.slice_shape != self.grid.shape[:2]):
             raise ConfigError(
                 expected=f"for heads, a VAE of axial slices of {self.grid.shape[:2]} pixels",

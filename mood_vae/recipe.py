@@ -21,13 +21,13 @@ from mood_vae.calibrate import calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError
-from mood_vae.head import Head, roughness
+from mood_vae.head import Head, HeadConfig, roughness
 from mood_vae.preprocess import Prepared
 from mood_vae.presets import Preset, preset
 from mood_vae.progress import Track
 from mood_vae.reconstruct import reconstruct
 from mood_vae.train import Hardware, fit, is_first_process, split_subjects
-from mood_vae.train_head import fit_head
+from mood_vae.train_head import fit_head, new_head
 from mood_vae.vae import Vae
 from mood_vae.volume import Array
 
@@ -56,7 +56,9 @@ def run(
     """
     chosen = config.changed(preset(name), changes)
     training = chosen.training
-    starts = _given_heads(heads_from, chosen) if heads_from else [None] * len(chosen.heads)
+    starts = [new_head(head.model, head.training.seed) for head in chosen.heads]
+    if heads_from:
+        _begin_with(starts, heads_from)
     slices = cache.build(data_dir, run_dir / "cache", chosen.grid, track=track)
     trained, validation = split_subjects(slices.subjects, training)
     if vae_from:
@@ -67,21 +69,23 @@ def run(
     if chosen.heads or chosen.residual.standardised:
         tensors["usual_CKHW"] = usual(vae, slices, trained)
         usual_CKHW = full_size(tensors["usual_CKHW"], chosen.grid.shape)
+    fitted: list[Head] = []
     for number, (head, start) in enumerate(zip(chosen.heads, starts, strict=True)):
-        fitted = fit_head(
-            slices,
-            (trained, validation),
-            run_dir / f"head-{number}",
-            vae,
-            usual_CKHW,
-            head.model,
-            head.training,
-            hardware,
-            start=start,
-            spacing_mm=chosen.grid.spacing_mm,
-            resume=resume,
+        fitted.append(
+            fit_head(
+                slices,
+                (trained, validation),
+                run_dir / f"head-{number}",
+                (vae, fitted[: head.model.before]),
+                usual_CKHW,
+                start,
+                head.training,
+                hardware,
+                spacing_mm=chosen.grid.spacing_mm,
+                resume=resume,
+            )
         )
-        tensors |= {f"head.{number}.{key}": value for key, value in fitted.state_dict().items()}
+        tensors |= {f"head.{number}.{key}": value for key, value in fitted[-1].state_dict().items()}
     path = run_dir / CHECKPOINT_NAME
     if is_first_process():
         provenance = {
@@ -148,18 +152,22 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
     return vae.eval()
 
 
-def _given_heads(path: Path, chosen: Preset) -> list[Head]:
-    """Return the heads of a checkpoint that have the shapes of the preset's, in its order."""
+def _begin_with(heads: list[Head], path: Path) -> None:
+    """Give heads the weights of those of a checkpoint that are shaped like them, but for the heads shown to them."""
     given = checkpoint.load(path)
-    heads = [Head(head.model) for head in chosen.heads]
+    shapes = [_by_itself(config) for config in given.description.heads]
     for head in heads:
-        if head.config not in given.description.heads:
+        if _by_itself(head.config) not in shapes:
             raise CheckpointError(
-                file=path, expected=f"a head like {head.config}",
-                found="others" if given.description.heads else "none", remedy="train without --heads",
+                file=path, expected=f"a head like {head.config}", found="others" if shapes else "none",
+                remedy="train without --heads",
             )  # fmt: skip
-        given.fill(head, f"head.{given.description.heads.index(head.config)}")
-    return heads
+        head.begin_with(given.part(f"head.{shapes.index(_by_itself(head.config))}"))
+
+
+def _by_itself(config: HeadConfig) -> HeadConfig:
+    """Return a head's configuration apart from its place among others."""
+    return dataclasses.replace(config, before=0, weight=1.0)
 
 
 @torch.inference_mode()

@@ -58,7 +58,7 @@ class TrainConfig:
 class HeadTrainConfig:
     """How a head is trained.
 
-    epochs, slabs: epochs of so many new samples each; none comes twice.
+    epochs, slabs: epochs of so many new samples each; none comes twice. 0 epochs leave a given head as it is.
     batch_slabs: samples a step. learning_rate: of AdamW at the start, falling to 0 along a cosine.
     dice_weight, dice_by_slice: see `train_head.head_loss`.
     """
@@ -73,8 +73,8 @@ class HeadTrainConfig:
     synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
 
     def __post_init__(self) -> None:
-        if min(self.epochs, self.slabs, self.batch_slabs) < 1 or self.learning_rate <= 0:
+        if min(self.slabs, self.batch_slabs) < 1 or self.epochs < 0 or self.learning_rate <= 0:
             raise ConfigError(
-                expected="positive epochs, slabs, batch and learning rate", found=f"{self}",
+                expected="epochs of at least 0, and positive slabs, batch and learning rate", found=f"{self}",
                 remedy="correct the configuration",
             )  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -13,6 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from mood_vae.cache import SliceCache
 from mood_vae.head import Head, HeadConfig, features
+from mood_vae.slices import BATCH_SLICES
 from mood_vae.synthesis import Sample, SlabDataset
 from mood_vae.train import Hardware, make_trainer, resume_from
 from mood_vae.train_config import HeadTrainConfig
@@ -43,14 +45,16 @@ class SampleNumbers(Sampler[int]):
 class HeadTraining(L.LightningModule):
     """Tell planted voxels from healthy ones: `head_loss` over the voxels within reach."""
 
-    def __init__(self, head: Head, vae: Vae, usual_CKHW: Tensor, config: HeadTrainConfig, steps: int) -> None:
+    def __init__(
+        self, head: Head, vae: Vae, before: Sequence[Head], usual_CKHW: Tensor, config: HeadTrainConfig, steps: int
+    ) -> None:
         super().__init__()
         # volumes are faster as they are
         layout = torch.contiguous_format if head.config.volumetric else torch.channels_last
         self.head = head.to(memory_format=layout)  # type: ignore[call-overload]
         self._config, self._steps = config, steps
-        # in a list, so that neither is part of the module, its optimiser or its state
-        self._frozen = [vae.eval()]
+        # in lists, so that none is part of the module, its optimiser or its state
+        self._vae, self._before = [vae.eval()], [judge.eval() for judge in before]
         self.register_buffer("usual_CKHW", usual_CKHW, persistent=False)
 
     def configure_optimizers(self) -> dict[str, object]:
@@ -81,12 +85,22 @@ class HeadTraining(L.LightningModule):
         judged_BHW = torch.cat([sample.reach_BHW for sample in samples]) | (y_BHW > 0)
         return head_loss(logits_BHW, y_BHW, judged_BHW, self._config)
 
+    @torch.no_grad()
     def _features(self, samples: list[Sample]) -> list[Tensor]:
         x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
-        with torch.no_grad():
-            x_hat_BHW = self._frozen[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
+        x_hat_BHW = self._vae[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
         parts = zip(samples, x_hat_BHW.split([len(sample.ks) for sample in samples]), strict=True)
-        return [sample_features(sample, x_hat, self.usual_CKHW, self.head.config) for sample, x_hat in parts]
+        return [self._shown(sample, x_hat) for sample, x_hat in parts]
+
+    def _shown(self, sample: Sample, x_hat_BHW: Tensor) -> Tensor:
+        """Return what the head sees of a sample's judged slices, whose reconstructions are given."""
+        usual_BCHW = self.usual_CKHW[:, sample.ks + sample.first].transpose(0, 1)
+        seen = partial(features, sample.x_KHW, sample.ks, sample.reach_BHW, x_hat_BHW, usual_BCHW)
+        logits: list[Tensor] = []
+        for judge in self._before:
+            shown = seen(logits, judge.config).contiguous(memory_format=torch.channels_last).split(BATCH_SLICES)
+            logits.append(torch.cat([judge.to(self.device)(part) for part in shown]).float())
+        return seen(logits, self.head.config)
 
 
 def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, config: HeadTrainConfig) -> Tensor:
@@ -104,34 +118,35 @@ def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, config: Hea
     return entropy + config.dice_weight * missed.sum() / max(1, missed.numel())
 
 
-def sample_features(sample: Sample, x_hat_BHW: Tensor, usual_CKHW: Tensor, config: HeadConfig) -> Tensor:
-    """Return what the head sees of a sample's judged slices, whose reconstructions are given."""
-    usual_BCHW = usual_CKHW[:, sample.ks + sample.first].transpose(0, 1)
-    return features(sample.x_KHW, sample.ks, sample.reach_BHW, x_hat_BHW, usual_BCHW, config)
+def new_head(config: HeadConfig, seed: int) -> Head:
+    """Return a random head, the same for the same seed."""
+    L.seed_everything(seed, verbose=False)
+    return Head(config)
 
 
 def fit_head(
     cache: SliceCache,
     subjects: tuple[list[str], list[str]],
     run_dir: Path,
-    vae: Vae,
+    given: tuple[Vae, Sequence[Head]],
     usual_CKHW: Tensor,
-    head_config: HeadConfig,
+    head: Head,
     config: HeadTrainConfig,
     hardware: Hardware,
     *,
-    start: Head | None = None,
     spacing_mm: float,
     resume: bool = False,
 ) -> Head:
     """Train a head on a VAE and return it, on the CPU and ready for use; it resumes as `train.fit` does.
 
-    subjects: for training and for validation. usual_CKHW: what is usual at each place, see `features`. start: a head of
-    this shape to begin with, instead of a random one.
+    subjects: for training and for validation. given: the VAE and the heads that are shown to this one, which stay as
+    they are. usual_CKHW: what is usual at each place, see `features`. head: what to begin with.
     """
+    if not config.epochs:
+        return head.eval()
     L.seed_everything(config.seed, verbose=False)
     steps = config.epochs * -(-config.slabs // config.batch_slabs)
-    module = HeadTraining(start or Head(head_config), vae, usual_CKHW, config, steps)
+    module = HeadTraining(head, *given, usual_CKHW, config, steps)
     trainer = make_trainer(run_dir, config.epochs, hardware, [])
 
     def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[list[Sample]]:

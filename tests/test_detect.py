@@ -165,6 +165,28 @@ def test_several_heads_give_the_mean_of_their_evidence(small_checkpoint: Checkpo
     np.testing.assert_allclose(both.evidence(prepared, x_hat), (found[0] + found[1]) / 2, rtol=1e-5)
 
 
+def test_a_head_without_weight_only_tells_those_after_it(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
+    torch.manual_seed(1)
+    silent = HeadConfig(offsets=(-1, 0), widths=(4, 4), weight=0.0)
+    told = HeadConfig(offsets=(0,), widths=(4, 6), volumetric=True, before=1)
+    first, second = Head(silent), Head(told)
+    found = with_heads(small_checkpoint, {silent: first, told: second})
+    x_hat = found.reconstruct(prepared)
+    p = found.judge(prepared, x_hat)
+    inside = prepared.reach
+    np.testing.assert_allclose(found.evidence(prepared, x_hat)[inside], -np.log1p(-p[1][inside]), rtol=1e-5)
+    # another first head, another judgement of the second
+    with torch.no_grad():
+        first.out.bias += 2
+    other = with_heads(small_checkpoint, {silent: first, told: second}).judge(prepared, x_hat)
+    assert np.abs(other[1] - p[1])[inside].max() > 1e-4
+    # of two that count, one counts three times as much
+    light, heavy = dataclasses.replace(silent, weight=1.0), dataclasses.replace(told, weight=3.0)
+    both = with_heads(small_checkpoint, {light: first, heavy: second}).evidence(prepared, x_hat)
+    nats = [-np.log1p(-one[inside]) for one in other]
+    np.testing.assert_allclose(both[inside], nats[0] / 4 + nats[1] * 3 / 4, rtol=1e-4)
+
+
 def test_a_volumetric_head_sees_the_whole_brain(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
     torch.manual_seed(1)
     shape = HeadConfig(offsets=(0,), widths=(4, 6), volumetric=True, roughness=True)

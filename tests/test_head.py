@@ -14,7 +14,7 @@ from mood_vae import acquire, cache, calibrate, checkpoint, nifti, presets, reci
 from mood_vae.cache import SliceCache
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError, ConfigError
-from mood_vae.head import NEVER, RESIDUAL_RANGE, Head, HeadConfig, features, roughness
+from mood_vae.head import LOGIT_RANGE, NEVER, RESIDUAL_RANGE, Head, HeadConfig, check_together, features, roughness
 from mood_vae.presets import HeadPreset
 from mood_vae.progress import silent
 from mood_vae.synthesis import SlabDataset, SynthesisConfig
@@ -36,7 +36,7 @@ SMALL_HEADS = dataclasses.replace(
             training=HeadTrainConfig(epochs=1, slabs=8, batch_slabs=4, seed=1, synthesis=SYNTHESIS),
         ),
         HeadPreset(
-            model=HeadConfig(offsets=(0,), widths=(4, 6), volumetric=True, roughness=True),
+            model=HeadConfig(offsets=(0,), widths=(4, 6), volumetric=True, roughness=True, before=2),
             training=HeadTrainConfig(
                 epochs=1, slabs=4, batch_slabs=2, synthesis=dataclasses.replace(SYNTHESIS, slab=32, judged=32)
             ),
@@ -56,7 +56,7 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     x_hat, usual = x[ks] - 2, torch.tensor([4.0, 0.5, -0.5])[:, None, None].expand(2, 3, 2, 3)
     reach = torch.tensor([False, True])[:, None, None].expand(2, 2, 3)
     config = HeadConfig(offsets=(-1, 0, 2), widths=(4, 4), roughness=True)
-    seen = features(x, ks, reach, x_hat, usual, config)
+    seen = features(x, ks, reach, x_hat, usual, [], config)
     assert seen.shape == (2, 11, 2, 3)
     # beyond the ends of the volume the last slice stands in
     torch.testing.assert_close(seen[0, :3], x[[0, 0, 2]])
@@ -69,11 +69,59 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     torch.testing.assert_close(seen[:, 7:9], rough[:, 2:] - usual[:, 1:])
     torch.testing.assert_close(seen[1, 9], x[4] - 2)
     torch.testing.assert_close(seen[1, 10], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
-    alone = features(x, ks, reach, x_hat, usual, dataclasses.replace(config, reconstruction=False))
+    alone = features(x, ks, reach, x_hat, usual, [], dataclasses.replace(config, reconstruction=False))
     torch.testing.assert_close(alone[:, :9], seen[:, :9])
     assert not alone[:, 9:].any()
-    plain = features(x, ks, reach, x_hat, usual[:, :1], dataclasses.replace(config, roughness=False))
+    plain = features(x, ks, reach, x_hat, usual[:, :1], [], dataclasses.replace(config, roughness=False))
     torch.testing.assert_close(plain, seen[:, [0, 1, 2, 3, 4, 9, 10]])
+
+
+def test_a_head_is_shown_the_logits_of_the_heads_before_it() -> None:
+    x, ks = torch.rand(5, 2, 3), torch.tensor([1, 2])
+    logits = [torch.full((2, 2, 3), value) for value in (-2 * LOGIT_RANGE, LOGIT_RANGE / 4, 1.0)]
+    alone = HeadConfig(offsets=(0,), widths=(4, 4))
+    told = dataclasses.replace(alone, before=2)
+    assert told.channels == alone.channels + 2
+    reach, usual = torch.ones(2, 2, 3), torch.ones(2, 1, 2, 3)
+    seen = features(x, ks, reach, x[ks], usual, logits, told)
+    torch.testing.assert_close(seen[:, :-2], features(x, ks, reach, x[ks], usual, logits, alone))
+    torch.testing.assert_close(seen[:, -2:], torch.tensor([-1, 0.25])[:, None, None].expand(2, 2, 2, 3))
+
+
+def test_heads_judge_one_after_the_other() -> None:
+    of_slices, of_volumes = HeadConfig(), HeadConfig(volumetric=True)
+    check_together([])
+    check_together([of_slices, HeadConfig(before=1, volumetric=True, weight=0.0)])
+    for wrong in (
+        [HeadConfig(before=1)],
+        [of_slices, HeadConfig(before=2)],
+        [of_volumes, HeadConfig(before=1)],
+    ):
+        with pytest.raises(ConfigError, match="only earlier heads"):
+            check_together(wrong)
+    with pytest.raises(ConfigError, match="a head with a weight"):
+        check_together([HeadConfig(weight=0.0)])
+    with pytest.raises(ConfigError, match="weight of at least 0"):
+        HeadConfig(weight=-1.0)
+
+
+@pytest.mark.parametrize("volumetric", [False, True])
+def test_a_head_begins_with_the_weights_of_one_that_was_shown_fewer_heads(*, volumetric: bool) -> None:
+    torch.manual_seed(0)
+    config = HeadConfig(offsets=(0,), widths=(4, 6), volumetric=volumetric)
+    alone, told = Head(config).eval(), Head(dataclasses.replace(config, before=1)).eval()
+    told.begin_with(alone.state_dict())
+    seen = torch.rand(8, config.channels, 8, 8) + 0.1
+    logits = torch.rand(8, 1, 8, 8)
+    torch.testing.assert_close(told(torch.cat([seen, logits], dim=1)), alone(seen))
+    # it can still learn from them
+    told(torch.cat([seen, logits], dim=1)).sum().backward()
+    gradient = told.down[0][0].weight.grad
+    parts = 8 if volumetric else 4
+    assert gradient[:, -parts:].abs().max() > 0
+    again = Head(told.config).eval()
+    again.begin_with(told.state_dict())
+    torch.testing.assert_close(again(torch.cat([seen, logits], dim=1)), told(torch.cat([seen, logits], dim=1)))
 
 
 def test_roughness_tells_noise_from_a_blur_and_thick_slices() -> None:
@@ -333,10 +381,10 @@ def test_heads_are_trained_on_a_given_vae_and_their_checkpoint_predicts(
     for name, tensor in given.part("vae").items():
         torch.testing.assert_close(made.part("vae")[name], tensor)
     # heads that learn next to nothing stay those with which they began
-    still = {f"heads.{number}.training.learning_rate": 1e-9 for number in range(2)}
+    still = {"heads.0.training.epochs": 0} | {f"heads.{number}.training.learning_rate": 1e-9 for number in (1, 2)}
     after = checkpoint.load(train(tmp_path / "on", "small-heads", still, vae_from=first, heads_from=both))
     assert after.description.provenance["heads_from"] == both.name
-    for number in range(2):
+    for number in range(3):
         for name, weight in Head(SMALL_HEADS.heads[number].model).named_parameters():
             torch.testing.assert_close(after.part(f"head.{number}")[name], made.part(f"head.{number}")[name])
             # a random head is another one, but for its normalisations
