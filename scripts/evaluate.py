@@ -149,12 +149,20 @@ def shipped(weights: Path) -> VaeDetector:
 
 
 def one_head(loaded: Checkpoint, number: int, healthy: SliceCache) -> VaeDetector:
-    """Return weights with one of their heads alone, calibrated on their validation subjects."""
+    """Return weights with the say of one head alone, calibrated on their validation subjects.
+
+    Heads that it is shown stay, but have no say.
+    """
     described, every = loaded.description, preset(loaded.description.preset)
+    kept = [*range(described.heads[number].before), number]
     tensors = {name: tensor for name, tensor in loaded.tensors.items() if not name.startswith("head.")}
-    tensors |= {f"head.0.{name}": tensor for name, tensor in loaded.part(f"head.{number}").items()}
-    chosen = dataclasses.replace(every, heads=every.heads[number : number + 1])
-    provenance = described.provenance | {"head_training": described.provenance["head_training"][number : number + 1]}
+    heads = []
+    for place, old in enumerate(kept):
+        model = dataclasses.replace(described.heads[old], weight=float(old == number))
+        heads.append(dataclasses.replace(every.heads[old], model=model))
+        tensors |= {f"head.{place}.{name}": tensor for name, tensor in loaded.part(f"head.{old}").items()}
+    chosen = dataclasses.replace(every, heads=tuple(heads))
+    provenance = described.provenance | {"head_training": [described.provenance["head_training"][old] for old in kept]}
     made = recipe.calibrated(tensors, described.preset, chosen, healthy, provenance)
     return VaeDetector(made, torch.device("cpu"))
 
@@ -192,7 +200,7 @@ def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, C
     table["heads, the VAE alone"] = lambda: without_heads(heads, ResidualConfig(), healthy())
     for name, path in own.items():
         table[name] = lambda path=path: shipped(path)  # type: ignore[misc]
-    for number, name in enumerate(("shape", "texture", "volume")):
+    for number, name in enumerate(("texture", "volume")):
         table[f"heads, {name} alone"] = lambda number=number: one_head(checkpoint.load(heads), number, healthy())  # type: ignore[misc]
     table["heads"] = lambda: shipped(heads)
     table["heads, constant rule"] = lambda: WithConstantRule(shipped(heads))

@@ -1,11 +1,11 @@
-"""The results table and picture in the README, and docs/results.md with families, sites and lesions, from what
-evaluate.py kept.
+"""The results table and picture in the README, and docs/results.md with families, sites and lesions.
 
     python scripts/results_table.py OUT
 
-The tables replace what stands between the two `results` marks of the README: the main rows, and the others folded away.
-docs/results.png shows the main rows. docs/results.json keeps each row's figures, with their intervals, and those of
-every case.
+What evaluate.py kept in OUT goes into docs/results.json, which holds each row's figures, with their intervals, and
+those of every case; rows that were not run again stay as they are. All else is made from that file: the tables
+between the two `results` marks of the README, the main rows and the others folded away, docs/results.png, which shows
+the main rows, and docs/results.md.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from mood_vae.cases import CaseResult
 from mood_vae.intervals import interval
 
 ROOT = Path(__file__).parent.parent
-HEADS = ("heads, shape alone", "heads, texture alone", "heads, volume alone", "heads")
+KEPT = ROOT / "docs" / "results.json"
+HEADS = ("heads, texture alone", "heads, volume alone", "heads")
 MAIN = (
     *("chance", "|x - 0.5|", "atlas z-score", "seed", "seed, divided, eroded, median", "heads, the VAE alone", "cevae"),
     *HEADS,
@@ -56,19 +57,17 @@ def figure(estimate: dict[str, float | None] | None) -> str:
     return f"{value} [{low}, {high}]"
 
 
-def median(values: list[float]) -> dict[str, float | None] | None:
+def median(values: list[float]) -> dict[str, float]:
     """Return the median with its 95 % bootstrap."""
-    if not values:
-        return None
     drawn = np.median(np.random.default_rng(0).choice(values, (1000, len(values))), axis=1)
     low, high = interval(drawn, 0.95)
     return {"value": float(np.median(values)), "low": low, "high": high}
 
 
-def row(name: str, sets: dict[str, Report], seconds: list[float]) -> str:
+def row(name: str, sets: dict[str, Report]) -> str:
     cells = [figure(sets["toys"][level][part].get(key)) for level, part, key in TOYS]
     cells += [figure(sets["lesions"][level][part].get(key)) for level, part, key in LESIONS]
-    cells += [figure(median(seconds))]
+    cells += [figure(sets.get("seconds"))]
     return f"| {name.replace('|', chr(92) + '|')} | {' | '.join(cells)} |"
 
 
@@ -82,12 +81,23 @@ def some(report: Report, chosen: Iterable[str]) -> Report:
     return score.build_report(results, mode="pixel", config=score.ScoreConfig(n_resamples=300))["overall"]
 
 
+def parts(report: Report) -> Report:
+    """Return a report's figures on each family, with all clean cases, and on each site."""
+    about = report["about"]
+    clean = [name for name, case in about.items() if case["family"] == "clean"]
+    groups: dict[str, list[str]] = {}
+    for family in sorted({case["family"] for case in about.values()} - {"clean"}):
+        groups[family] = [name for name, case in about.items() if case["family"] == family]
+    chosen = {family: (len(cases), [*cases, *clean]) for family, cases in groups.items()}
+    for site in sorted({case["site"] for case in about.values()}):
+        at_site = [name for name, case in about.items() if case["site"] == site]
+        chosen[f"site {site}"] = (len(at_site), at_site)
+    return {name: {"n_cases": count} | some(report, cases) for name, (count, cases) in chosen.items()}
+
+
 def details(sets: dict[str, dict[str, Report]]) -> str:
     """Return the page of families, sites and lesions for the rows in detail."""
     shown = [name for name in IN_DETAIL if name in sets]
-    toys = {name: sets[name]["toys"] for name in shown}
-    about = toys[shown[-1]]["about"]
-    clean = [name for name, case in about.items() if case["family"] == "clean"]
     heads = [name.replace("|", "\\|") for name in shown]
     lines = [
         "# Results by family, site and lesion",
@@ -101,20 +111,12 @@ def details(sets: dict[str, dict[str, Report]]) -> str:
         f"| | cases | {' | '.join(heads)} | best Dice of `{shown[-1]}` |",
         "|" + "---|" * (len(shown) + 3),
     ]
-    groups: dict[str, list[str]] = {}
-    for family in sorted({case["family"] for case in about.values()} - {"clean"}):
-        groups[family] = [name for name, case in about.items() if case["family"] == family]
-    parts = {family: (len(cases), [*cases, *clean]) for family, cases in groups.items()}
-    for site in sorted({case["site"] for case in about.values()}):
-        chosen = [name for name, case in about.items() if case["site"] == site]
-        parts[f"site {site}"] = (len(chosen), chosen)
-    for name, (count, chosen) in parts.items():
-        reports = [some(toys[row_name], chosen) for row_name in shown]
-        cells = [figure(report["average_precision"]) for report in reports]
-        lines.append(f"| {name} | {count} | {' | '.join(cells)} | {figure(reports[-1]['best_dice_oracle'])} |")
+    for name, last in sets[shown[-1]]["toys"]["parts"].items():
+        cells = [figure(sets[row_name]["toys"]["parts"][name]["average_precision"]) for row_name in shown]
+        lines.append(f"| {name} | {last['n_cases']} | {' | '.join(cells)} | {figure(last['best_dice_oracle'])} |")
     lines += ["", "## Lesions", f"| | {' | '.join(f'{name}: AP, Dice of the mask, best Dice' for name in heads)} |"]
     lines += ["|" + "---|" * (len(shown) + 1)]
-    for case, known in sets[shown[0]]["lesions"]["about"].items():
+    for case, known in sets[shown[0]]["lesions"]["pixel"]["cases"].items():
         found = [sets[row_name]["lesions"]["pixel"]["cases"][case] for row_name in shown]
         keys = ("average_precision", "dice_at_half", "best_dice_oracle")
         cells = [", ".join(f"{one[key]:.2f}" for key in keys) for one in found]
@@ -167,17 +169,22 @@ def no_cache() -> SliceCache:
 
 
 def main() -> None:
-    raw = [json.loads(file.read_text()) | {"set": file.name.split("--")[0]}
-           for file in Path(sys.argv[1], "raw").glob("*--*.json")]  # fmt: skip
-    sets: dict[str, dict[str, Report]] = {}
+    out = Path(sys.argv[1])
+    sets: dict[str, dict[str, Report]] = json.loads(KEPT.read_text())
+    for file in out.glob("raw/*--*.json"):
+        report, set_name = json.loads(file.read_text()), file.name.split("--")[0]
+        found = compact(report) | (
+            {"parts": parts(report)} if set_name == "toys" and report["row"] in IN_DETAIL else {}
+        )
+        sets.setdefault(report["row"], {})[set_name] = rounded(found)
+    if (out / evaluate.SECONDS).exists():
+        for name, taken in json.loads((out / evaluate.SECONDS).read_text()).items():
+            sets[name]["seconds"] = rounded(median(taken))
     # every row has its place, whichever were run when and with which weights
-    own = {name: Path() for name in sorted({one["row"] for one in raw} - set(evaluate.rows(no_cache, {})))}
-    places = list(evaluate.rows(no_cache, own))
-    for report in sorted(raw, key=lambda one: places.index(one["row"])):
-        sets.setdefault(report["row"], {})[report["set"]] = report
-    file = Path(sys.argv[1], evaluate.SECONDS)
-    seconds = json.loads(file.read_text()) if file.exists() else {}
-    lines = {name: row(name, both, seconds.get(name, [])) for name, both in sets.items()}
+    own = {name: Path() for name in sets if name not in evaluate.rows(no_cache, {})}
+    sets = {name: sets[name] for name in evaluate.rows(no_cache, own) if name in sets}
+    KEPT.write_text(json.dumps(sets, separators=(",", ":")) + "\n")
+    lines = {name: row(name, both) for name, both in sets.items()}
     begin = [HEADER, "|" + "---|" * HEADER.count("|", 1)]
     others = [line for name, line in lines.items() if name not in MAIN]
     table = [
@@ -192,8 +199,6 @@ def main() -> None:
     )  # fmt: skip
     readme.write_text(marked)
     (ROOT / "docs" / "results.md").write_text(details(sets))
-    kept = {name: {set_name: compact(report) for set_name, report in both.items()} for name, both in sets.items()}
-    (ROOT / "docs" / "results.json").write_text(json.dumps(rounded(kept), separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":
