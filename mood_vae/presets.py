@@ -54,9 +54,7 @@ class Preset:
             )
 
 
-# what is out of place: the shape and the brightness of anomalies of one place
-SHAPE = HeadPreset()
-# how rough it is: all families, and small anomalies as much as large ones
+# slice by slice, with seven neighbouring slices and their roughness in view
 TEXTURE = HeadPreset(
     model=HeadConfig(roughness=True),
     training=HeadTrainConfig(
@@ -65,9 +63,10 @@ TEXTURE = HeadPreset(
         synthesis=SynthesisConfig(families=ALL, anatomical=(*ANATOMICAL, *DONATED)),
     ),
 )
-# the whole brain at once, at 2.5 mm: what is seen from afar, and what goes through many slices
+# the whole brain at once, at 2.5 mm, with what the head before it found: what is seen from afar, and what goes through
+# many slices
 VOLUME = HeadPreset(
-    model=HeadConfig(offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True),
+    model=HeadConfig(offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True, before=1),
     training=HeadTrainConfig(
         epochs=20,
         slabs=450,
@@ -79,11 +78,11 @@ VOLUME = HeadPreset(
     ),
 )
 
-# a VAE of fewer nats, which cannot follow every anomaly, and three heads that have learnt from synthetic anomalies what
-# a conspicuous difference is
+# a VAE of fewer nats, which cannot follow every anomaly, and two heads, one after the other, that have learnt from
+# synthetic anomalies what a conspicuous difference is
 HEADS = Preset(
     training=TrainConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
-    heads=(SHAPE, TEXTURE, VOLUME),
+    heads=(TEXTURE, VOLUME),
     residual=ResidualConfig(gaussian_vox=0.7),
     postprocess=PostprocessConfig(pooling_vox=6, false_positive_rate=2e-5, closing_radius_vox=1, smallest_vox=30),
     aggregate=AggregateConfig(top_share=1e-3),
@@ -93,9 +92,7 @@ PRESETS: dict[str, Preset] = {
     # the paper, faithfully: every default above is its choice, or ours where it is silent (docs/method.md)
     "seed": Preset(),
     "heads": HEADS,
-    "head-shape": dataclasses.replace(HEADS, heads=(SHAPE,)),
     "head-texture": dataclasses.replace(HEADS, heads=(TEXTURE,)),
-    "head-volume": dataclasses.replace(HEADS, heads=(VOLUME,)),
     # the recipe of the challenge's own example (Zimmerer et al. 2019) on the paper's network: its epochs, its score and
     # its loss, in which 0.01 KL a latent beside the mean absolute error of slices in [-1, 1] make this scale
     "cevae": Preset(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -13,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from mood_vae.cache import SliceCache
-from mood_vae.head import Head, HeadConfig, features
+from mood_vae.head import NEVER, Head, HeadConfig, features
 from mood_vae.slices import BATCH_SLICES
 from mood_vae.synthesis import Sample, SlabDataset
 from mood_vae.train import Hardware, make_trainer, resume_from
@@ -95,12 +94,21 @@ class HeadTraining(L.LightningModule):
     def _shown(self, sample: Sample, x_hat_BHW: Tensor) -> Tensor:
         """Return what the head sees of a sample's judged slices, whose reconstructions are given."""
         usual_BCHW = self.usual_CKHW[:, sample.ks + sample.first].transpose(0, 1)
-        seen = partial(features, sample.x_KHW, sample.ks, sample.reach_BHW, x_hat_BHW, usual_BCHW)
         logits: list[Tensor] = []
+
+        def seen(at: Tensor | slice, config: HeadConfig) -> Tensor:
+            shown = [judged_BHW[at] for judged_BHW in logits]
+            ks, reach_BHW = sample.ks[at], sample.reach_BHW[at]
+            return features(sample.x_KHW, ks, reach_BHW, x_hat_BHW[at], usual_BCHW[at], shown, config)
+
+        within = sample.reach_BHW.any(2).any(1).nonzero()[:, 0]
         for judge in self._before:
-            shown = seen(logits, judge.config).contiguous(memory_format=torch.channels_last).split(BATCH_SLICES)
-            logits.append(torch.cat([judge.to(self.device)(part) for part in shown]).float())
-        return seen(logits, self.head.config)
+            judged_BHW = torch.full_like(x_hat_BHW, NEVER)
+            for at in within.split(BATCH_SLICES):
+                shown = seen(at, judge.config).contiguous(memory_format=torch.channels_last)
+                judged_BHW[at] = judge.to(self.device)(shown).float()
+            logits.append(judged_BHW)
+        return seen(slice(None), self.head.config)
 
 
 def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, config: HeadTrainConfig) -> Tensor:

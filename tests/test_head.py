@@ -8,19 +8,20 @@ import numpy as np
 import pytest
 import torch
 from conftest import SMALL_GRID, SMALL_PRESET
-from scipy import ndimage
+from scipy import ndimage, special
 
 from mood_vae import acquire, cache, calibrate, checkpoint, nifti, presets, recipe
 from mood_vae.cache import SliceCache
+from mood_vae.checkpoint import Checkpoint
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.head import LOGIT_RANGE, NEVER, RESIDUAL_RANGE, Head, HeadConfig, check_together, features, roughness
 from mood_vae.presets import HeadPreset
 from mood_vae.progress import silent
-from mood_vae.synthesis import SlabDataset, SynthesisConfig
+from mood_vae.synthesis import Sample, SlabDataset, SynthesisConfig
 from mood_vae.train import Hardware
 from mood_vae.train_config import HeadTrainConfig
-from mood_vae.train_head import SampleNumbers, head_loss
+from mood_vae.train_head import HeadTraining, SampleNumbers, head_loss
 from mood_vae.vae import Vae
 
 SYNTHESIS = SynthesisConfig(slab=12, judged=6, families=("uniform_sphere", "intensity", "noise"))
@@ -216,6 +217,38 @@ def test_a_slab_of_all_slices_is_the_whole_brain(slices: SliceCache) -> None:
     assert sample.ks.tolist() == list(range(32))
     shown = np.flatnonzero(slices.array_NKHW[0].max(axis=(1, 2)))
     assert 0 < shown.min() <= np.flatnonzero(sample.x_KHW.amax((1, 2)))[0]
+
+
+def test_a_head_is_shown_in_training_what_it_is_shown_in_prediction(
+    slices: SliceCache, small_checkpoint: Checkpoint
+) -> None:
+    torch.manual_seed(0)
+    first, told = Head(HeadConfig(widths=(4, 6), roughness=True)), HeadConfig(offsets=(0,), widths=(4, 6), before=1)
+    with torch.no_grad():
+        first.out.weight *= 100
+    heads = (first.eval(), Head(told))
+    tensors = {f"head.{n}.{key}": value for n, head in enumerate(heads) for key, value in head.state_dict().items()}
+    tensors |= small_checkpoint.tensors
+    usual = torch.full((3, 32, 32, 32), 0.25)
+    description = dataclasses.replace(small_checkpoint.description, heads=tuple(head.config for head in heads))
+    detector = VaeDetector(
+        Checkpoint(description=description, tensors=tensors | {"usual_CKHW": usual}), torch.device("cpu")
+    )
+    subject = slices.subjects[0]
+    prepared = recipe.cached(slices, subject)
+    p = detector.judge(prepared, detector.reconstruct(prepared))[0]
+    vae = Vae(description.model)
+    small_checkpoint.fill(vae, "vae")
+    training = HeadTraining(heads[1], vae, [first], usual, HeadTrainConfig(), 1)
+    x, reach = (
+        torch.from_numpy(np.moveaxis(part, 2, 0).copy()) for part in (prepared.array, prepared.reach.astype(np.uint8))
+    )
+    (shown,) = training._features([Sample(x, torch.arange(32), torch.zeros(32, 32, 32), reach, 0)])
+    found = np.moveaxis(special.expit(shown[:, -1].numpy() * LOGIT_RANGE), 0, 2)
+    inside = prepared.reach
+    assert p[inside].std() > 0.1
+    certain = special.expit(LOGIT_RANGE)
+    np.testing.assert_allclose(found[inside], p[inside].clip(1 - certain, certain), atol=1e-4)
 
 
 def test_a_sample_follows_from_its_number(slices: SliceCache) -> None:
