@@ -63,10 +63,9 @@ TEXTURE = HeadPreset(
         synthesis=SynthesisConfig(families=ALL, anatomical=(*ANATOMICAL, *DONATED)),
     ),
 )
-# the whole brain at once, at 2.5 mm, with what the head before it found: what is seen from afar, and what goes through
-# many slices
+# the whole brain at once, at 2.5 mm: what is seen from afar, and what goes through many slices
 VOLUME = HeadPreset(
-    model=HeadConfig(offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True, before=1),
+    model=HeadConfig(offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True),
     training=HeadTrainConfig(
         epochs=20,
         slabs=450,
@@ -78,13 +77,16 @@ VOLUME = HeadPreset(
     ),
 )
 
-# a VAE of fewer nats, which cannot follow every anomaly, and two heads, one after the other, that have learnt from
-# synthetic anomalies what a conspicuous difference is
+# the same, which is also shown what the first head found
+CASCADE = dataclasses.replace(VOLUME, model=dataclasses.replace(VOLUME.model, before=1))
+
+# a VAE of fewer nats, which cannot follow every anomaly, and three heads that have learnt from synthetic anomalies what
+# a conspicuous difference is
 HEADS = Preset(
     training=TrainConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
-    heads=(TEXTURE, VOLUME),
+    heads=(TEXTURE, VOLUME, CASCADE),
     residual=ResidualConfig(gaussian_vox=0.7),
-    postprocess=PostprocessConfig(pooling_vox=6, false_positive_rate=2e-5, closing_radius_vox=1, smallest_vox=30),
+    postprocess=PostprocessConfig(pooling_vox=6, false_positive_rate=5e-5, closing_radius_vox=1, smallest_vox=30),
     aggregate=AggregateConfig(top_share=1e-3),
 )
 
