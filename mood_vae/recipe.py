@@ -21,7 +21,7 @@ from mood_vae.calibrate import calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError
-from mood_vae.head import Head, HeadConfig, roughness
+from mood_vae.head import Head, roughness
 from mood_vae.preprocess import Prepared
 from mood_vae.presets import Preset, preset
 from mood_vae.progress import Track
@@ -153,21 +153,22 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
 
 
 def _begin_with(heads: list[Head], path: Path) -> None:
-    """Give heads the weights of those of a checkpoint that are shaped like them, but for the heads shown to them."""
+    """Give heads the weights of those of a checkpoint that are like them, or shown fewer heads before them."""
     given = checkpoint.load(path)
-    shapes = [_by_itself(config) for config in given.description.heads]
     for head in heads:
-        if _by_itself(head.config) not in shapes:
+        alike = [
+            (config.before, number)
+            for number, config in enumerate(given.description.heads)
+            if dataclasses.replace(head.config, before=config.before, weight=config.weight) == config
+            and config.before <= head.config.before
+        ]
+        if not alike:
             raise CheckpointError(
-                file=path, expected=f"a head like {head.config}", found="others" if shapes else "none",
-                remedy="train without --heads",
+                file=path, expected=f"a head like {head.config}",
+                found="others" if given.description.heads else "none", remedy="train without --heads",
             )  # fmt: skip
-        head.begin_with(given.part(f"head.{shapes.index(_by_itself(head.config))}"))
-
-
-def _by_itself(config: HeadConfig) -> HeadConfig:
-    """Return a head's configuration apart from its place among others."""
-    return dataclasses.replace(config, before=0, weight=1.0)
+        _, number = max(alike)
+        head.begin_with(given.part(f"head.{number}"))
 
 
 @torch.inference_mode()

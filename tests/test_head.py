@@ -44,6 +44,8 @@ SMALL_HEADS = dataclasses.replace(
         ),
     ),
 )
+# one more of slices, that is shown what its like found
+CASCADE = dataclasses.replace(SMALL_HEADS.heads[0], model=dataclasses.replace(SMALL_HEADS.heads[0].model, before=1))
 
 
 @pytest.fixture(scope="module")
@@ -424,6 +426,19 @@ def test_heads_are_trained_on_a_given_vae_and_their_checkpoint_predicts(
             assert weight.ndim == 1 or not torch.allclose(weight, made.part(f"head.{number}")[name], atol=1e-3)
     with pytest.raises(CheckpointError, match="a head like"):
         train(tmp_path / "y", "small-heads", {}, vae_from=first, heads_from=first)
+    # of several alike, the one that is shown as many heads is taken; a new one begins with what its like is
+    cascade = dataclasses.replace(SMALL_HEADS, heads=(SMALL_HEADS.heads[0], CASCADE))
+    monkeypatch.setitem(presets.PRESETS, "cascade", cascade)
+    kept = {f"heads.{number}.training.epochs": 0 for number in range(2)}
+    begun = checkpoint.load(train(tmp_path / "z", "cascade", kept, vae_from=first, heads_from=both)).part("head.1")
+    first_head = made.part("head.0")
+    torch.testing.assert_close(begun["down.0.0.weight"][:, :-4], first_head["down.0.0.weight"])
+    assert not begun["down.0.0.weight"][:, -4:].any()
+    one = {"heads.0.training.epochs": 0, "heads.1.training.learning_rate": 0.1}
+    trained = train(tmp_path / "c", "cascade", one, vae_from=first, heads_from=both)
+    again = train(tmp_path / "d", "cascade", kept, vae_from=first, heads_from=trained)
+    for name, weight in checkpoint.load(trained).part("head.1").items():
+        torch.testing.assert_close(checkpoint.load(again).part("head.1")[name], weight)
     volume = nifti.read(sorted(healthy_dir.iterdir())[2])
     found = VaeDetector(made, torch.device("cpu")).detect(volume)
     assert found.map.shape == volume.array.shape
