@@ -118,7 +118,7 @@ class VaeDetector:
             for at in [np.arange(len(x_KHW))] if head.config.volumetric else slices.shown(prepared.reach):
                 ks = torch.from_numpy(at).to(self._device)
                 usual_BCHW = self._usual_CKHW[:, ks].transpose(0, 1)
-                before = [judged_KHW[ks] for judged_KHW in logits]
+                before = [judged_KHW[ks] for judged_KHW in logits[: head.config.before]]
                 logits_KHW[ks] = head(
                     features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], usual_BCHW, before, head.config)
                 )

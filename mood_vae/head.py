@@ -117,9 +117,11 @@ def features(
         rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - usual_BCHW[:, 1:3]]
     relative = ((x_BHW - x_hat_BHW) / usual_BCHW[:, 0]).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
     drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
-    judged = [logits_BHW[:, None].clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for logits_BHW in logits]
+    judged = [
+        logits_BHW[:, None].clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for logits_BHW in logits[: config.before]
+    ]
     place = torch.stack([x_BHW.flip(1), reach_BHW.float()], dim=1)
-    return torch.cat([neighbours, place, *rough, drawn, *judged[: config.before]], dim=1)
+    return torch.cat([neighbours, place, *rough, drawn, *judged], dim=1)
 
 
 def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:

@@ -97,7 +97,7 @@ class HeadTraining(L.LightningModule):
         logits: list[Tensor] = []
 
         def seen(at: Tensor | slice, config: HeadConfig) -> Tensor:
-            shown = [judged_BHW[at] for judged_BHW in logits]
+            shown = [judged_BHW[at] for judged_BHW in logits[: config.before]]
             ks, reach_BHW = sample.ks[at], sample.reach_BHW[at]
             return features(sample.x_KHW, ks, reach_BHW, x_hat_BHW[at], usual_BCHW[at], shown, config)
 

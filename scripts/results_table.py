@@ -181,7 +181,8 @@ def main() -> None:
         for name, taken in json.loads((out / evaluate.SECONDS).read_text()).items():
             sets[name]["seconds"] = rounded(median(taken))
     # every row has its place, whichever were run when and with which weights
-    own = {name: Path() for name in sets if name not in evaluate.rows(no_cache, {})}
+    known = evaluate.rows(no_cache, {})
+    own = {name: Path() for name in sets if name not in known}
     sets = {name: sets[name] for name in evaluate.rows(no_cache, own) if name in sets}
     KEPT.write_text(json.dumps(sets, separators=(",", ":")) + "\n")
     lines = {name: row(name, both) for name, both in sets.items()}
