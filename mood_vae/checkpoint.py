@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mood_vae import config, nifti
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.errors import CheckpointError
-from mood_vae.head import HeadConfig, check_together
+from mood_vae.head_config import HeadConfig, check_together
 from mood_vae.postprocess import PostprocessConfig
 from mood_vae.preprocess import GridConfig
 from mood_vae.residual import ResidualConfig

@@ -13,7 +13,8 @@ from torch.nn import functional
 from mood_vae import aggregate, brain, postprocess, preprocess, reconstruct, residual, slices
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.errors import CheckpointError
-from mood_vae.head import NEVER, Head, features
+from mood_vae.head import Head, judge
+from mood_vae.head_features import View
 from mood_vae.preprocess import Prepared
 from mood_vae.vae import Vae
 from mood_vae.volume import Array, Mask, Volume
@@ -112,19 +113,15 @@ class VaeDetector:
             torch.from_numpy(slices.split(array)[:, 0]).to(self._device)
             for array in (prepared.array, x_hat, prepared.reach.astype(np.float32))
         )
-        logits: list[Tensor] = []
-        for head in self._heads:
-            logits_KHW = torch.full_like(x_KHW, NEVER)
-            for at in [np.arange(len(x_KHW))] if head.config.volumetric else slices.shown(prepared.reach):
-                ks = torch.from_numpy(at).to(self._device)
-                usual_BCHW = self._usual_CKHW[:, ks].transpose(0, 1)
-                before = [judged_KHW[ks] for judged_KHW in logits[: head.config.before]]
-                logits_KHW[ks] = head(
-                    features(x_KHW, ks, reach_KHW[ks], x_hat_KHW[ks], usual_BCHW, before, head.config)
-                )
-            logits.append(logits_KHW)
+        view = View(
+            x_KHW=x_KHW,
+            ks=torch.arange(len(x_KHW), device=self._device),
+            reach_BHW=reach_KHW,
+            x_hat_BHW=x_hat_KHW,
+            usual_BCHW=self._usual_CKHW.transpose(0, 1),
+        )
         # torch's own sigmoid has another last digit where one thread's share ends
-        return [slices.join(special.expit(judged_KHW[:, None].cpu().numpy())) for judged_KHW in logits]
+        return [slices.join(special.expit(found_BHW[:, None].cpu().numpy())) for found_BHW in judge(self._heads, view)]
 
     def reconstruct(self, prepared: Prepared) -> Array:
         """Return the reconstruction, see `reconstruct.reconstruct`."""

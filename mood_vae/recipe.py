@@ -21,7 +21,8 @@ from mood_vae.calibrate import calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError
-from mood_vae.head import Head, roughness
+from mood_vae.head import Head
+from mood_vae.head_features import roughness
 from mood_vae.preprocess import Prepared
 from mood_vae.presets import Preset, preset
 from mood_vae.progress import Track

@@ -12,8 +12,9 @@ from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from mood_vae.cache import SliceCache
-from mood_vae.head import NEVER, Head, HeadConfig, features
-from mood_vae.slices import BATCH_SLICES
+from mood_vae.head import Head, judge
+from mood_vae.head_config import HeadConfig
+from mood_vae.head_features import View, features
 from mood_vae.synthesis import Sample, SlabDataset
 from mood_vae.train import Hardware, make_trainer, resume_from
 from mood_vae.train_config import HeadTrainConfig
@@ -53,7 +54,8 @@ class HeadTraining(L.LightningModule):
         self.head = head.to(memory_format=layout)  # type: ignore[call-overload]
         self._config, self._steps = config, steps
         # in lists, so that none is part of the module, its optimiser or its state
-        self._vae, self._before = [vae.eval()], [judge.eval() for judge in before]
+        self._vae = [vae.eval()]
+        self._before = [earlier.eval().to(memory_format=torch.channels_last) for earlier in before]  # type: ignore[call-overload]
         self.register_buffer("usual_CKHW", usual_CKHW, persistent=False)
 
     def configure_optimizers(self) -> dict[str, object]:
@@ -88,27 +90,15 @@ class HeadTraining(L.LightningModule):
     def _features(self, samples: list[Sample]) -> list[Tensor]:
         x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
         x_hat_BHW = self._vae[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
-        parts = zip(samples, x_hat_BHW.split([len(sample.ks) for sample in samples]), strict=True)
-        return [self._shown(sample, x_hat) for sample, x_hat in parts]
-
-    def _shown(self, sample: Sample, x_hat_BHW: Tensor) -> Tensor:
-        """Return what the head sees of a sample's judged slices, whose reconstructions are given."""
-        usual_BCHW = self.usual_CKHW[:, sample.ks + sample.first].transpose(0, 1)
-        logits: list[Tensor] = []
-
-        def seen(at: Tensor | slice, config: HeadConfig) -> Tensor:
-            shown = [judged_BHW[at] for judged_BHW in logits[: config.before]]
-            ks, reach_BHW = sample.ks[at], sample.reach_BHW[at]
-            return features(sample.x_KHW, ks, reach_BHW, x_hat_BHW[at], usual_BCHW[at], shown, config)
-
-        within = sample.reach_BHW.any(2).any(1).nonzero()[:, 0]
-        for judge in self._before:
-            judged_BHW = torch.full_like(x_hat_BHW, NEVER)
-            for at in within.split(BATCH_SLICES):
-                shown = seen(at, judge.config).contiguous(memory_format=torch.channels_last)
-                judged_BHW[at] = judge.to(self.device)(shown).float()
-            logits.append(judged_BHW)
-        return seen(slice(None), self.head.config)
+        before = [head.to(self.device) for head in self._before]
+        shown = []
+        for sample, x_hat in zip(samples, x_hat_BHW.split([len(sample.ks) for sample in samples]), strict=True):
+            usual_BCHW = self.usual_CKHW[:, sample.ks + sample.first].transpose(0, 1)
+            view = View(
+                x_KHW=sample.x_KHW, ks=sample.ks, reach_BHW=sample.reach_BHW, x_hat_BHW=x_hat, usual_BCHW=usual_BCHW
+            )
+            shown.append(features(view, slice(None), judge(before, view), self.head.config))
+        return shown
 
 
 def head_loss(logits_BHW: Tensor, y_BHW: Tensor, judged_BHW: Tensor, config: HeadTrainConfig) -> Tensor:

@@ -23,6 +23,8 @@ LEVELS = [
         "elbo",
         "context",
         "u_net",
+        "head_config",
+        "head_features",
         "head",
         "binary_formats",
         "text_formats",

@@ -15,7 +15,8 @@ from mood_vae import brain, elbo, postprocess, preprocess
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.detect import Detection, VaeDetector
 from mood_vae.errors import CheckpointError
-from mood_vae.head import Head, HeadConfig
+from mood_vae.head import Head
+from mood_vae.head_config import HeadConfig
 from mood_vae.nifti import read
 from mood_vae.postprocess import PostprocessConfig
 from mood_vae.preprocess import Prepared

@@ -15,7 +15,9 @@ from mood_vae.cache import SliceCache
 from mood_vae.checkpoint import Checkpoint
 from mood_vae.detect import VaeDetector, full_size
 from mood_vae.errors import CheckpointError, ConfigError
-from mood_vae.head import LOGIT_RANGE, NEVER, RESIDUAL_RANGE, Head, HeadConfig, check_together, features, roughness
+from mood_vae.head import NEVER, Head
+from mood_vae.head_config import HeadConfig, check_together
+from mood_vae.head_features import LOGIT_RANGE, RESIDUAL_RANGE, View, features, roughness
 from mood_vae.presets import HeadPreset
 from mood_vae.progress import silent
 from mood_vae.synthesis import Sample, SlabDataset, SynthesisConfig
@@ -59,7 +61,9 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     x_hat, usual = x[ks] - 2, torch.tensor([4.0, 0.5, -0.5])[:, None, None].expand(2, 3, 2, 3)
     reach = torch.tensor([False, True])[:, None, None].expand(2, 2, 3)
     config = HeadConfig(offsets=(-1, 0, 2), widths=(4, 4), roughness=True)
-    seen = features(x, ks, reach, x_hat, usual, [], config)
+    view = View(x_KHW=x, ks=ks, reach_BHW=reach, x_hat_BHW=x_hat, usual_BCHW=usual)
+    everywhere = slice(None)
+    seen = features(view, everywhere, [], config)
     assert seen.shape == (2, 11, 2, 3)
     # beyond the ends of the volume the last slice stands in
     torch.testing.assert_close(seen[0, :3], x[[0, 0, 2]])
@@ -72,11 +76,13 @@ def test_the_head_sees_neighbours_mirror_reconstruction_and_residual() -> None:
     torch.testing.assert_close(seen[:, 7:9], rough[:, 2:] - usual[:, 1:])
     torch.testing.assert_close(seen[1, 9], x[4] - 2)
     torch.testing.assert_close(seen[1, 10], torch.full((2, 3), 2 / 4 / RESIDUAL_RANGE))
-    alone = features(x, ks, reach, x_hat, usual, [], dataclasses.replace(config, reconstruction=False))
+    alone = features(view, everywhere, [], dataclasses.replace(config, reconstruction=False))
     torch.testing.assert_close(alone[:, :9], seen[:, :9])
     assert not alone[:, 9:].any()
-    plain = features(x, ks, reach, x_hat, usual[:, :1], [], dataclasses.replace(config, roughness=False))
+    smoothness_unknown = dataclasses.replace(view, usual_BCHW=usual[:, :1])
+    plain = features(smoothness_unknown, everywhere, [], dataclasses.replace(config, roughness=False))
     torch.testing.assert_close(plain, seen[:, [0, 1, 2, 3, 4, 9, 10]])
+    torch.testing.assert_close(features(view, torch.tensor([1]), [], config), seen[1:])
 
 
 def test_a_head_is_shown_the_logits_of_the_heads_before_it() -> None:
@@ -86,8 +92,9 @@ def test_a_head_is_shown_the_logits_of_the_heads_before_it() -> None:
     told = dataclasses.replace(alone, before=2)
     assert told.channels == alone.channels + 2
     reach, usual = torch.ones(2, 2, 3), torch.ones(2, 1, 2, 3)
-    seen = features(x, ks, reach, x[ks], usual, logits, told)
-    torch.testing.assert_close(seen[:, :-2], features(x, ks, reach, x[ks], usual, logits, alone))
+    view = View(x_KHW=x, ks=ks, reach_BHW=reach, x_hat_BHW=x[ks], usual_BCHW=usual)
+    seen = features(view, slice(None), logits, told)
+    torch.testing.assert_close(seen[:, :-2], features(view, slice(None), logits, alone))
     torch.testing.assert_close(seen[:, -2:], torch.tensor([-1, 0.25])[:, None, None].expand(2, 2, 2, 3))
 
 

@@ -22,7 +22,8 @@ from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.constant import ConstantDetector
 from mood_vae.detect import Detection, VaeDetector
 from mood_vae.errors import MoodVaeError, VolumeError
-from mood_vae.head import Head, HeadConfig
+from mood_vae.head import Head
+from mood_vae.head_config import HeadConfig
 from mood_vae.postprocess import PostprocessConfig
 from mood_vae.predict import Detector, Kind, output_path, predict
 from mood_vae.preprocess import GridConfig

@@ -1,0 +1,90 @@
+"""What a head sees: slices and their neighbours, what the VAE made of them, their roughness, what other heads found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mood_vae.head_config import HeadConfig
+
+RESIDUAL_RANGE = 5.0
+"""Residuals count up to so many times what is usual in healthy brains at their place."""
+SMOOTHEST, ROUGHNESS_MEAN, ROUGHNESS_SPREAD = 0.004, -3.5, 1.5
+"""Deviations well below the first, in units of intensity, are all alike; the others bring the logarithm to about 1."""
+LOGIT_RANGE = 8.0
+"""Logits that one head shows to another count up to here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The slices `ks` (B,) of a brain, and all that heads are shown of them but each other's logits.
+
+    x_KHW: the slices of the whole volume, or of a part of it.
+    reach_BHW: where the slices `ks` could hold brain (`brain.span`), without which a lost slice would look like one
+        above the head.
+    x_hat_BHW: their reconstructions.
+    usual_BCHW: what healthy brains show there: the absolute residual and, for a head that sees roughness, the roughness
+        against the slice's.
+    """
+
+    x_KHW: Tensor
+    ks: Tensor
+    reach_BHW: Tensor
+    x_hat_BHW: Tensor
+    usual_BCHW: Tensor
+
+    def beside(self, offset: int, at: Tensor | slice = slice(None)) -> Tensor:
+        """Return the slices so far above those at some places of `ks`; the volume's last where there are no more."""
+        return self.x_KHW[(self.ks[at] + offset).clamp(0, len(self.x_KHW) - 1)]
+
+    @cached_property
+    def roughness_B4HW(self) -> Tensor:
+        """The roughness of all slices `ks`, which heads share."""
+        return roughness(self.beside(-1), self.beside(0), self.beside(1))
+
+
+def features(view: View, at: Tensor | slice, logits: Sequence[Tensor], config: HeadConfig) -> Tensor:
+    """Return what a head sees of the slices at some places of a view's: (B, C, H, W) float32.
+
+    logits: what each head so far made of the view's slices, (B, H, W), at least those that the head is shown. The
+    channels are the neighbouring slices, the slice mirrored left to right (H is the grid's left-right axis), the reach,
+    the roughness if it is wanted, the reconstruction, the signed residual in units of the usual one, and the logits of
+    the heads before.
+    """
+    x_BHW, x_hat_BHW, usual_BCHW = view.beside(0, at), view.x_hat_BHW[at], view.usual_BCHW[at]
+    neighbours = torch.stack([view.beside(offset, at) for offset in config.offsets], dim=1)
+    place = torch.stack([x_BHW.flip(1), view.reach_BHW[at].float()], dim=1)
+    rough = []
+    if config.roughness:
+        rough_B4HW = view.roughness_B4HW[at]
+        rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - usual_BCHW[:, 1:3]]
+    relative = ((x_BHW - x_hat_BHW) / usual_BCHW[:, 0]).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
+    drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
+    judged = [
+        logits_BHW[at][:, None].clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for logits_BHW in logits[: config.before]
+    ]
+    return torch.cat([neighbours, place, *rough, drawn, *judged], dim=1)
+
+
+def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
+    """Return how rough slices are within themselves and across their neighbours, (B, 4, H, W) float32, about -1 to 1.
+
+    It is the logarithm of the mean deviation from the local mean, over 5 x 5 pixels, and the same less its mean over
+    the slice: scanners differ in sharpness and noise, so that what is rough for one is not for another. Places at the
+    brain's surface do not count. Noise is rough, a blur is smooth, and thick slices are smooth in one direction: a
+    texture that a small network does not find by itself in a short training.
+    """
+    inside = (functional.avg_pool2d((x_BHW > 0).float()[:, None], 3, stride=1, padding=1) > 0.99).float()[:, 0]
+    through = inside * (below_BHW > 0) * (above_BHW > 0)
+    smooth = functional.avg_pool2d(x_BHW[:, None], 3, stride=1, padding=1)[:, 0]
+    deviations = (x_BHW - smooth).abs() * inside, (x_BHW - (below_BHW + above_BHW) / 2).abs() * through
+    counted = torch.stack([inside, through], dim=1)
+    sums = functional.avg_pool2d(torch.cat([torch.stack(deviations, dim=1), counted], dim=1), 5, stride=1, padding=2)
+    rough = (torch.log(sums[:, :2] / (sums[:, 2:] + 1e-3) + SMOOTHEST) - ROUGHNESS_MEAN) / ROUGHNESS_SPREAD
+    mean = (rough * counted).sum((2, 3), keepdim=True) / counted.sum((2, 3), keepdim=True).clamp(min=1)
+    return torch.cat([rough, rough - mean], dim=1)
