@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mood_vae import config, nifti
 from mood_vae.aggregate import AggregateConfig
+from mood_vae.calibrate import CalibrationConfig
 from mood_vae.errors import CheckpointError
 from mood_vae.head_config import HeadConfig, check_together
 from mood_vae.postprocess import PostprocessConfig
@@ -25,7 +26,7 @@ from mood_vae.preprocess import GridConfig
 from mood_vae.residual import ResidualConfig
 from mood_vae.vae import VaeConfig
 
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class Description:
     residual: ResidualConfig
     postprocess: PostprocessConfig
     aggregate: AggregateConfig
+    calibration: CalibrationConfig
     threshold: float
     score_reference: float
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -20,24 +20,18 @@ class PostprocessConfig:
     """From evidence to mask: pooling, binary threshold, morphological closing (Chatterjee et al. 2021), small parts go.
 
     pooling_vox: width of the neighbourhood that has a say, see `pool`; 0 for none, as in the paper.
-    false_positive_rate: share of healthy validation voxels in the head above the threshold, before closing.
     closing_radius_vox: radius of the closing's ball on the model's grid; 0 closes nothing.
     smallest_vox: connected parts of the mask with fewer voxels are dropped; 1 keeps all, as the paper does.
     """
 
     pooling_vox: float = 0.0
-    false_positive_rate: float = 0.01
     closing_radius_vox: int = 2
     smallest_vox: int = 1
 
     def __post_init__(self) -> None:
-        if (
-            not 0 < self.false_positive_rate < 1
-            or min(self.pooling_vox, self.closing_radius_vox) < 0
-            or self.smallest_vox < 1
-        ):
+        if min(self.pooling_vox, self.closing_radius_vox) < 0 or self.smallest_vox < 1:
             raise ConfigError(
-                expected="a false-positive rate in (0, 1), pooling and closing >= 0 and a smallest part >= 1 voxel",
+                expected="pooling and closing >= 0 and a smallest part >= 1 voxel",
                 found=f"{self}", remedy="correct the configuration",
             )  # fmt: skip
 

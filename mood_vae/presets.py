@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from mood_vae.aggregate import AggregateConfig
+from mood_vae.calibrate import CalibrationConfig
 from mood_vae.errors import ConfigError
 from mood_vae.head_config import HeadConfig, check_together
 from mood_vae.postprocess import PostprocessConfig
@@ -35,6 +36,7 @@ class Preset:
     residual: ResidualConfig = field(default_factory=ResidualConfig)
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     aggregate: AggregateConfig = field(default_factory=AggregateConfig)
+    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
 
     def __post_init__(self) -> None:
         for axis in self.model.axes:
@@ -86,8 +88,9 @@ HEADS = Preset(
     training=TrainConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
     heads=(TEXTURE, VOLUME, CASCADE),
     residual=ResidualConfig(gaussian_vox=0.7),
-    postprocess=PostprocessConfig(pooling_vox=6, false_positive_rate=5e-5, closing_radius_vox=1, smallest_vox=30),
+    postprocess=PostprocessConfig(pooling_vox=6, closing_radius_vox=1, smallest_vox=30),
     aggregate=AggregateConfig(top_share=1e-3),
+    calibration=CalibrationConfig(false_positive_rate=5e-4, varied=4),
 )
 
 PRESETS: dict[str, Preset] = {

@@ -15,12 +15,12 @@ from scipy import ndimage
 from torch.nn import functional
 
 import mood_vae
-from mood_vae import brain, cache, checkpoint, config
+from mood_vae import acquire, brain, cache, checkpoint, config
 from mood_vae.cache import SliceCache
-from mood_vae.calibrate import calibrate, usual_residual
+from mood_vae.calibrate import CalibrationConfig, calibrate, usual_residual
 from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.detect import VaeDetector, full_size
-from mood_vae.errors import CheckpointError
+from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.head import Head
 from mood_vae.head_features import roughness
 from mood_vae.preprocess import Prepared
@@ -33,6 +33,7 @@ from mood_vae.vae import Vae
 from mood_vae.volume import Array
 
 CHECKPOINT_NAME = "model.safetensors"
+CALIBRATION_SEED = 500
 USUAL_SUBJECTS = 40  # the mean over so many is as good as that over all
 
 
@@ -57,6 +58,11 @@ def run(
     """
     chosen = config.changed(preset(name), changes)
     training = chosen.training
+    if not heads_from and not all(head.training.epochs for head in chosen.heads):
+        raise ConfigError(
+            expected="epochs for every head, or a head to leave as it is", found="0 epochs and no heads to begin with",
+            remedy="give epochs, or a checkpoint with heads (--heads)",
+        )  # fmt: skip
     starts = [new_head(head.model, head.training.seed) for head in chosen.heads]
     if heads_from:
         _begin_with(starts, heads_from)
@@ -125,14 +131,16 @@ def calibrated(
         residual=chosen.residual,
         postprocess=chosen.postprocess,
         aggregate=chosen.aggregate,
+        calibration=chosen.calibration,
         threshold=1.0,
         score_reference=1.0,
         provenance=provenance,
     )
     detector = VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
-    healthy = (cached(slices, subject) for subject in provenance["validation_subjects"])
+    healthy = calibrating(slices, provenance["validation_subjects"], chosen.calibration)
     calibration = calibrate(
         ((detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy),
+        chosen.calibration,
         chosen.postprocess,
         chosen.aggregate,
     )
@@ -154,11 +162,14 @@ def _given_vae(path: Path, chosen: Preset) -> Vae:
 
 
 def _begin_with(heads: list[Head], path: Path) -> None:
-    """Give heads the weights of those of a checkpoint that are like them, or shown fewer heads before them."""
+    """Give heads the weights of those of a checkpoint that are like them, or shown fewer heads before them.
+
+    Of several, the one that is shown most is taken, then the one nearest to the head's own place.
+    """
     given = checkpoint.load(path)
-    for head in heads:
+    for place, head in enumerate(heads):
         alike = [
-            (config.before, number)
+            (config.before, -abs(number - place), number)
             for number, config in enumerate(given.description.heads)
             if dataclasses.replace(head.config, before=config.before, weight=config.weight) == config
             and config.before <= head.config.before
@@ -168,7 +179,7 @@ def _begin_with(heads: list[Head], path: Path) -> None:
                 file=path, expected=f"a head like {head.config}",
                 found="others" if given.description.heads else "none", remedy="train without --heads",
             )  # fmt: skip
-        _, number = max(alike)
+        *_, number = max(alike)
         head.begin_with(given.part(f"head.{number}"))
 
 
@@ -201,8 +212,18 @@ def _usual_roughness(slices: SliceCache, subjects: list[str]) -> torch.Tensor:
     return torch.from_numpy(ndimage.gaussian_filter((total_CKHW / (count_KHW + 1)).numpy(), (0, 2, 2, 2)))
 
 
-def cached(slices: SliceCache, subject: str) -> Prepared:
-    """Return a subject of the cache as `preprocess.prepare` had it; it has no way back to its own grid."""
-    array = slices.volume(subject)
+def calibrating(slices: SliceCache, subjects: list[str], wanted: CalibrationConfig) -> Iterator[Prepared]:
+    """Yield the brains that set the threshold: each healthy subject as other scanners might have it, or as it is."""
+    for number, subject in enumerate(subjects):
+        array = slices.volume(subject)
+        if not wanted.varied:
+            yield as_prepared(array)
+        for scanner in range(wanted.varied):
+            rng = np.random.default_rng((CALIBRATION_SEED, number, scanner))
+            yield as_prepared(acquire.vary(array, np.zeros(array.shape, np.uint8), rng)[0])
+
+
+def as_prepared(array: Array) -> Prepared:
+    """Return a brain on the model's grid as `preprocess.prepare` would; it has no way back to its own grid."""
     mask = brain.fill(array > 0)
     return Prepared(array=array, mask=mask, reach=brain.span(mask), to_native=np.eye(4))

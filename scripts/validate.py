@@ -35,8 +35,8 @@ from mood_vae.volume import Array, Mask
 
 SHARES = (1e-6, 1e-5, 1e-4, 1e-3, 5e-3, 0.02, 0.1, 1.0)
 """Sample scores tried: means of the strongest such share of the evidence, from its maximum to its mean."""
-RATES = (1e-3, 2e-4, 1e-4, 5e-5, 2e-5)
-"""Thresholds tried: exceeded by such shares of the voxels of the healthy validation subjects as they are."""
+RATES = (2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5)
+"""Thresholds tried: exceeded by such shares of the voxels of the healthy brains that set the checkpoint's threshold."""
 HEALTHY = "healthy"
 RESAMPLES = 200
 
@@ -145,7 +145,7 @@ def main() -> None:
     grid, subjects = loaded.description.grid, loaded.description.provenance["validation_subjects"]
     known = cache.build(asked.healthy, asked.cache, grid, track=progress.silent)
     detector = VaeDetector(loaded, torch.device("cpu")) if asked.head is None else one_head(loaded, asked.head, known)
-    healthy = [recipe.cached(known, subject) for subject in subjects]
+    healthy = recipe.calibrating(known, subjects, detector.description.calibration)
     usual = [(one, detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy]
     sample_scores = SampleScores(loaded, usual)
     chosen = detector.description.postprocess

@@ -10,6 +10,7 @@ import torch
 
 from mood_vae import phantom
 from mood_vae.aggregate import AggregateConfig
+from mood_vae.calibrate import CalibrationConfig
 from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.postprocess import PostprocessConfig
 from mood_vae.preprocess import GridConfig
@@ -49,6 +50,7 @@ def small_checkpoint() -> Checkpoint:
         residual=ResidualConfig(),
         postprocess=PostprocessConfig(closing_radius_vox=1),
         aggregate=AggregateConfig(),
+        calibration=CalibrationConfig(),
         threshold=0.6,
         score_reference=0.5,
         provenance={"training_subjects": ["a"]},

@@ -244,7 +244,7 @@ def test_a_head_is_shown_in_training_what_it_is_shown_in_prediction(
         Checkpoint(description=description, tensors=tensors | {"usual_CKHW": usual}), torch.device("cpu")
     )
     subject = slices.subjects[0]
-    prepared = recipe.cached(slices, subject)
+    prepared = recipe.as_prepared(slices.volume(subject))
     p = detector.judge(prepared, detector.reconstruct(prepared))[0]
     vae = Vae(description.model)
     small_checkpoint.fill(vae, "vae")
@@ -446,6 +446,18 @@ def test_heads_are_trained_on_a_given_vae_and_their_checkpoint_predicts(
     again = train(tmp_path / "d", "cascade", kept, vae_from=first, heads_from=trained)
     for name, weight in checkpoint.load(trained).part("head.1").items():
         torch.testing.assert_close(checkpoint.load(again).part("head.1")[name], weight)
+    # of several just alike, each takes the one in its own place
+    like_the_first = dataclasses.replace(SMALL_HEADS.heads[0], training=SMALL_HEADS.heads[1].training)
+    monkeypatch.setitem(
+        presets.PRESETS, "twins", dataclasses.replace(SMALL_HEADS, heads=(SMALL_HEADS.heads[0], like_the_first))
+    )
+    twins = train(tmp_path / "p", "twins", {}, vae_from=first)
+    left = checkpoint.load(train(tmp_path / "q", "twins", kept, vae_from=first, heads_from=twins))
+    for number in range(2):
+        for name, weight in checkpoint.load(twins).part(f"head.{number}").items():
+            torch.testing.assert_close(left.part(f"head.{number}")[name], weight)
+    with pytest.raises(ConfigError, match="found 0 epochs and no heads"):
+        train(tmp_path / "r", "twins", kept, vae_from=first)
     volume = nifti.read(sorted(healthy_dir.iterdir())[2])
     found = VaeDetector(made, torch.device("cpu")).detect(volume)
     assert found.map.shape == volume.array.shape

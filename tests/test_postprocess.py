@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from mood_vae import aggregate, calibrate, constant, postprocess, residual
 from mood_vae.aggregate import AggregateConfig
+from mood_vae.calibrate import CalibrationConfig
 from mood_vae.errors import ConfigError
 from mood_vae.postprocess import PostprocessConfig
 from mood_vae.residual import ResidualConfig
@@ -145,7 +146,9 @@ def test_more_evidence_never_lowers_the_score(evidence: np.ndarray, at: int, mor
 
 def test_calibration_lets_the_stated_share_of_healthy_voxels_pass(rng: np.random.Generator) -> None:
     healthy = [(rng.random((20, 20, 20)).astype(np.float32), np.ones((20, 20, 20), bool)) for _ in range(3)]
-    found = calibrate.calibrate(healthy, PostprocessConfig(false_positive_rate=0.02), AggregateConfig(top_share=0.1))
+    found = calibrate.calibrate(
+        healthy, CalibrationConfig(false_positive_rate=0.02), PostprocessConfig(), AggregateConfig(top_share=0.1)
+    )
     voxels = np.concatenate([evidence.ravel() for evidence, _ in healthy])
     assert (voxels > found.threshold).mean() == pytest.approx(0.02, abs=1e-3)
     assert found.score_reference == pytest.approx(0.95, abs=0.005)
@@ -153,8 +156,8 @@ def test_calibration_lets_the_stated_share_of_healthy_voxels_pass(rng: np.random
 
 def test_calibration_without_evidence_is_an_error() -> None:
     with pytest.raises(ConfigError, match="finite positive evidence"):
-        calibrate.calibrate([(np.zeros((5, 5, 5), np.float32), np.ones((5, 5, 5), bool))], PostprocessConfig(),
-                            AggregateConfig())  # fmt: skip
+        calibrate.calibrate([(np.zeros((5, 5, 5), np.float32), np.ones((5, 5, 5), bool))], CalibrationConfig(),
+                            PostprocessConfig(), AggregateConfig())  # fmt: skip
 
 
 def test_a_constant_ball_is_found_and_noise_is_not(rng: np.random.Generator) -> None:
@@ -177,7 +180,9 @@ def test_a_constant_ball_is_found_and_noise_is_not(rng: np.random.Generator) -> 
     [
         lambda: ResidualConfig(kind="cubed"),
         lambda: ResidualConfig(median_vox=0),
-        lambda: PostprocessConfig(false_positive_rate=0),
+        lambda: CalibrationConfig(false_positive_rate=0),
+        lambda: CalibrationConfig(varied=-1),
+        lambda: PostprocessConfig(smallest_vox=0),
         lambda: AggregateConfig(top_share=0),
     ],
 )

@@ -16,6 +16,7 @@ from conftest import SMALL_GRID, SMALL_MODEL, SMALL_PRESET
 
 from mood_vae import cache, checkpoint, preprocess, presets, recipe, train
 from mood_vae.cache import SliceCache
+from mood_vae.calibrate import CalibrationConfig
 from mood_vae.cli import main
 from mood_vae.errors import ConfigError, FolderError
 from mood_vae.nifti import read
@@ -67,14 +68,14 @@ def test_subjects_are_split_never_their_slices(slices: SliceCache) -> None:
 def test_the_cache_holds_what_prediction_would_see(slices: SliceCache, healthy_dir: Path) -> None:
     path = sorted(healthy_dir.iterdir())[1]
     prepared = preprocess.prepare(read(path), SMALL_GRID)
-    cached = recipe.cached(slices, "00001")
+    cached = recipe.as_prepared(slices.volume("00001"))
     np.testing.assert_allclose(cached.array, prepared.array, atol=5e-4)
     np.testing.assert_array_equal(cached.mask, prepared.mask)
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_every_slice_with_enough_head_is_in_the_cache(slices: SliceCache, axis: int) -> None:
-    one = recipe.cached(slices, slices.subjects[1])
+    one = recipe.as_prepared(slices.volume(slices.subjects[1]))
     rows = [row for row in slices.slices_of(slices.subjects[1:2], (axis,))]
     # 64 pixels of the filled head
     assert [row[2] for row in rows] == [k for k in range(32) if np.moveaxis(one.mask, axis, 0)[k].sum() >= 64]
@@ -218,6 +219,20 @@ if train.is_first_process():
     start = weights(train.fresh_vae(SMALL_MODEL, CONFIG))
     moved = np.linalg.norm(one - start)
     assert np.linalg.norm(two - one) < 0.3 * moved
+
+
+def test_the_threshold_is_set_by_healthy_brains_as_they_are_or_as_other_scanners_have_them(slices: SliceCache) -> None:
+    subjects = slices.subjects[:2]
+    plain = [one.array for one in recipe.calibrating(slices, subjects, CalibrationConfig())]
+    varied = [one.array for one in recipe.calibrating(slices, subjects, CalibrationConfig(varied=3))]
+    again = [one.array for one in recipe.calibrating(slices, subjects, CalibrationConfig(varied=3))]
+    assert len(plain) == 2
+    for array, subject in zip(plain, subjects, strict=True):
+        np.testing.assert_array_equal(array, slices.volume(subject))
+    assert len(varied) == 6
+    np.testing.assert_array_equal(varied, again)
+    every = [*plain, *varied]
+    assert all(np.abs(one - two).max() > 1e-2 for at, one in enumerate(every) for two in every[:at])
 
 
 def test_a_run_ends_with_a_calibrated_checkpoint(

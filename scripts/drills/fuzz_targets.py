@@ -18,6 +18,7 @@ import torch
 
 from mood_vae import nifti
 from mood_vae.aggregate import AggregateConfig
+from mood_vae.calibrate import CalibrationConfig
 from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.constant import ConstantDetector
 from mood_vae.detect import Detection, VaeDetector
@@ -74,6 +75,7 @@ def brain_detector() -> VaeDetector:
         residual=ResidualConfig(gaussian_vox=0.7),
         postprocess=PostprocessConfig(closing_radius_vox=1, smallest_vox=2),
         aggregate=AggregateConfig(),
+        calibration=CalibrationConfig(),
         threshold=0.5,
         score_reference=0.5,
     )
