@@ -200,8 +200,7 @@ def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, C
     table["heads, the VAE alone"] = lambda: without_heads(heads, ResidualConfig(), healthy())
     for name, path in own.items():
         table[name] = lambda path=path: shipped(path)  # type: ignore[misc]
-    for number, name in enumerate(("texture", "volume", "cascade")):
-        table[f"heads, {name} alone"] = lambda number=number: one_head(checkpoint.load(heads), number, healthy())  # type: ignore[misc]
+    table["heads, texture alone"] = lambda: one_head(checkpoint.load(heads), 0, healthy())
     table["heads"] = lambda: shipped(heads)
     table["heads, constant rule"] = lambda: WithConstantRule(shipped(heads))
     return table

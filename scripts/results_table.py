@@ -28,7 +28,7 @@ from mood_vae.intervals import interval
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "docs" / "results.json"
-HEADS = ("heads, texture alone", "heads, volume alone", "heads, cascade alone", "heads")
+HEADS = ("heads, texture alone", "heads")
 MAIN = (
     *("chance", "|x - 0.5|", "atlas z-score", "seed", "seed, divided, eroded, median", "heads, the VAE alone", "cevae"),
     *HEADS,
