@@ -1,5 +1,5 @@
 #!/bin/sh
-# The recipe of the shipped weights mood_vae/weights/heads.*: a VAE and the three heads on it, from healthy volumes alone.
+# The recipe of the shipped weights mood_vae/weights/heads.*: a VAE and the two heads on it, from healthy volumes alone.
 # usage: sh scripts/train_heads.sh HEALTHY RUN [further arguments of `mood-vae train`, such as --resume]
 # HEALTHY as for train_seed.sh.
 set -eu
