@@ -102,6 +102,8 @@ class VaeDetector:
             return residual.clean(found, region, config)
         total, weights = np.zeros_like(prepared.array), [head.config.weight for head in self._heads]
         for probability, weight in zip(self.judge(prepared, x_hat), weights, strict=True):
+            if not weight:  # only shown to others
+                continue
             nats = -np.log1p(-residual.clean(probability, region, config).clip(0, CERTAIN))
             total += np.float32(weight / sum(weights)) * nats
         return total
