@@ -26,7 +26,7 @@ from mood_vae.preprocess import GridConfig
 from mood_vae.residual import ResidualConfig
 from mood_vae.vae import VaeConfig
 
-FORMAT = 6
+FORMAT = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class Description:
     """The JSON half of a checkpoint.
 
     preset: the name under which it was trained.
+    mirroring: whether the evidence is the mean of a brain's and of its mirror image's.
     threshold: evidence at which the mask begins. score_reference: what a healthy volume's `top_mean` is like.
     provenance: free text about data, software and settings of the training.
     """
@@ -43,6 +44,7 @@ class Description:
     model: VaeConfig
     heads: tuple[HeadConfig, ...]
     residual: ResidualConfig
+    mirroring: bool
     postprocess: PostprocessConfig
     aggregate: AggregateConfig
     calibration: CalibrationConfig

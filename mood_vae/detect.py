@@ -90,8 +90,17 @@ class VaeDetector:
         """Return the evidence against health of a prepared brain, (I, J, K) float32 on the model's grid, at least 0.
 
         x_hat: its reconstruction. The evidence is the residual or, with heads, the weighted mean of their -log(1 - p)
-        for their probabilities p of an anomaly, in nats.
+        for their probabilities p of an anomaly, in nats; with mirroring, the mean of the brain's and of its mirror
+        image's.
         """
+        found = self._evidence(prepared, x_hat)
+        if not self.description.mirroring:
+            return found
+        image = preprocess.mirrored(prepared)
+        return np.mean([found, self._evidence(image, self.reconstruct(image))[::-1]], axis=0, dtype=np.float32)
+
+    def _evidence(self, prepared: Prepared, x_hat: Array) -> Array:
+        """Return the evidence of a brain as it lies."""
         config, region = self.description.residual, self.region(prepared)
         if not self._heads:
             found = residual.residual(prepared.array, x_hat, config.kind)

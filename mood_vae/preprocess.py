@@ -92,6 +92,18 @@ def prepare(volume: Volume, grid: GridConfig) -> Prepared:
     return Prepared(array=array, mask=mask, reach=brain.span(mask), to_native=to_native)
 
 
+def mirrored(prepared: Prepared) -> Prepared:
+    """Return the brain with left and right swapped on the model's grid; `to_native` swaps them back."""
+    swap = np.diag([-1.0, 1.0, 1.0, 1.0])
+    swap[0, 3] = len(prepared.array) - 1
+    return Prepared(
+        array=np.ascontiguousarray(prepared.array[::-1]),
+        mask=np.ascontiguousarray(prepared.mask[::-1]),
+        reach=np.ascontiguousarray(prepared.reach[::-1]),
+        to_native=prepared.to_native @ swap,
+    )
+
+
 def follow(array: Array, prepared: Prepared, grid: GridConfig) -> Array:
     """Bring another array on the volume's own grid, its label say, onto the model's grid in the same way, linearly."""
     return _resample(array, prepared.to_native, grid.shape)

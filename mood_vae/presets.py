@@ -27,13 +27,17 @@ class HeadPreset:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """One recipe, from the grid to the sample score."""
+    """One recipe, from the grid to the sample score.
+
+    mirroring: whether the evidence is the mean of a brain's and of its mirror image's, left to right.
+    """
 
     grid: GridConfig = field(default_factory=GridConfig)
     model: VaeConfig = field(default_factory=VaeConfig)
     training: TrainConfig = field(default_factory=TrainConfig)
     heads: tuple[HeadPreset, ...] = ()
     residual: ResidualConfig = field(default_factory=ResidualConfig)
+    mirroring: bool = False
     postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
     aggregate: AggregateConfig = field(default_factory=AggregateConfig)
     calibration: CalibrationConfig = field(default_factory=CalibrationConfig)

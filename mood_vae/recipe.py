@@ -129,6 +129,7 @@ def calibrated(
         model=chosen.model,
         heads=tuple(head.model for head in chosen.heads),
         residual=chosen.residual,
+        mirroring=chosen.mirroring,
         postprocess=chosen.postprocess,
         aggregate=chosen.aggregate,
         calibration=chosen.calibration,

@@ -35,7 +35,7 @@ for name in "$@"; do
     changed=$(setting "$name")
     [ -e "$out/$name/model.json" ] || mood-vae train "$healthy" --out "$out/$name" --preset head-texture --resume \
         --vae mood_vae/weights/heads.safetensors --precision bf16-mixed --device cpu \
-        --set heads.0.training.epochs=10 --set "$changed"
+        --set mirroring=false --set heads.0.training.epochs=10 --set "$changed"
     [ -e "$out/$name.txt" ] || {
         python scripts/validate.py "$healthy" "$out/$name/model.json" "$out/$name/cache" --per-family 4 > "$out/$name.part"
         mv "$out/$name.part" "$out/$name.txt"

@@ -167,6 +167,14 @@ def one_head(loaded: Checkpoint, number: int, healthy: SliceCache) -> VaeDetecto
     return VaeDetector(made, torch.device("cpu"))
 
 
+def one_way(loaded: Checkpoint, healthy: SliceCache) -> VaeDetector:
+    """Return weights that are not asked of the mirror image, calibrated on their validation subjects."""
+    described = loaded.description
+    chosen = dataclasses.replace(preset(described.preset), mirroring=False)
+    made = recipe.calibrated(loaded.tensors, described.preset, chosen, healthy, described.provenance)
+    return VaeDetector(made, torch.device("cpu"))
+
+
 def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, Callable[[], Detector]]:
     """Return every row of the table, bottom first, by name; each is made only when it is run.
 
@@ -201,6 +209,7 @@ def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, C
     for name, path in own.items():
         table[name] = lambda path=path: shipped(path)  # type: ignore[misc]
     table["heads, texture alone"] = lambda: one_head(checkpoint.load(heads), 0, healthy())
+    table["heads, not mirrored"] = lambda: one_way(checkpoint.load(heads), healthy())
     table["heads"] = lambda: shipped(heads)
     table["heads, constant rule"] = lambda: WithConstantRule(shipped(heads))
     return table

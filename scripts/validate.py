@@ -21,7 +21,7 @@ import torch
 from evaluate import one_head
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mood_vae import aggregate, brain, cache, checkpoint, metrics, postprocess, progress, recipe, slices
+from mood_vae import aggregate, cache, checkpoint, metrics, postprocess, progress, recipe, slices
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.anomalies import FAMILIES
 from mood_vae.checkpoint import Checkpoint
@@ -58,8 +58,8 @@ class Found:
 
 def whole(sample: Sample) -> tuple[Prepared, np.ndarray]:
     """Return the brain of a sample of all its slices, as `preprocess.prepare` would, and its label."""
-    array, label, reach = (np.moveaxis(part.numpy(), 0, 2) for part in (sample.x_KHW, sample.y_BHW, sample.reach_BHW))
-    return Prepared(array=array, mask=brain.fill(array > 0), reach=reach, to_native=np.eye(4)), label
+    array, label = (np.moveaxis(part.numpy(), 0, 2) for part in (sample.x_KHW, sample.y_BHW))
+    return recipe.as_prepared(array), label
 
 
 def planted_in_training(provenance: dict[str, Any]) -> set[str]:

@@ -48,6 +48,7 @@ def small_checkpoint() -> Checkpoint:
         model=SMALL_MODEL,
         heads=(),
         residual=ResidualConfig(),
+        mirroring=False,
         postprocess=PostprocessConfig(closing_radius_vox=1),
         aggregate=AggregateConfig(),
         calibration=CalibrationConfig(),

@@ -143,9 +143,11 @@ def test_a_standardised_residual_needs_the_usual_one(small_checkpoint: Checkpoin
         detector(small_checkpoint, ResidualConfig(standardised=True))
 
 
-def with_heads(checkpoint: Checkpoint, heads: dict[HeadConfig, Head]) -> VaeDetector:
+def with_heads(checkpoint: Checkpoint, heads: dict[HeadConfig, Head], *, mirroring: bool = False) -> VaeDetector:
     """A detector of these heads, and nothing done to their probabilities."""
-    description = dataclasses.replace(checkpoint.description, heads=tuple(heads), residual=ResidualConfig())
+    description = dataclasses.replace(
+        checkpoint.description, heads=tuple(heads), residual=ResidualConfig(), mirroring=mirroring
+    )
     tensors = dict(checkpoint.tensors) | {"usual_CKHW": torch.full((3, 16, 16, 16), 0.25)}
     for number, head in enumerate(heads.values()):
         tensors |= {f"head.{number}.{name}": tensor for name, tensor in head.state_dict().items()}
@@ -186,6 +188,20 @@ def test_a_head_without_weight_only_tells_those_after_it(small_checkpoint: Check
     both = with_heads(small_checkpoint, {light: first, heavy: second}).evidence(prepared, x_hat)
     nats = [-np.log1p(-one[inside]) for one in other]
     np.testing.assert_allclose(both[inside], nats[0] / 4 + nats[1] * 3 / 4, rtol=1e-4)
+
+
+def test_mirroring_gives_the_mean_of_a_brain_s_and_its_mirror_image_s_evidence(
+    small_checkpoint: Checkpoint, prepared: Prepared
+) -> None:
+    torch.manual_seed(1)
+    shape = HeadConfig(offsets=(-1, 0), widths=(4, 4))
+    head = {shape: Head(shape)}
+    left_right = dataclasses.replace(prepared, array=prepared.array[::-1].copy(), reach=prepared.reach[::-1].copy())
+    one_way = with_heads(small_checkpoint, head)
+    one, other = evidence(one_way, prepared), evidence(one_way, left_right)[::-1]
+    assert np.abs(one - other).max() > 1e-3
+    both_ways = evidence(with_heads(small_checkpoint, head, mirroring=True), prepared)
+    np.testing.assert_allclose(both_ways, (one + other) / 2, rtol=1e-5)
 
 
 def test_a_volumetric_head_sees_the_whole_brain(small_checkpoint: Checkpoint, prepared: Prepared) -> None:

@@ -73,6 +73,18 @@ def test_undo_brings_a_mark_back_to_its_place_in_an_oblique_anisotropic_volume()
     assert np.linalg.norm(centre[:3] - world) < 1.0
 
 
+def test_a_mirrored_brain_has_left_and_right_swapped_and_the_same_way_back() -> None:
+    volume = brain_volume()
+    straight = preprocess.prepare(volume, on_lattice(volume))
+    swapped = preprocess.mirrored(straight)
+    for name in ("array", "mask", "reach"):
+        np.testing.assert_array_equal(getattr(swapped, name)[5], getattr(straight, name)[28])
+    shape = volume.array.shape
+    back, expected = (preprocess.undo(one.array, one.mask, one, shape) for one in (swapped, straight))
+    assert expected.any()
+    np.testing.assert_array_equal(back, expected)
+
+
 def test_a_brain_far_from_its_place_is_moved_there() -> None:
     volume = brain_volume()
     moved = volume.affine.copy()

@@ -73,6 +73,7 @@ def brain_detector() -> VaeDetector:
         model=model,
         heads=(head,),
         residual=ResidualConfig(gaussian_vox=0.7),
+        mirroring=True,
         postprocess=PostprocessConfig(closing_radius_vox=1, smallest_vox=2),
         aggregate=AggregateConfig(),
         calibration=CalibrationConfig(),
