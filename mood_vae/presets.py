@@ -90,6 +90,7 @@ HEADS = Preset(
     training=TrainConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
     heads=(dataclasses.replace(TEXTURE, model=dataclasses.replace(TEXTURE.model, weight=0.0)), CASCADE),
     residual=ResidualConfig(gaussian_vox=0.7),
+    mirroring=True,
     postprocess=PostprocessConfig(pooling_vox=6, closing_radius_vox=1, smallest_vox=30),
     aggregate=AggregateConfig(top_share=1e-3),
     calibration=CalibrationConfig(false_positive_rate=2e-4, varied=4),
