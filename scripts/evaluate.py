@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mood_vae import (
     aggregate,
@@ -42,12 +43,12 @@ from mood_vae import (
 )
 from mood_vae.aggregate import AggregateConfig
 from mood_vae.cache import SliceCache
-from mood_vae.checkpoint import Checkpoint
+from mood_vae.checkpoint import Checkpoint, Description
 from mood_vae.constant import ConstantDetector
 from mood_vae.detect import Detection, VaeDetector
 from mood_vae.predict import Detector, predict
 from mood_vae.preprocess import GridConfig, Prepared
-from mood_vae.presets import preset
+from mood_vae.presets import Preset, preset
 from mood_vae.residual import ResidualConfig
 from mood_vae.vae import Vae
 from mood_vae.volume import Array, Volume
@@ -129,6 +130,12 @@ class WithConstantRule:
         return detect.detection(np.maximum(found.map, constant.map), max(found.score, constant.score), volume)
 
 
+def calibrated(tensors: dict[str, Tensor], described: Description, chosen: Preset, healthy: SliceCache) -> VaeDetector:
+    """Return tensors as a detector of another recipe, calibrated on the validation subjects that `described` names."""
+    made = recipe.calibrated(tensors, described.preset, chosen, healthy, described.provenance)
+    return VaeDetector(made, torch.device("cpu"))
+
+
 def without_heads(weights: Path, residual: ResidualConfig, healthy: SliceCache) -> VaeDetector:
     """Return the VAE of shipped weights alone, with some residual, calibrated on its own validation subjects."""
     loaded = checkpoint.load(weights)
@@ -139,8 +146,7 @@ def without_heads(weights: Path, residual: ResidualConfig, healthy: SliceCache) 
         vae = Vae(described.model)
         loaded.fill(vae, "vae")
         tensors["usual_CKHW"] = recipe.usual(vae.eval(), healthy, described.provenance["training_subjects"])
-    made = recipe.calibrated(tensors, described.preset, chosen, healthy, described.provenance)
-    return VaeDetector(made, torch.device("cpu"))
+    return calibrated(tensors, described, chosen, healthy)
 
 
 def shipped(weights: Path) -> VaeDetector:
@@ -163,16 +169,14 @@ def one_head(loaded: Checkpoint, number: int, healthy: SliceCache) -> VaeDetecto
         tensors |= {f"head.{place}.{name}": tensor for name, tensor in loaded.part(f"head.{old}").items()}
     chosen = dataclasses.replace(every, heads=tuple(heads))
     provenance = described.provenance | {"head_training": [described.provenance["head_training"][old] for old in kept]}
-    made = recipe.calibrated(tensors, described.preset, chosen, healthy, provenance)
-    return VaeDetector(made, torch.device("cpu"))
+    return calibrated(tensors, dataclasses.replace(described, provenance=provenance), chosen, healthy)
 
 
 def one_way(loaded: Checkpoint, healthy: SliceCache) -> VaeDetector:
     """Return weights that are not asked of the mirror image, calibrated on their validation subjects."""
     described = loaded.description
     chosen = dataclasses.replace(preset(described.preset), mirroring=False)
-    made = recipe.calibrated(loaded.tensors, described.preset, chosen, healthy, described.provenance)
-    return VaeDetector(made, torch.device("cpu"))
+    return calibrated(loaded.tensors, described, chosen, healthy)
 
 
 def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, Callable[[], Detector]]:
