@@ -21,7 +21,7 @@ make_toy() {
     "$python" - "$work/healthy" <<'PYTHON'
 import sys
 from pathlib import Path
-from mood_vae.phantom import write_phantoms
+from mood_vae.synthetic.phantom import write_phantoms
 
 write_phantoms(Path(sys.argv[1]), n=3, seed=1, shape=(80, 80, 80), spacing_mm=2.5)
 PYTHON
@@ -81,8 +81,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mood_vae.shipped import choose_detector
-from mood_vae.volume import Volume
+from mood_vae.detection.pretrained import choose_detector
+from mood_vae.io.volume import Volume
 
 noise = np.random.default_rng(0).random((60, 60, 60), np.float32)
 affine = np.diag([3.0, 3.0, 3.0, 1.0])

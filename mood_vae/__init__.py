@@ -1,3 +1,5 @@
 """mood_vae learns healthy brains and points at the rest."""
 
-__version__ = "0.1.0"
+from mood_vae.version import __version__
+
+__all__ = ["__version__"]

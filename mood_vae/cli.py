@@ -15,8 +15,10 @@ from typing import Any, Literal, TypeVar
 
 import click
 
-from mood_vae import __version__, stopping
 from mood_vae.errors import MoodVaeError
+from mood_vae.io import atomic
+from mood_vae.system import signals
+from mood_vae.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            with stopping.tidily():
+            with signals.tidily():
                 return super().invoke(ctx)
         except MoodVaeError as error:
             click.echo(f"mood-vae: {error}", err=True)
@@ -91,15 +93,15 @@ def score(
 
     Exit status: 0 all done, 1 some cases failed (each is named), 2 wrong use.
     """
-    from mood_vae import cases as reading
-    from mood_vae import processors
-    from mood_vae import score as scoring
-    from mood_vae.score_table import format_table
+    from mood_vae.evaluation import case_results as reading
+    from mood_vae.evaluation import scoring as scoring
+    from mood_vae.evaluation.score_table import format_table
+    from mood_vae.system import resources
 
     config = scoring.ScoreConfig(n_resamples=resamples, false_positive_ml=false_positive_ml)
     listed = scoring.read_subsets(subsets) if subsets else []
     cases, extra = reading.find_cases(mode, pred, label)
-    results = reading.read_cases(cases, mode=mode, lesions=lesions, workers=workers or processors.allowed())
+    results = reading.read_cases(cases, mode=mode, lesions=lesions, workers=workers or resources.allowed())
     report = scoring.build_report(
         list(track(results, "Scoring", len(cases))), mode=mode, config=config, subsets=listed, extra=extra
     )
@@ -136,9 +138,8 @@ def rank(
     """
     import numpy as np
 
-    from mood_vae import nifti
-    from mood_vae import rank as ranks
-    from mood_vae.rank_table import format_ranking
+    from mood_vae.evaluation import ranking as ranks
+    from mood_vae.evaluation.ranking_report import format_ranking
 
     entrants = [ranks.read_submission(folder) for folder in submissions]
     rankings = {}
@@ -149,12 +150,12 @@ def rank(
             log.error("%s level: missing, counted as 0: %s", level, gap)
         click.echo(format_ranking(ranking, level))
         if picture:
-            from mood_vae.rank_picture import draw_stability
+            from mood_vae.evaluation.ranking_report import draw_stability
 
             draw_stability(ranking, f"MOOD, {level} level", picture.with_stem(f"{picture.stem}_{level}"))
     if json_file:
         report = {level: ranks.summarise(ranking) for level, ranking in rankings.items()}
-        nifti.write_text(json_file, json.dumps(report, indent=1) + "\n")
+        atomic.write_text(json_file, json.dumps(report, indent=1) + "\n")
     ctx.exit(EXIT_SOME_FAILED if any(ranking.missing for ranking in rankings.values()) else 0)
 
 
@@ -209,8 +210,9 @@ def train(
     """
     from lightning.pytorch.utilities import rank_zero_only
 
-    from mood_vae import output_folder, recipe
-    from mood_vae.train import Hardware
+    from mood_vae.io import output_folder
+    from mood_vae.training import pipeline
+    from mood_vae.training.lightning_run import Hardware
 
     hardware = Hardware(
         accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
@@ -218,7 +220,7 @@ def train(
     changes = dict(_setting(text) for text in settings)
     # of several processes of one run the first has the folder for all
     with nullcontext() if rank_zero_only.rank else output_folder.opened(run_dir, alone=True):
-        checkpoint = recipe.run(
+        checkpoint = pipeline.run(
             data_dir,
             run_dir,
             name,
@@ -260,8 +262,8 @@ def predict(
     `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid
     whose mask is `map >= 0.5`. Higher is more abnormal. Exits with 1 when cases failed; they get a neutral prediction.
     """
-    from mood_vae.predict import predict as predict_all
-    from mood_vae.shipped import choose_detector
+    from mood_vae.detection.prediction import predict as predict_all
+    from mood_vae.detection.pretrained import choose_detector
 
     detector = choose_detector(region=region, name=name, weights=weights, device=device)
     run = predict_all(kind, in_dir, out_dir, detector, track=track, resume=resume, max_voxels=max_voxels, report=report)
@@ -293,7 +295,7 @@ def toy(
     parameters of every case, and contact_sheet.png. MRI or CT. Volumes that are not finite or already hold an anomaly
     are refused.
     """
-    from mood_vae.toy import ToyConfig, write_toy_set
+    from mood_vae.synthetic.toy_set import ToyConfig, write_toy_set
 
     chosen = None if families is None else tuple(name.strip() for name in families.split(","))
     config = ToyConfig(seed=seed, cases=cases, clean_fraction=clean_fraction, families=chosen)
@@ -308,8 +310,8 @@ def toy(
 @click.pass_context
 def demo(ctx: click.Context, out_dir: Path, brains: int, cases: int, seed: int) -> None:
     """Show it all on synthetic brains: toy anomalies, both levels, scores, a picture."""
-    from mood_vae import demo as demonstration
-    from mood_vae.shipped import brain_detector
+    from mood_vae.benchmark import demo as demonstration
+    from mood_vae.detection.pretrained import brain_detector
 
     def note(text: str) -> None:
         click.secho(f"==> {text}", bold=True, err=True)

@@ -28,7 +28,9 @@ from scipy.ndimage import uniform_filter
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from mood_vae import metrics, nifti, processors
+from mood_vae.evaluation import metrics
+from mood_vae.io import volume_files
+from mood_vae.system import resources
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -110,8 +112,8 @@ def make_cases(folder: Path, n_cases: int, edge: int) -> None:
         noise = uniform_filter(rng.random(radius.shape, np.float32), 5)
         anomaly = 0.25 + 6 * (noise - 0.5) + 0.3 * label
         prediction = np.where(radius < 0.8, np.clip(anomaly, 0, 1), 0).astype(np.float32)
-        nifti.write(labels / f"{i:05d}.nii.gz", label.astype(np.uint8), np.eye(4))
-        nifti.write(predictions / f"{i:05d}.nii.gz", prediction, np.eye(4))
+        volume_files.write(labels / f"{i:05d}.nii.gz", label.astype(np.uint8), np.eye(4))
+        volume_files.write(predictions / f"{i:05d}.nii.gz", prediction, np.eye(4))
 
 
 def _names(folder: Path, n_cases: int) -> list[str]:
@@ -120,7 +122,9 @@ def _names(folder: Path, n_cases: int) -> list[str]:
 
 def _read(folder: Path, n_cases: int) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     names = _names(folder, n_cases)
-    return [tuple(nifti.read_array(folder / what / name) for what in ("predictions", "labels")) for name in names]  # type: ignore[misc]
+    return [
+        tuple(volume_files.read_array(folder / what / name) for what in ("predictions", "labels")) for name in names
+    ]  # type: ignore[misc]
 
 
 def metric_alone(folder: Path, n_cases: int) -> Run:
@@ -185,7 +189,7 @@ def unpack(folder: Path, n_cases: int) -> Run:
 
 
 def _unpack_all(paths: list[Path]) -> float:
-    with ProcessPoolExecutor(processors.allowed(), mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(resources.allowed(), mp_context=multiprocessing.get_context("spawn")) as pool:
         return float(sum(pool.map(_unpack, paths)))
 
 

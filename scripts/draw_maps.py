@@ -18,7 +18,7 @@ from evaluate import predictions, raw_file
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mood_vae import nifti
+from mood_vae.io import volume_files
 
 
 def files(data: Path, out: Path, row: str, set_name: str, case: str) -> tuple[Path, Path, Path]:
@@ -38,7 +38,7 @@ def files(data: Path, out: Path, row: str, set_name: str, case: str) -> tuple[Pa
 
 
 def draw(axes: tuple[Axes, Axes], title: str, paths: tuple[Path, Path, Path]) -> None:
-    volume, label, found = (nifti.read_array(path).astype(np.float32) for path in paths)
+    volume, label, found = (volume_files.read_array(path).astype(np.float32) for path in paths)
     k = int(label.sum(axis=(0, 1)).argmax())
     brain, truth, values = (np.rot90(array[:, :, k]) for array in (volume, label > 0.5, found))
     axes[0].imshow(brain, cmap="gray", vmin=0, vmax=1)

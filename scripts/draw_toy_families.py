@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from mood_vae import contact_sheet
-from mood_vae.anomalies import FAMILIES, plant
-from mood_vae.body import find_body
-from mood_vae.phantom import healthy_brain
+from mood_vae.imaging.foreground import find_body
+from mood_vae.synthetic import contact_sheet
+from mood_vae.synthetic.insert import FAMILIES, plant
+from mood_vae.synthetic.phantom import healthy_brain
 
 DRAWS = 7
 

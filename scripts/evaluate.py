@@ -26,42 +26,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mood_vae import (
-    aggregate,
-    brain,
-    cache,
-    cases,
-    checkpoint,
-    detect,
-    nifti,
-    postprocess,
-    preprocess,
-    progress,
-    recipe,
-    score,
-    toy,
-)
-from mood_vae.aggregate import AggregateConfig
-from mood_vae.cache import SliceCache
-from mood_vae.checkpoint import Checkpoint, Description
-from mood_vae.constant import ConstantDetector
-from mood_vae.detect import Detection, VaeDetector
-from mood_vae.predict import Detector, predict
-from mood_vae.preprocess import GridConfig, Prepared
-from mood_vae.presets import Preset, preset
-from mood_vae.residual import ResidualConfig
-from mood_vae.vae import Vae
-from mood_vae.volume import Array, Volume
+from mood_vae.detection import checkpoint, detector, postprocessing
+from mood_vae.detection.checkpoint import Checkpoint, Description
+from mood_vae.detection.detector import Detection, Detector, VaeDetector
+from mood_vae.detection.flat_regions import ConstantDetector
+from mood_vae.detection.postprocessing import AggregateConfig
+from mood_vae.detection.prediction import predict
+from mood_vae.detection.residual import ResidualConfig
+from mood_vae.evaluation import case_results, scoring
+from mood_vae.imaging import foreground, preprocessing
+from mood_vae.imaging.preprocessing import GridConfig, Prepared
+from mood_vae.io import atomic, output_folder, volume_files
+from mood_vae.io.volume import Array, Volume
+from mood_vae.models.vae import Vae
+from mood_vae.synthetic import toy_set
+from mood_vae.training import cache, normative, pipeline
+from mood_vae.training.cache import SliceCache
+from mood_vae.training.presets import Preset, preset
 
-SHIPPED = Path(detect.__file__).parent / "weights"
+SHIPPED = Path(detector.__file__).parent / "weights"
 SECONDS = "seconds.json"
 LANDMARKS = (1, *range(10, 100, 10), 99)
 
 
 def on_own_grid(values: Array, score: float, prepared: Prepared, volume: Volume) -> Detection:
     """Return a map of the model's grid, and a score, as a detection in a volume."""
-    native = preprocess.undo(values, prepared.mask, prepared, volume.array.shape)
-    return detect.detection(postprocess.to_float16_values(native), score, volume)
+    native = preprocessing.undo(values, prepared.mask, prepared, volume.array.shape)
+    return detector.detection(postprocessing.to_float16_values(native), score, volume)
 
 
 class Intensity:
@@ -71,7 +62,7 @@ class Intensity:
         self._of = of
 
     def detect(self, volume: Volume) -> Detection:
-        prepared = preprocess.prepare(volume, GridConfig())
+        prepared = preprocessing.prepare(volume, GridConfig())
         values = np.where(prepared.mask, self._of(prepared.array), 0).astype(np.float32)
         return on_own_grid(values, float(values[prepared.mask].mean()), prepared, volume)
 
@@ -92,11 +83,11 @@ class Atlas:
         self._mean, self._deviation = arrays.mean(axis=0), arrays.std(axis=0) + 0.05
 
     def detect(self, volume: Volume) -> Detection:
-        prepared = preprocess.prepare(volume, GridConfig())
+        prepared = preprocessing.prepare(volume, GridConfig())
         z = np.where(prepared.mask, np.abs(prepared.array - self._mean) / self._deviation, 0)
-        top = aggregate.top_mean(z, prepared.mask, AggregateConfig())
-        values = np.asarray(postprocess.relative(z, 5.0), np.float32)
-        return on_own_grid(values, float(postprocess.relative(top, 5.0)), prepared, volume)
+        top = postprocessing.top_mean(z, prepared.mask, AggregateConfig())
+        values = np.asarray(postprocessing.relative(z, 5.0), np.float32)
+        return on_own_grid(values, float(postprocessing.relative(top, 5.0)), prepared, volume)
 
 
 class Standardised:
@@ -107,7 +98,7 @@ class Standardised:
         self._usual = np.mean([_landmarks(array[array > 0]) for array in healthy.array_NKHW], axis=0)
 
     def detect(self, volume: Volume) -> Detection:
-        inside = brain.foreground(volume.array)
+        inside = foreground.foreground_mask(volume.array)
         own = _landmarks(volume.array[inside])
         matched = np.interp(volume.array, np.r_[0, own], np.r_[0, self._usual]).astype(np.float32)
         array = np.where(inside, np.maximum(matched, 1e-3), volume.array)
@@ -127,12 +118,12 @@ class WithConstantRule:
 
     def detect(self, volume: Volume) -> Detection:
         found, constant = self._detector.detect(volume), self._rule.detect(volume)
-        return detect.detection(np.maximum(found.map, constant.map), max(found.score, constant.score), volume)
+        return detector.detection(np.maximum(found.map, constant.map), max(found.score, constant.score), volume)
 
 
 def calibrated(tensors: dict[str, Tensor], described: Description, chosen: Preset, healthy: SliceCache) -> VaeDetector:
     """Return tensors as a detector of another recipe, calibrated on the validation subjects that `described` names."""
-    made = recipe.calibrated(tensors, described.preset, chosen, healthy, described.provenance)
+    made = pipeline.calibrated(tensors, described.preset, chosen, healthy, described.provenance)
     return VaeDetector(made, torch.device("cpu"))
 
 
@@ -145,7 +136,7 @@ def without_heads(weights: Path, residual: ResidualConfig, healthy: SliceCache) 
     if residual.standardised:
         vae = Vae(described.model)
         loaded.fill(vae, "vae")
-        tensors["usual_CKHW"] = recipe.usual(vae.eval(), healthy, described.provenance["training_subjects"])
+        tensors["usual_CKHW"] = normative.usual(vae.eval(), healthy, described.provenance["training_subjects"])
     return calibrated(tensors, described, chosen, healthy)
 
 
@@ -236,7 +227,9 @@ def case_sets(data: Path, out: Path, seeds: list[int], per_seed: int) -> dict[st
     for seed in seeds:
         folder = out / f"toys_{seed}"
         if not (folder / "manifest.json").exists():
-            toy.write_toy_set(data / "brain" / "healthy_heldout", folder, toy.ToyConfig(seed=seed, cases=per_seed))
+            toy_set.write_toy_set(
+                data / "brain" / "healthy_heldout", folder, toy_set.ToyConfig(seed=seed, cases=per_seed)
+            )
         described = {
             case["case"]: {
                 "family": case["family"] or "clean",
@@ -244,11 +237,11 @@ def case_sets(data: Path, out: Path, seeds: list[int], per_seed: int) -> dict[st
             }
             for case in json.loads((folder / "manifest.json").read_text())["cases"]
         }
-        labels = folder / toy.PIXEL_LABELS, folder / toy.SAMPLE_LABELS
-        toys.append(CaseFolder(prefix=f"{seed}-", volumes=folder / toy.VOLUMES, pixel_labels=labels[0],
+        labels = folder / toy_set.PIXEL_LABELS, folder / toy_set.SAMPLE_LABELS
+        toys.append(CaseFolder(prefix=f"{seed}-", volumes=folder / toy_set.VOLUMES, pixel_labels=labels[0],
                                sample_labels=labels[1], cases=described))  # fmt: skip
     lesion = data / "brain" / "lesion"
-    names = [nifti.case_id(path) for path in nifti.list_volumes(lesion / "images")]
+    names = [volume_files.case_id(path) for path in volume_files.list_volumes(lesion / "images")]
     described = {name: {"family": "glioma" if name < "00006" else "MS", "site": name} for name in names}
     lesions = CaseFolder(prefix="", volumes=lesion / "images", pixel_labels=lesion / "labels", sample_labels=None,
                          cases=described)  # fmt: skip
@@ -280,20 +273,22 @@ def predictions(out: Path, set_name: str, row: str) -> Path:
 
 def run_row(detector: Detector, folders: list[CaseFolder], out: Path) -> dict[str, Any]:
     """Predict one set with one detector and return its reports."""
-    results: dict[str, list[cases.CaseResult]] = {"pixel": [], "sample": []}
+    results: dict[str, list[case_results.CaseResult]] = {"pixel": [], "sample": []}
     both = Both(detector)
     for folder in folders:
         predicted = out / folder.pixel_labels.parent.parent.name
-        predict("pixel", folder.volumes, predicted / "pixel", both, track=progress.silent)
+        predict("pixel", folder.volumes, predicted / "pixel", both, track=output_folder.silent)
         (predicted / "sample").mkdir(exist_ok=True)
         for name in folder.cases if folder.sample_labels else ():
-            nifti.write_text(predicted / "sample" / f"{name}.nii.gz.txt", f"{both.scores[name]!r}\n")
+            atomic.write_text(predicted / "sample" / f"{name}.nii.gz.txt", f"{both.scores[name]!r}\n")
         for mode, labels in (("pixel", folder.pixel_labels), ("sample", folder.sample_labels)):
-            found = cases.find_cases(mode, predicted / mode, labels)[0] if labels else []
-            for result in cases.read_cases(found, mode=mode, lesions=False, workers=1):
+            found = case_results.find_cases(mode, predicted / mode, labels)[0] if labels else []
+            for result in case_results.read_cases(found, mode=mode, lesions=False, workers=1):
                 results[mode].append(dataclasses.replace(result, case_id=folder.prefix + result.case_id))
     reports = {
-        mode: score.build_report(part, mode=mode, config=score.ScoreConfig()) for mode, part in results.items() if part
+        mode: scoring.build_report(part, mode=mode, config=scoring.ScoreConfig())
+        for mode, part in results.items()
+        if part
     }
     described = {folder.prefix + name: about for folder in folders for name, about in folder.cases.items()}
     return {**reports, "about": described}
@@ -312,11 +307,11 @@ def seconds(detector: Detector, volumes: list[Volume]) -> list[float]:
 
 def time_rows(table: dict[str, Callable[[], Detector]], names: Iterable[str], folder: Path, file: Path) -> None:
     """Write the seconds of each row for the volumes of a folder beside those that the file has of others."""
-    volumes = [nifti.read(path) for path in nifti.list_volumes(folder)]
+    volumes = [volume_files.read(path) for path in volume_files.list_volumes(folder)]
     known = json.loads(file.read_text()) if file.exists() else {}
     for name in names:
         known[name] = seconds(table[name](), volumes)
-        nifti.write_text(file, json.dumps(known) + "\n")
+        atomic.write_text(file, json.dumps(known) + "\n")
         print(name, f"{np.median(known[name]):.2f}", flush=True)
 
 
@@ -333,7 +328,7 @@ def main() -> None:
     own = dict(entry.split("=", 1) for entry in asked.weights)
     train, grid = asked.data / "brain" / "train", GridConfig()
     table = rows(
-        lambda: cache.build(train, asked.out / "cache", grid, track=progress.silent),
+        lambda: cache.build(train, asked.out / "cache", grid, track=output_folder.silent),
         {name: Path(file) for name, file in own.items()},
     )
     names = asked.row or table
@@ -349,7 +344,7 @@ def main() -> None:
                 detector = detector or table[name]()
                 report = run_row(detector, folders, predictions(asked.out, set_name, name))
                 file.parent.mkdir(parents=True, exist_ok=True)
-                nifti.write_text(file, json.dumps({"row": name, **report}) + "\n")
+                atomic.write_text(file, json.dumps({"row": name, **report}) + "\n")
             print(name, set_name, f"{json.loads(file.read_text())['pixel']['average_precision']:.3f}", flush=True)
 
 

@@ -21,10 +21,10 @@ import evaluate
 import numpy as np
 from matplotlib.figure import Figure
 
-from mood_vae import score
-from mood_vae.cache import SliceCache
-from mood_vae.cases import CaseResult
-from mood_vae.intervals import interval
+from mood_vae.evaluation import scoring
+from mood_vae.evaluation.bootstrap import interval
+from mood_vae.evaluation.case_results import CaseResult
+from mood_vae.training.cache import SliceCache
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "docs" / "results.json"
@@ -77,7 +77,7 @@ def some(report: Report, chosen: Iterable[str]) -> Report:
         CaseResult(case_id=name, histogram=cases[name]["histogram"], voxel_ml=cases[name]["voxel_ml"])
         for name in chosen
     ]
-    return score.build_report(results, mode="pixel", config=score.ScoreConfig(n_resamples=300))["overall"]
+    return scoring.build_report(results, mode="pixel", config=scoring.ScoreConfig(n_resamples=300))["overall"]
 
 
 def parts(report: Report) -> Report:

@@ -21,17 +21,21 @@ import torch
 from evaluate import one_head
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mood_vae import aggregate, cache, checkpoint, metrics, postprocess, progress, recipe, slices
-from mood_vae.aggregate import AggregateConfig
-from mood_vae.anomalies import FAMILIES
-from mood_vae.checkpoint import Checkpoint
-from mood_vae.detect import VaeDetector
-from mood_vae.elbo import kl_divergence
-from mood_vae.intervals import interval, resample_weights
-from mood_vae.preprocess import Prepared
-from mood_vae.synthesis import ANATOMICAL, DONATED, Sample, SlabDataset, SynthesisConfig
-from mood_vae.vae import Vae
-from mood_vae.volume import Array, Mask
+from mood_vae.detection import checkpoint, postprocessing
+from mood_vae.detection.checkpoint import Checkpoint
+from mood_vae.detection.detector import VaeDetector
+from mood_vae.detection.postprocessing import AggregateConfig
+from mood_vae.evaluation import metrics
+from mood_vae.evaluation.bootstrap import interval, resample_weights
+from mood_vae.imaging import preprocessing, slices
+from mood_vae.imaging.preprocessing import Prepared
+from mood_vae.io import output_folder
+from mood_vae.io.volume import Array, Mask
+from mood_vae.models.vae import Vae, kl_divergence
+from mood_vae.synthetic.insert import FAMILIES
+from mood_vae.training import cache, pipeline
+from mood_vae.training.config import ANATOMICAL, DONATED, SynthesisConfig
+from mood_vae.training.synthetic_samples import Sample, SlabDataset
 
 SHARES = (1e-6, 1e-5, 1e-4, 1e-3, 5e-3, 0.02, 0.1, 1.0)
 """Sample scores tried: means of the strongest such share of the evidence, from its maximum to its mean."""
@@ -59,7 +63,7 @@ class Found:
 def whole(sample: Sample) -> tuple[Prepared, np.ndarray]:
     """Return the brain of a sample of all its slices, as `preprocess.prepare` would, and its label."""
     array, label = (np.moveaxis(part.numpy(), 0, 2) for part in (sample.x_KHW, sample.y_BHW))
-    return recipe.as_prepared(array), label
+    return preprocessing.as_prepared(array), label
 
 
 def planted_in_training(provenance: dict[str, Any]) -> set[str]:
@@ -84,7 +88,9 @@ class SampleScores:
     def of(self, prepared: Prepared, evidence: Array, region: Mask) -> dict[str, float]:
         """Return the scores of a brain."""
         scores = self._alone(prepared, evidence, region)
-        relative = {name: float(postprocess.relative(score, self._reference[name])) for name, score in scores.items()}
+        relative = {
+            name: float(postprocessing.relative(score, self._reference[name])) for name, score in scores.items()
+        }
         top = f"the top {self._top_share:g}"
         for name in ("mean KL", "largest KL"):
             scores[f"{top} and {name}"] = relative[top] + relative[name]
@@ -94,7 +100,7 @@ class SampleScores:
     def _alone(self, prepared: Prepared, evidence: Array, region: Mask) -> dict[str, float]:
         shares = sorted({*SHARES, self._top_share})
         scores = {
-            f"the top {share:g}": aggregate.top_mean(evidence, region, AggregateConfig(top_share=share))
+            f"the top {share:g}": postprocessing.top_mean(evidence, region, AggregateConfig(top_share=share))
             for share in shares
         }
         config = self._vae.config
@@ -119,10 +125,10 @@ def judge(
     x_hat, region = detector.reconstruct(prepared), detector.region(prepared)
     evidence = detector.evidence(prepared, x_hat)
     config = detector.description.postprocess
-    pooled = postprocess.pool(evidence, config)
-    map_array = postprocess.relative(pooled, detector.description.threshold)
+    pooled = postprocessing.pool(evidence, config)
+    map_array = postprocessing.relative(pooled, detector.description.threshold)
     residual = np.abs(prepared.array - x_hat)
-    masks = [postprocess.binary_mask(pooled, threshold, region, config) for threshold in thresholds]
+    masks = [postprocessing.binary_mask(pooled, threshold, region, config) for threshold in thresholds]
     judged = region | (label > 0)
     return Found(
         family=family,
@@ -143,13 +149,13 @@ def main() -> None:
     asked = parser.parse_args()
     loaded = checkpoint.load(asked.checkpoint)
     grid, subjects = loaded.description.grid, loaded.description.provenance["validation_subjects"]
-    known = cache.build(asked.healthy, asked.cache, grid, track=progress.silent)
+    known = cache.build(asked.healthy, asked.cache, grid, track=output_folder.silent)
     detector = VaeDetector(loaded, torch.device("cpu")) if asked.head is None else one_head(loaded, asked.head, known)
-    healthy = recipe.calibrating(known, subjects, detector.description.calibration)
+    healthy = pipeline.calibrating(known, subjects, detector.description.calibration)
     usual = [(one, detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy]
     sample_scores = SampleScores(loaded, usual)
     chosen = detector.description.postprocess
-    voxels = np.concatenate([postprocess.pool(evidence, chosen)[region] for _, evidence, region in usual])
+    voxels = np.concatenate([postprocessing.pool(evidence, chosen)[region] for _, evidence, region in usual])
     thresholds = [float(np.quantile(voxels, 1 - rate)) for rate in RATES]
     learnt = planted_in_training(detector.description.provenance)
     found: list[Found] = []

@@ -8,26 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from mood_vae import phantom
-from mood_vae.aggregate import AggregateConfig
-from mood_vae.calibrate import CalibrationConfig
-from mood_vae.checkpoint import Checkpoint, Description
-from mood_vae.postprocess import PostprocessConfig
-from mood_vae.preprocess import GridConfig
-from mood_vae.presets import Preset
-from mood_vae.residual import ResidualConfig
-from mood_vae.train_config import TrainConfig
-from mood_vae.vae import Vae, VaeConfig
-
-SMALL_GRID = GridConfig(
-    shape=(32, 32, 32), spacing_mm=6.0, origin_mm=(-95.0, -115.0, -85.0), centre_mm=(0.5, -23.0, 11.0)
-)
-SMALL_MODEL = VaeConfig(slice_shape=(32, 32), channels=(2, 3, 4, 5), latents=4)
-SMALL_PRESET = Preset(
-    grid=SMALL_GRID,
-    model=SMALL_MODEL,
-    training=TrainConfig(epochs=2, batch_size=16, learning_rate=1e-3, validation_share=0.3),
-)
+from mood_vae.detection.calibration import CalibrationConfig
+from mood_vae.detection.checkpoint import Checkpoint, Description
+from mood_vae.detection.postprocessing import AggregateConfig, PostprocessConfig
+from mood_vae.detection.residual import ResidualConfig
+from mood_vae.models.vae import Vae
+from mood_vae.synthetic import phantom
+from tests.small_models import SMALL_GRID, SMALL_MODEL
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mood_vae import nifti
+from mood_vae.io import volume_files
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = sorted([*ROOT.glob("*.sh"), *ROOT.glob("docker/*.sh")])
@@ -110,7 +110,7 @@ def test_region_script_takes_the_weights_that_were_baked_in(workspace: Path) -> 
 
 def test_level_script_predicts(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    nifti.write(tmp_path / "in/case 1.nii.gz", np.zeros((8, 8, 8), np.float32), np.eye(4))
+    volume_files.write(tmp_path / "in/case 1.nii.gz", np.zeros((8, 8, 8), np.float32), np.eye(4))
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     script = ROOT / "run_sample_level.sh"
     subprocess.run(["sh", str(script), "in", "out", "--region", "abdom"], cwd=tmp_path, env=environment, check=True)

@@ -1,0 +1,82 @@
+"""How far a brain is from its reconstruction, voxel by voxel; arrays in, arrays out, on the model's grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from mood_vae.errors import ConfigError
+from mood_vae.imaging import foreground
+from mood_vae.io.volume import Array, Mask
+
+KINDS = ("absolute", "squared", "positive", "negative", "ssim")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResidualConfig:
+    """Which residual is taken and how it is cleaned; the defaults are the paper's: none of the cleaning.
+
+    kind: `absolute` |x - x_hat|, `squared` its square, `positive` max(x - x_hat, 0), `negative` max(x_hat - x, 0), or
+        `ssim`, (1 - s) / 2 for the local structural similarity s (Wang et al., IEEE TIP 2004) over a Gaussian window of
+        1.5 voxels.
+    erosion_vox: the rim of the head this deep counts as 0.
+    median_vox: edge of a cubic 3-D median filter; 1 leaves the residual as it is.
+    gaussian_vox: width of a 3-D Gaussian filter; 0 leaves the residual as it is.
+    standardised: divide by what healthy brains show at the same position.
+    kl_gradient: multiply by how strongly the voxel moves its slice's KL divergence, |d KL / d x|, smoothed over 3
+        voxels (Zimmerer et al., MICCAI 2019).
+    """
+
+    kind: str = "absolute"
+    erosion_vox: float = 0.0
+    median_vox: int = 1
+    gaussian_vox: float = 0.0
+    standardised: bool = False
+    kl_gradient: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ConfigError(expected=f"a residual among {KINDS}", found=repr(self.kind), remedy="choose one of them")
+        if self.erosion_vox < 0 or self.median_vox < 1 or self.gaussian_vox < 0:
+            raise ConfigError(
+                expected="erosion and Gaussian of at least 0 voxels and a median of at least 1", found=f"{self}",
+                remedy="correct the configuration",
+            )  # fmt: skip
+
+
+def residual(x: Array, x_hat: Array, kind: str) -> Array:
+    """Return the residual of a brain (I, J, K) and its reconstruction, both in [0, 1]: at least 0, higher is worse."""
+    if kind == "ssim":
+        return _dissimilarity(x, x_hat)
+    difference = x - x_hat
+    if kind == "absolute":
+        return np.abs(difference)
+    if kind == "squared":
+        return difference**2
+    return np.maximum(difference if kind == "positive" else -difference, 0)
+
+
+def clean(array: Array, mask: Mask, config: ResidualConfig) -> Array:
+    """Return the residual (I, J, K) smoothed, and 0 in the eroded rim and outside the head."""
+    inside = foreground.erode(mask, config.erosion_vox)
+    if config.median_vox > 1:
+        array = ndimage.median_filter(np.where(mask, array, 0), config.median_vox)
+    if config.gaussian_vox > 0:
+        array = ndimage.gaussian_filter(np.where(mask, array, 0), config.gaussian_vox)
+    return np.where(inside, array, 0).astype(np.float32)
+
+
+def _dissimilarity(x: Array, y: Array, *, sigma_vox: float = 1.5) -> Array:
+    """Return (1 - SSIM) / 2 in [0, 1] for intensities in [0, 1], with the usual constants 0.01 and 0.03 squared."""
+
+    def mean(array: Array) -> Array:
+        return ndimage.gaussian_filter(array, sigma_vox)
+
+    mean_x, mean_y = mean(x), mean(y)
+    var_x, var_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
+    luminance = (2 * mean_x * mean_y + 0.01**2) / (mean_x**2 + mean_y**2 + 0.01**2)
+    structure = (2 * covariance + 0.03**2) / (var_x + var_y + 0.03**2)
+    return ((1 - luminance * structure) / 2).clip(0, 1)

@@ -1,0 +1,223 @@
+"""The cases of a folder of labels, each read once and reduced to the few numbers that scoring needs.
+
+Predictions are joined to labels by file name. What is wrong with a case is kept with it, never dropped: a prediction
+that is missing, unreadable or misshaped counts as all zeros, NaN voxels count as zeros, and a case whose label
+cannot be read is left out; every one of them carries a `problem`.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mood_vae.errors import FolderError, MoodVaeError, VolumeError
+from mood_vae.evaluation import metrics
+from mood_vae.evaluation.lesion_matching import LesionCounts, count_lesions
+from mood_vae.io import volume_files
+
+_MAX_LINE = 1000  # characters; a wrong file may be one endless line
+# float16 rounds everything from here on to at least 0.5 (its spacing below 0.5 is 2**-12; the tie goes to 0.5)
+_MASK_FROM = 0.5 - 2.0**-13
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A label file and the file of the same name where its prediction should be."""
+
+    case_id: str
+    label: Path
+    prediction: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseResult:
+    """What is left of a case once it was read.
+
+    problem: why the prediction, or the whole case, could not be taken as it is; empty if it could.
+    note: what looks odd about the label, without changing its meaning.
+    scored: False if the label could not be read, so that the case counts nowhere.
+    histogram: pixel level, `metrics.Histogram.counts` as `encode` makes it.
+    voxel_ml: pixel level, the volume of one voxel of the label in millilitres.
+    lesions: pixel level, where asked for.
+    score, label: sample level, the prediction in [0, 1] and the truth, 0 or 1.
+    """
+
+    case_id: str
+    problem: str = ""
+    note: str = ""
+    scored: bool = True
+    histogram: str = ""
+    voxel_ml: float = 0.0
+    lesions: LesionCounts | None = None
+    score: float = 0.0
+    label: int = 0
+
+
+def find_cases(mode: str, predictions: Path, labels: Path) -> tuple[list[Case], list[str]]:
+    """Return the label folder's cases, sorted by file name, and the names of predictions that no label asks for.
+
+    mode: `pixel` for volumes, `sample` for one text file a case. Raises `FolderError` where a folder is missing, has
+    no files of that kind, or holds not a single prediction for these labels.
+    """
+    label_paths = _files_of(mode, labels, "labels")
+    names = {path.name for path in label_paths}
+    prediction_paths = _files_of(mode, predictions, "predictions")
+    extra = sorted({path.name for path in prediction_paths} - names)
+    if len(extra) == len(prediction_paths):
+        raise FolderError(
+            file=predictions,
+            expected=f"predictions named like the labels, such as {min(names)}",
+            found=f"none, but {extra[0]}",
+            remedy="check that the predictions come first and the labels second, and that both are of one set",
+        )
+    volume_files.by_case_id(path.with_name(path.name.removesuffix(".txt")) for path in label_paths)  # one file a case
+    cases = [
+        Case(case_id=case_id_of(path.name), label=path, prediction=predictions / path.name) for path in label_paths
+    ]
+    return cases, extra
+
+
+def case_id_of(name: str) -> str:
+    """Return the case of a volume's or a text file's name: `00000` for `00000.nii.gz` and `00000.nii.gz.txt`."""
+    return volume_files.case_id(Path(name.removesuffix(".txt")))
+
+
+def _files_of(mode: str, folder: Path, what: str) -> list[Path]:
+    """Return the folder's volumes or text files, sorted by name."""
+    names = sorted(folder.iterdir()) if folder.is_dir() else []
+    texts = [path for path in names if path.suffix == ".txt" and not path.name.startswith(".")]
+    if mode == "sample" and texts:
+        return texts
+    volumes = [path for path in names if path.name.lower().endswith(volume_files.VOLUME_SUFFIXES)]
+    if mode == "pixel" and volumes:
+        return volume_files.list_volumes(folder)
+    other = ("pixel", volumes) if mode == "sample" else ("sample", texts)
+    kind = "text files such as 00000.nii.gz.txt" if mode == "sample" else "volumes such as 00000.nii.gz"
+    found = f"{len(other[1])} files of the {other[0]} level" if other[1] else "none"
+    remedy = f"score these with `{other[0]}`" if other[1] else "check the path"
+    raise FolderError(
+        file=folder,
+        expected=f"{what} of the {mode} level, {kind}",
+        found=found if folder.is_dir() else "no such folder",
+        remedy=remedy,
+    )
+
+
+def encode(counts: npt.NDArray[np.int64]) -> str:
+    """Pack a histogram as base64 of zlib of little-endian int64 in C order."""
+    return base64.b64encode(zlib.compress(counts.astype("<i8").tobytes())).decode()
+
+
+def decode(text: str, n_bins: int = metrics.N_BINS) -> npt.NDArray[np.int64]:
+    """Unpack what `encode` made, (2, n_bins)."""
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8").reshape(2, n_bins)
+
+
+def read_cases(cases: list[Case], *, mode: str, lesions: bool, workers: int) -> Iterator[CaseResult]:
+    """Yield the cases' results in their order, volumes read in parallel processes."""
+    if mode == "sample":
+        yield from map(read_sample_case, cases)
+        return
+    read = partial(read_pixel_case, lesions=lesions)
+    if min(workers, len(cases)) == 1:
+        yield from map(read, cases)
+        return
+    # not fork: the progress bar's thread may hold a lock at that moment
+    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(read, cases)
+        except BrokenProcessPool as error:
+            raise MoodVaeError(
+                expected="every reading process to finish",
+                found="one that the system ended, most likely for want of memory",
+                remedy="try fewer --workers",
+            ) from error
+
+
+def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:
+    """Read a label and its map and count their voxels; every fault of a file becomes the result's `problem`."""
+    try:
+        geometry = volume_files.read_geometry(case.label)
+        label = volume_files.read_array(case.label)
+    except VolumeError as error:
+        return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {error}")
+    prediction, problem = _read_map(case, geometry.shape)
+    if prediction is None:
+        prediction = np.broadcast_to(np.zeros((), np.float32), label.shape)
+    tally = metrics.histogram(prediction, label)
+    if tally.n_nan:
+        problem = f"prediction has NaN: {tally.n_nan} voxels, counted as 0"
+    note = f"label has {tally.n_odd_labels} voxels that are no whole number" if tally.n_odd_labels else ""
+    found = count_lesions(prediction >= _MASK_FROM, metrics.is_positive(label)) if lesions else None
+    return CaseResult(
+        case_id=case.case_id,
+        problem=problem,
+        note=note,
+        histogram=encode(tally.counts),
+        voxel_ml=abs(float(np.linalg.det(geometry.affine[:3, :3]))) / 1000,
+        lesions=found,
+    )
+
+
+def _read_map(case: Case, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any] | None, str]:
+    """Return the prediction, None unless it is readable and of the label's shape, and what is wrong with it."""
+    path = case.prediction
+    if not path.is_file():
+        return None, f"prediction missing: no file {path.name}{_alike(path, case.case_id)}"
+    try:
+        found = volume_files.read_geometry(path).shape
+        if found != shape:
+            return None, f"prediction misshaped: {found}, the label is {shape}"
+        return volume_files.read_array(path), ""
+    except VolumeError as error:
+        return None, f"prediction unreadable: {error}"
+
+
+def _alike(path: Path, case_id: str) -> str:
+    names = [p.name for p in path.parent.glob("*") if volume_files.case_id(p) == case_id]
+    return f" (there is {', '.join(sorted(names))}: rename or convert it)" if names else ""
+
+
+def read_sample_case(case: Case) -> CaseResult:
+    """Read a case's true class and its score, each the first line of a text file."""
+    try:
+        label = _first_line(case.label, int)
+        if label not in (0, 1):
+            raise _not_a(case.label, "0 or 1", str(label))
+    except MoodVaeError as error:
+        return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {error}")
+    score, problem = 0.0, ""
+    if not case.prediction.is_file():
+        problem = f"prediction missing: no file {case.prediction.name}"
+    else:
+        try:
+            score = _first_line(case.prediction, float)
+        except MoodVaeError as error:
+            problem = f"prediction unreadable: {error}"
+    if math.isnan(score):
+        score, problem = 0.0, "prediction has NaN: counted as 0"
+    return CaseResult(case_id=case.case_id, problem=problem, score=float(np.clip(score, 0.0, 1.0)), label=label)
+
+
+def _first_line(path: Path, kind: type) -> Any:
+    try:
+        with path.open(encoding="utf-8") as lines:
+            return kind(lines.readline(_MAX_LINE))
+    except (OSError, ValueError) as error:
+        raise _not_a(path, f"a first line that is one {kind.__name__}", str(error)) from error
+
+
+def _not_a(path: Path, expected: str, found: str) -> MoodVaeError:
+    return MoodVaeError(file=path, expected=expected, found=found, remedy="write one number, nothing else")

@@ -1,0 +1,75 @@
+"""Lesion-wise detection: our reading of the challenge's 'object-level', for which no code is public.
+
+A lesion is a connected component of the label, a finding one of the mask; both with 26 neighbours, by
+connected-components-3d. Lesions and findings are matched one to one so that the sum of their intersections over
+union is greatest, and only pairs with at least `MIN_IOU` count, the rule of the PI-CAI challenge (Saha et al.,
+Lancet Oncology 2024).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+
+from mood_vae.io.volume import Mask
+
+Labels = npt.NDArray[Any]
+
+MIN_IOU = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LesionCounts:
+    """One case's lesions, how many of them a finding matches, and the findings that match none."""
+
+    n_lesions: int
+    n_detected: int
+    n_false_positives: int
+
+
+def count_lesions(mask: Mask, truth: Mask) -> LesionCounts:
+    """Match the components of a mask with those of the truth; mask, truth: (I, J, K) bool."""
+    box = _bounding_box(mask | truth)
+    mask, truth = mask[box], truth[box]
+    findings, n_findings = cc3d.connected_components(mask, connectivity=26, return_N=True)
+    lesions, n_lesions = cc3d.connected_components(truth, connectivity=26, return_N=True)
+    n_detected = 0
+    if n_lesions and n_findings:
+        n_detected = _n_matched(findings[truth], lesions[truth], np.bincount(findings[mask]))
+    return LesionCounts(n_lesions=n_lesions, n_detected=n_detected, n_false_positives=n_findings - n_detected)
+
+
+def _n_matched(findings: Labels, lesions: Labels, finding_voxels: npt.NDArray[np.int64]) -> int:
+    """Return the number of matched pairs.
+
+    findings, lesions: (voxels,) the components at each voxel of the truth, 0 where no finding is.
+    finding_voxels: (findings + 1,) the size of each finding.
+    """
+    lesion_voxels = np.bincount(lesions)
+    hit = findings > 0
+    pairs, shared = np.unique(np.stack([findings[hit], lesions[hit]]), axis=1, return_counts=True)
+    iou = shared / (finding_voxels[pairs[0]] + lesion_voxels[pairs[1]] - shared)
+    pairs, iou = pairs[:, iou >= MIN_IOU], iou[iou >= MIN_IOU]
+    matched_findings, rows = np.unique(pairs[0], return_inverse=True)
+    matched_lesions, columns = np.unique(pairs[1], return_inverse=True)
+    if len(matched_findings) == len(matched_lesions) == len(iou):
+        return len(iou)
+    # this rare case alone needs scipy.optimize, which takes longer to import than a case to read
+    from scipy.optimize import linear_sum_assignment
+
+    table = np.zeros((len(matched_findings), len(matched_lesions)))
+    table[rows, columns] = iou
+    return int(np.count_nonzero(table[linear_sum_assignment(table, maximize=True)]))
+
+
+def _bounding_box(mask: Mask) -> tuple[slice, ...]:
+    """Return the slices that hold all of the mask; empty ones if it is empty."""
+    box = []
+    for axis in range(mask.ndim):
+        occupied = np.flatnonzero(mask.any(axis=tuple(a for a in range(mask.ndim) if a != axis)))
+        box.append(slice(occupied[0], occupied[-1] + 1) if occupied.size else slice(0, 0))
+    return tuple(box)

@@ -1,0 +1,134 @@
+"""Where the head is: the filled foreground of a volume, free of the holes that an anomaly may have cut."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.ndimage
+import SimpleITK as sitk
+from scipy import ndimage
+
+from mood_vae.io.volume import Array, Mask
+
+BACKGROUND_SHARE = 0.02
+"""An exact value counts as background when at least this share of the voxels has it."""
+
+
+def foreground_mask(array: Array) -> Mask:
+    """Return the voxels (I, J, K) that are not background, holes and all.
+
+    Skull-stripped volumes hold one exact background value: 0, or else their lowest. Where too few voxels have it (a raw
+    scan with noise in the air, or a tightly cropped one), Otsu's threshold separates air from tissue instead.
+    """
+    lowest = array.min()
+    if lowest == array.max():
+        return np.zeros(array.shape, bool)
+    for background in (np.float32(0), lowest):
+        if (array == background).mean() >= BACKGROUND_SHARE:
+            return array != background
+    # half of Otsu's threshold keeps dark tissue (fluid), which lies between air and the rest
+    return array > lowest + 0.5 * (_otsu(array) - lowest)
+
+
+def fill(mask: Mask) -> Mask:
+    """Return the head: the large parts of a mask (I, J, K) with their enclosed holes filled.
+
+    Everything the surface encloses belongs to the head, a black hole too: a hole is an anomaly, not background.
+    """
+    image = sitk.BinaryFillhole(sitk.GetImageFromArray(_large_parts(mask).astype(np.uint8)))
+    return sitk.GetArrayViewFromImage(image).astype(bool)
+
+
+def span(head: Mask) -> Mask:
+    """Return a head (I, J, K) together with all that lies between two of its voxels along an axis.
+
+    A lost slab, however thick, cuts the head in two and is open at its sides. The furrows of a healthy brain are
+    spanned as well.
+    """
+    full = head.copy()
+    for axis, size in enumerate(head.shape):
+        index = np.arange(size).reshape([-1 if a == axis else 1 for a in range(3)])
+        first = head.argmax(axis, keepdims=True)
+        last = size - 1 - np.flip(head, axis).argmax(axis, keepdims=True)
+        full |= head.any(axis, keepdims=True) & (index >= first) & (index <= last)
+    return full
+
+
+def _large_parts(mask: Mask, *, share: float = 0.05) -> Mask:
+    """Return the connected parts with at least this share of the largest one's voxels: a lost slab leaves two."""
+    labels, count = ndimage.label(mask)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    sizes[0] = 0
+    return (sizes >= max(1, share * sizes.max()))[labels]
+
+
+def erode(mask: Mask, radius_vox: float) -> Mask:
+    """Return the voxels (I, J, K) of a mask that lie deeper than a radius in voxels below its surface."""
+    if radius_vox <= 0:
+        return mask
+    return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] > radius_vox
+
+
+def _otsu(array: Array) -> float:
+    """Return the threshold of largest between-class variance, over 256 bins (Otsu 1979)."""
+    # edges in float64: a narrow range of large values has no 256 bins in float32
+    counts, edges = np.histogram(array, bins=256, range=(np.float64(array.min()), np.float64(array.max())))
+    centres = (edges[:-1] + edges[1:]) / 2
+    below, sum_below = np.cumsum(counts)[:-1], np.cumsum(counts * centres)[:-1]
+    above, sum_above = counts.sum() - below, (counts * centres).sum() - sum_below
+    # the first bin holds the lowest and the last the highest value, so neither class is ever empty
+    variance = below * above * (sum_below / below - sum_above / above) ** 2
+    # where nothing lies between the classes many thresholds are best: the middle one
+    return float(edges[1:-1][variance >= variance.max() * (1 - 1e-9)].mean())
+
+
+CT_BODY_HU = -500.0
+"""Voxels above this are body in a CT; a volume with voxels below it is taken for a CT."""
+
+CT_SATURATED_HU = 3000.0
+"""Many scanners store no more than 12 bits, so that metal in a CT is one flat value."""
+
+AXIAL_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)[:, :, None]
+
+
+def find_body(array: Array) -> Mask:
+    """Return the head, brain or trunk: the largest component above the background, with its holes filled.
+
+    array: (I, J, K) float32, MRI of any scale or CT in Hounsfield units.
+    """
+    lowest = float(array.min())
+    if lowest < CT_BODY_HU:
+        body = largest_component(array > CT_BODY_HU)
+        # slice by slice: lungs and bowel that the volume's end cuts open are body too
+        return scipy.ndimage.binary_fill_holes(body, structure=AXIAL_CROSS)
+    high = float(np.percentile(array[::2, ::2, ::2], 99.5))
+    border = np.concatenate([array[[0, -1]].ravel(), array[:, [0, -1]].ravel(), array[:, :, [0, -1]].ravel()])
+    # a stripped volume's outside is one value; air in a whole head is noisy
+    share = 0.01 if np.median(border) == lowest else 0.15
+    above = array > lowest + share * (high - lowest)
+    return scipy.ndimage.binary_fill_holes(largest_component(above))
+
+
+def flat_voxels(array: Array, body: Mask) -> Mask:
+    """Return the voxels (I, J, K) of the body that equal all six of their neighbours, which noise all but forbids.
+
+    The volume's own minimum and maximum do not count, nor do air and metal in a CT: background and saturation are
+    flat in healthy volumes too.
+    """
+    lowest, highest = float(array.min()), float(array.max())
+    if lowest < CT_BODY_HU:
+        lowest, highest = CT_BODY_HU, min(highest, CT_SATURATED_HU)
+    flat = body & (array > lowest) & (array < highest)
+    for axis in range(3):
+        same = np.diff(array, axis=axis) == 0
+        flat &= np.insert(same, 0, False, axis=axis) & np.insert(same, same.shape[axis], False, axis=axis)
+    return flat
+
+
+def largest_component(mask: Mask) -> Mask:
+    """Return the largest connected component of a mask, six neighbours to a voxel; of an empty one, itself."""
+    labels, count = scipy.ndimage.label(mask)
+    if not count:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels == sizes.argmax()

@@ -1,0 +1,46 @@
+"""Volumes to batches of slices and back; the model's grid keeps the slice axis of axial slices last (k)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from mood_vae.io.volume import Array, Mask
+
+BATCH_SLICES = 32
+
+
+def split(array: Array, axis: int = 2, shape: tuple[int, int] | None = None) -> Array:
+    """Return the slices of a volume (I, J, K) along an axis as a contiguous (B, 1, H, W) batch.
+
+    axis: 2 gives axial slices with (H, W) = (I, J), 1 coronal with (I, K), 0 sagittal with (J, K).
+    shape: (H, W) of a network that takes larger slices; zeros follow at the end of each slice.
+    """
+    cut = np.moveaxis(array, axis, 0)
+    return np.ascontiguousarray((cut if shape is None else pad(cut, shape))[:, None])
+
+
+def pad(array: Array, shape: tuple[int, int]) -> Array:
+    """Return slices (..., H, W) with zeros at the end of both axes up to a shape; themselves where none are missing."""
+    missing = [whole - size for whole, size in zip(shape, array.shape[-2:], strict=True)]
+    return np.pad(array, [(0, 0)] * (array.ndim - 2) + [(0, count) for count in missing]) if any(missing) else array
+
+
+def join(slices_BCHW: Array, axis: int = 2, shape: tuple[int, int, int] | None = None) -> Array:
+    """Return the volume (I, J, K) whose `split` along the axis gave these slices; `shape` cuts what padding added."""
+    volume = np.moveaxis(slices_BCHW[:, 0], 0, axis)
+    return np.ascontiguousarray(volume if shape is None else volume[tuple(slice(size) for size in shape)])
+
+
+def shown(reach: Mask, axis: int = 2) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the numbers of the slices along an axis that show any of a mask (I, J, K), BATCH_SLICES at a time.
+
+    The last are filled up with the last slice, again and again: convolutions of fewer are shared out among threads in a
+    way that moves the last digit.
+    """
+    numbers = np.flatnonzero(np.moveaxis(reach, axis, 0).any(axis=(1, 2)))
+    for start in range(0, len(numbers), BATCH_SLICES):
+        batch = numbers[start : start + BATCH_SLICES]
+        yield np.pad(batch, (0, BATCH_SLICES - len(batch)), mode="edge")

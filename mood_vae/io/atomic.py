@@ -1,0 +1,36 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from mood_vae.errors import VolumeError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file that appears whole or not at all; `VolumeError` if it cannot be written."""
+    write(path, ".part", lambda temporary: temporary.write_bytes(content))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, UTF-8, that appears whole or not at all; `VolumeError` if it cannot be written."""
+    write_bytes(path, text.encode())
+
+
+def write(path: Path, suffix: str, fill: Callable[[Path], object]) -> None:
+    # in the same folder, since a rename is atomic only within one file system; hidden, so nobody lists it
+    temporary = path.with_name(f".mood-vae-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
+    try:
+        fill(temporary)
+        os.replace(temporary, path)
+    except OSError as error:
+        found = error.strerror or type(error).__name__
+        remedy = "check that its folder exists, may be written and has space left"
+        raise VolumeError(file=path, expected="a file that can be written", found=found, remedy=remedy) from error
+    finally:
+        with suppress(OSError):  # it is gone, or was never there
+            temporary.unlink()

@@ -1,0 +1,78 @@
+"""The folder that a command writes to: made, checked before anything is computed, and rid of what killed runs left."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mood_vae.errors import FolderError
+
+log = logging.getLogger(__name__)
+
+UNFINISHED = ".mood-vae-*"
+"""The hidden files of `nifti` that are not yet renamed to what they shall be; a kill leaves them."""
+
+
+@contextmanager
+def opened(folder: Path, *, alone: bool = False) -> Iterator[None]:
+    """Make a folder, and keep it for writing until the end.
+
+    alone: wait until no other run has it; otherwise several may have it at once. Who has it first and alone removes
+    unfinished files. Raises FolderError if the folder cannot be made or written, at the start or whenever the system
+    says so later.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+            raise _unwritable(folder, "no permission, or a read-only file system")
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            (_claim if alone else _join)(folder, handle)
+            yield
+        finally:
+            os.close(handle)  # and with it the lock
+    except OSError as error:
+        raise _unwritable(error.filename or folder, error.strerror or type(error).__name__) from error
+
+
+def _claim(folder: Path, handle: int) -> None:
+    with suppress(OSError):  # a file system that knows no locks: whoever starts two runs there must know
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.warning("%s: waiting until the run that is at work there has ended", folder)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        _remove(folder.rglob(UNFINISHED))
+
+
+def _join(folder: Path, handle: int) -> None:
+    with suppress(OSError):  # another run is at work, or there are no locks: leave everything as it is
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _remove(folder.glob(UNFINISHED))
+    with suppress(OSError):
+        fcntl.flock(handle, fcntl.LOCK_SH)
+
+
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        file.unlink()
+
+
+def _unwritable(place: str | os.PathLike[str], found: str) -> FolderError:
+    return FolderError(
+        file=place, expected="a place that can be written", found=found,
+        remedy="free space, mend its permissions or name another, then go on with --resume",
+    )  # fmt: skip
+
+
+Track = Callable[[Iterable[Path], str, int], Iterable[Path]]
+"""Takes the volumes, a description and their number, and yields the volumes."""
+
+
+def silent(items: Iterable[Path], description: str, total: int) -> Iterable[Path]:
+    """Return the items as they are."""
+    return items

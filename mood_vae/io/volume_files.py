@@ -1,0 +1,240 @@
+"""Volumes in files: the only place that lists, reads and writes them.
+
+Formats are NIfTI, MGH, NRRD and MetaImage, each told by its suffix. Whatever the file's orientation, arrays
+and affines follow `mood_vae.volume`: voxel order ijk as stored, affine to RAS+ millimetres. What is accepted
+and what is refused is listed in docs/inputs.md; whatever is refused is a `VolumeError`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mood_vae.errors import FolderError
+from mood_vae.io import atomic, nifti_mgh, nrrd_metaimage
+from mood_vae.io.nifti_mgh import Header, unusable
+from mood_vae.io.volume import Affine, Array, Volume
+
+log = logging.getLogger(__name__)
+
+_BINARY_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
+_TEXT_SUFFIXES = (".nrrd", ".mha")
+VOLUME_SUFFIXES = _BINARY_SUFFIXES + _TEXT_SUFFIXES
+MAX_VOXELS = 2**30
+"""More voxels than this (1024 x 1024 x 1024) are refused, whatever the caller allows."""
+
+_SPACING_MM = (1e-3, 1e3)  # beyond this a header is wrong rather than unusual
+_MIN_RELATIVE_VOLUME = 1e-3  # of the box of the same edge lengths; 0 for axes that lie in one plane
+_SLAB_VOXELS = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geometry:
+    """The grid that a file's header describes.
+
+    shape: the file's own, which may end in ones, e.g. (I, J, K, 1); outputs for the file keep it.
+    affine: (4, 4) float64, voxel indices to RAS+ mm; a stand-in where the header's is senseless.
+    """
+
+    shape: tuple[int, ...]
+    affine: Affine
+
+
+def case_id(path: Path) -> str:
+    """The file's name without its volume suffix: `00000` for `00000.nii.gz`."""
+    suffix = _suffix(path)
+    return path.name[: len(path.name) - len(suffix)] if suffix else path.name
+
+
+def list_volumes(folder: Path) -> list[Path]:
+    """The volumes at the folder's top level, sorted by name.
+
+    Hidden files, subfolders, files of other suffixes and, with a warning, links that lead out of the folder
+    are left out. Raises `FolderError` if the folder is missing, unreadable or holds no volume.
+    """
+    remedy = f"name a folder that holds {', '.join(VOLUME_SUFFIXES)} files"
+    try:
+        paths = sorted(folder.iterdir())
+        volumes = [path for path in paths if _suffix(path) and not path.name.startswith(".") and _is_inside(path)]
+    except OSError as error:
+        found = error.strerror or type(error).__name__
+        raise FolderError(file=folder, expected="a folder of volumes", found=found, remedy=remedy) from error
+    if not volumes:
+        found = f"none among {len(paths)} entries"
+        raise FolderError(file=folder, expected="at least one volume", found=found, remedy=remedy)
+    return volumes
+
+
+def by_case_id(paths: Iterable[Path]) -> dict[str, Path]:
+    """The paths by their case id; `FolderError` where two share one, as `a.nii` and `a.nii.gz` do."""
+    by_id: dict[str, Path] = {}
+    for path in paths:
+        other = by_id.setdefault(case_id(path), path)
+        if other is not path:
+            raise FolderError(
+                file=path,
+                expected="one volume per case",
+                found=f"{other.name!r} of the same case",
+                remedy="remove or rename one of the two",
+            )
+    return by_id
+
+
+def read_geometry(path: Path, *, max_voxels: int | None = None) -> Geometry:
+    """Read where a volume lies from its header alone, so that a damaged case can get a neutral output.
+
+    Raises `VolumeError` if the header is unusable or promises more than `max_voxels` or `MAX_VOXELS` voxels.
+    """
+    header = _read_header(path, max_voxels)
+    return Geometry(shape=header.shape, affine=_usable_affine(path, header))
+
+
+def read(path: Path, *, max_voxels: int | None = None) -> Volume:
+    """Read a 3-D volume: float32, slope and intercept applied in float64, non-finite voxels set to 0.
+
+    A fourth and later dimension of length 1 is dropped. Raises `VolumeError` if the file is damaged, no 3-D
+    scalar volume, has more than `max_voxels` or `MAX_VOXELS` voxels, or more than half are non-finite.
+    """
+    header = _read_header(path, max_voxels)
+    shape = _shape_3d(path, header)
+    stored = _format(_suffix(path)).read_voxels(path, _suffix(path), header)
+    array = _without_nonfinite(path, _scaled(stored, header.scaling, np.dtype(np.float32)).reshape(shape, order="F"))
+    return Volume(array=array, affine=_usable_affine(path, header), case_id=case_id(path))
+
+
+def read_array(path: Path, *, max_voxels: int | None = None) -> npt.NDArray[Any]:
+    """Read the voxels alone, exactly: in the stored type, or in float64 where a slope or intercept applies.
+
+    Unlike `read` this keeps NaN and infinity, which a scorer must see. Raises `VolumeError` as `read` does.
+    """
+    header = _read_header(path, max_voxels)
+    shape = _shape_3d(path, header)
+    stored = _format(_suffix(path)).read_voxels(path, _suffix(path), header)
+    if header.scaling is None:
+        return stored.reshape(shape, order="F")
+    return _scaled(stored, header.scaling, np.dtype(np.float64)).reshape(shape, order="F")
+
+
+def write(path: Path, array: npt.NDArray[Any], affine: Affine, *, like: Path | None = None) -> None:
+    """Write a volume in the format that the suffix names; the file appears whole or not at all.
+
+    array: uint8 or float32, of the shape of `like` or of that without its trailing ones.
+    affine: (4, 4) to RAS+ mm.
+    like: a volume whose shape the new file has and, if it is of the same format, whose geometry it takes over
+    bit by bit; `affine` counts otherwise.
+    Raises `VolumeError` if the array does not fit or the file cannot be written.
+    """
+    suffix = _known_suffix(path)
+    if array.dtype not in (np.uint8, np.float32):
+        raise unusable(path, "an array of uint8 or float32", str(array.dtype), "convert the array")
+    header = None if like is None else _read_header(like, None)
+    if header is not None:
+        array = _in_shape_of(path, array, header)
+
+    atomic.write(path, suffix, lambda temporary: _format(suffix).write(temporary, suffix, array, affine, header))
+
+
+def _format(suffix: str) -> ModuleType:
+    """The module that knows the format; both offer the same three functions."""
+    return nifti_mgh if suffix in _BINARY_SUFFIXES else nrrd_metaimage
+
+
+def _suffix(path: Path) -> str:
+    """The volume suffix in lower case, or nothing."""
+    return next((suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), "")
+
+
+def _known_suffix(path: Path) -> str:
+    suffix = _suffix(path)
+    if not suffix:
+        raise unusable(path, f"one of {', '.join(VOLUME_SUFFIXES)}", f"the suffix {path.suffix!r}", "convert it")
+    return suffix
+
+
+def _is_inside(path: Path) -> bool:
+    """Whether the path is a file that is, after all links, still in its folder."""
+    if path.is_symlink():
+        target = Path(os.path.realpath(path))
+        if not (target.is_file() and target.is_relative_to(os.path.realpath(path.parent))):
+            log.warning("%r is skipped: the link leads out of its folder or to no file", str(path))
+            return False
+    return os.path.isfile(path)
+
+
+def _read_header(path: Path, max_voxels: int | None) -> Header:
+    suffix = _known_suffix(path)
+    if not os.path.isfile(path):  # unlike Path.is_file, it answers for any path
+        raise unusable(path, "a file", "another thing" if os.path.exists(path) else "none", "check the path")
+    header = _format(suffix).read_header(path, suffix)
+    limit = min(MAX_VOXELS, MAX_VOXELS if max_voxels is None else max_voxels)
+    if min(header.shape, default=0) < 1 or header.n_voxels > limit:
+        raise unusable(path, f"a shape of positive sizes and at most {limit} voxels", str(header.shape))
+    return header
+
+
+def _shape_3d(path: Path, header: Header) -> tuple[int, ...]:
+    shape = header.shape
+    if len(shape) < 3 or any(size != 1 for size in shape[3:]):
+        raise unusable(path, "a 3-D volume", f"the shape {shape}", "give one 3-D volume per file")
+    return shape[:3]
+
+
+def _in_shape_of(path: Path, array: npt.NDArray[Any], like: Header) -> npt.NDArray[Any]:
+    n = array.ndim
+    if array.shape != like.shape[:n] or any(size != 1 for size in like.shape[n:]):
+        raise unusable(path, f"an array of shape {like.shape}", str(array.shape), "write it without `like`")
+    return array.reshape(like.shape)
+
+
+def _scaled(stored: npt.NDArray[Any], scaling: tuple[float, float] | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """slope * stored + intercept in float64, slab by slab to spare memory, then rounded once to `dtype`."""
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite and is counted later
+        if scaling is None:
+            return stored.astype(dtype, copy=False)
+        slope, inter = scaling
+        flat = stored.reshape(-1, order="F")
+        values = np.empty(flat.shape, dtype)
+        for start in range(0, len(flat), _SLAB_VOXELS):
+            slab = slice(start, start + _SLAB_VOXELS)
+            values[slab] = flat[slab] * np.float64(slope) + np.float64(inter)
+    return values.reshape(stored.shape, order="F")
+
+
+def _without_nonfinite(path: Path, array: Array) -> Array:
+    finite = np.isfinite(array)
+    n_bad = array.size - int(np.count_nonzero(finite))
+    if n_bad > array.size / 2:
+        raise unusable(path, "finite voxels in the main", f"{n_bad} of {array.size} NaN or infinite")
+    if n_bad:
+        log.warning("%r: %d of %d voxels are NaN or infinite; set to 0", str(path), n_bad, array.size)
+        array = np.where(finite, array, np.float32(0))
+    return array
+
+
+def _usable_affine(path: Path, header: Header) -> Affine:
+    """The header's affine, else a diagonal of its spacing, else the identity."""
+    if _is_sane(header.affine):
+        return header.affine
+    fallback = np.diag([*np.abs(header.spacing_mm), 1.0]) if len(header.spacing_mm) == 3 else np.eye(4)
+    name = "its voxel spacing"
+    if not _is_sane(fallback):
+        fallback, name = np.eye(4), "1 mm voxels"
+    log.warning("%r: the header's affine is senseless; reading on with %s", str(path), name)
+    return fallback
+
+
+def _is_sane(affine: Affine) -> bool:
+    if not np.isfinite(affine).all():
+        return False
+    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    if not ((edges >= _SPACING_MM[0]) & (edges <= _SPACING_MM[1])).all():
+        return False
+    return bool(abs(np.linalg.det(affine[:3, :3] / edges)) >= _MIN_RELATIVE_VOLUME)

@@ -1,0 +1,154 @@
+"""The shape of a head, and which heads go together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mood_vae.errors import ConfigError
+
+ROUGHNESS_CHANNELS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadConfig:
+    """The shape of the head.
+
+    offsets: the slices it sees of the input, relative to the one it judges.
+    widths: feature maps at each scale of the U-Net; the first works on 2 x 2 pixels at a time.
+    volumetric: whether its U-Net is one of volumes instead of slices; the first scale then works on 2 x 2 x 2 voxels.
+    roughness: whether it is shown how rough the slice is (`roughness`).
+    reconstruction: whether it is shown what the VAE made of the slice; if not, zeros stand there.
+    before: how many other heads' logits it is shown, those of the first ones: a cascade (Isensee et al. 2021).
+    weight: its say in the evidence, relative to the other heads'; 0 for one that is only shown to others.
+    """
+
+    offsets: tuple[int, ...] = (-4, -2, -1, 0, 1, 2, 4)
+    widths: tuple[int, ...] = (32, 48, 64, 96, 128)
+    volumetric: bool = False
+    roughness: bool = False
+    reconstruction: bool = True
+    before: int = 0
+    weight: float = 1.0
+
+    @property
+    def channels(self) -> int:
+        """How many channels the features have."""
+        return len(self.offsets) + 4 + ROUGHNESS_CHANNELS * self.roughness + self.before
+
+    @property
+    def reach_channel(self) -> int:
+        """Which of them is the reach, after the neighbours and the mirrored slice."""
+        return len(self.offsets) + 1
+
+    @property
+    def usual_channels(self) -> int:
+        """How many channels of what is usual they need: the absolute residual, the roughness in two directions."""
+        return 1 + ROUGHNESS_CHANNELS // 2 * self.roughness
+
+    def __post_init__(self) -> None:
+        if 0 not in self.offsets or len(self.widths) < 2 or min(self.widths) < 1:
+            raise ConfigError(
+                expected="offsets with 0 among them and at least two positive widths",
+                found=f"offsets={self.offsets}, widths={self.widths}", remedy="correct the head's configuration",
+            )  # fmt: skip
+        if min(self.before, self.weight) < 0:
+            raise ConfigError(
+                expected="a count of heads before and a weight of at least 0",
+                found=f"before={self.before}, weight={self.weight}", remedy="correct the head's configuration",
+            )  # fmt: skip
+
+
+def check_together(configs: Sequence[HeadConfig]) -> None:
+    """Raise ConfigError where heads cannot judge one after the other, or have no say all together."""
+    for number, config in enumerate(configs):
+        if config.before > number or any(other.volumetric for other in configs[: config.before]):
+            raise ConfigError(
+                expected="only earlier heads, of slices, to be shown to a head",
+                found=f"before={config.before} of head {number}", remedy="correct the order of the heads",
+            )  # fmt: skip
+    if configs and not any(config.weight for config in configs):
+        raise ConfigError(expected="a head with a weight", found="0 for each", remedy="give one of them a weight")
+
+
+RESIDUAL_RANGE = 5.0
+"""Residuals count up to so many times what is usual in healthy brains at their place."""
+SMOOTHEST, ROUGHNESS_MEAN, ROUGHNESS_SPREAD = 0.004, -3.5, 1.5
+"""Deviations well below the first, in units of intensity, are all alike; the others bring the logarithm to about 1."""
+LOGIT_RANGE = 8.0
+"""Logits that one head shows to another count up to here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """The slices `ks` (B,) of a brain, and all that heads are shown of them but each other's logits.
+
+    x_KHW: the slices of the whole volume, or of a part of it.
+    reach_BHW: where the slices `ks` could hold brain (`brain.span`), without which a lost slice would look like one
+        above the head.
+    x_hat_BHW: their reconstructions.
+    usual_BCHW: what healthy brains show there: the absolute residual and, for a head that sees roughness, the roughness
+        against the slice's.
+    """
+
+    x_KHW: Tensor
+    ks: Tensor
+    reach_BHW: Tensor
+    x_hat_BHW: Tensor
+    usual_BCHW: Tensor
+
+    def beside(self, offset: int, at: Tensor | slice = slice(None)) -> Tensor:
+        """Return the slices so far above those at some places of `ks`; the volume's last where there are no more."""
+        return self.x_KHW[(self.ks[at] + offset).clamp(0, len(self.x_KHW) - 1)]
+
+    @cached_property
+    def roughness_B4HW(self) -> Tensor:
+        """The roughness of all slices `ks`, which heads share."""
+        return roughness(self.beside(-1), self.beside(0), self.beside(1))
+
+
+def features(view: View, at: Tensor | slice, logits: Sequence[Tensor], config: HeadConfig) -> Tensor:
+    """Return what a head sees of the slices at some places of a view's: (B, C, H, W) float32.
+
+    logits: what each head so far made of the view's slices, (B, H, W), at least those that the head is shown. The
+    channels are the neighbouring slices, the slice mirrored left to right (H is the grid's left-right axis), the reach,
+    the roughness if it is wanted, the reconstruction, the signed residual in units of the usual one, and the logits of
+    the heads before.
+    """
+    x_BHW, x_hat_BHW, usual_BCHW = view.beside(0, at), view.x_hat_BHW[at], view.usual_BCHW[at]
+    neighbours = torch.stack([view.beside(offset, at) for offset in config.offsets], dim=1)
+    place = torch.stack([x_BHW.flip(1), view.reach_BHW[at].float()], dim=1)
+    rough = []
+    if config.roughness:
+        rough_B4HW = view.roughness_B4HW[at]
+        rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - usual_BCHW[:, 1:3]]
+    relative = ((x_BHW - x_hat_BHW) / usual_BCHW[:, 0]).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
+    drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
+    judged = [
+        logits_BHW[at][:, None].clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for logits_BHW in logits[: config.before]
+    ]
+    return torch.cat([neighbours, place, *rough, drawn, *judged], dim=1)
+
+
+def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
+    """Return how rough slices are within themselves and across their neighbours, (B, 4, H, W) float32, about -1 to 1.
+
+    It is the logarithm of the mean deviation from the local mean, over 5 x 5 pixels, and the same less its mean over
+    the slice: scanners differ in sharpness and noise, so that what is rough for one is not for another. Places at the
+    brain's surface do not count. Noise is rough, a blur is smooth, and thick slices are smooth in one direction: a
+    texture that a small network does not find by itself in a short training.
+    """
+    inside = (functional.avg_pool2d((x_BHW > 0).float()[:, None], 3, stride=1, padding=1) > 0.99).float()[:, 0]
+    through = inside * (below_BHW > 0) * (above_BHW > 0)
+    smooth = functional.avg_pool2d(x_BHW[:, None], 3, stride=1, padding=1)[:, 0]
+    deviations = (x_BHW - smooth).abs() * inside, (x_BHW - (below_BHW + above_BHW) / 2).abs() * through
+    counted = torch.stack([inside, through], dim=1)
+    sums = functional.avg_pool2d(torch.cat([torch.stack(deviations, dim=1), counted], dim=1), 5, stride=1, padding=2)
+    rough = (torch.log(sums[:, :2] / (sums[:, 2:] + 1e-3) + SMOOTHEST) - ROUGHNESS_MEAN) / ROUGHNESS_SPREAD
+    mean = (rough * counted).sum((2, 3), keepdim=True) / counted.sum((2, 3), keepdim=True).clamp(min=1)
+    return torch.cat([rough, rough - mean], dim=1)

@@ -1,0 +1,143 @@
+"""The slice-wise variational auto-encoder of Chatterjee et al. (ISMRM 2021), to be read beside the paper.
+
+    "a variational auto-encoder, 5-layer fully convolutional encoder and decoder, vectors of means and standard
+    deviations, 256 latent variables"
+
+Every layer is a convolution, the last of the encoder included: its kernel covers what four halvings leave of the
+slice, so that a slice becomes one vector of means and one of log-variances without a dense layer.
+
+Tensor names carry their axes: B batch, C channel, H and W the two axes of a slice, L latent variable.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from mood_vae.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class VaeConfig:
+    """The shape of the network.
+
+    slice_shape: (H, W) in pixels, each divisible by 16 (four layers halve the slice).
+    channels: feature maps after each of the four halving layers; the fifth layer yields the latent vectors.
+    latents: number of latent variables; the paper has 256.
+    axes: along which a brain is cut into slices, 2 for axial ones, 1 for coronal and 0 for sagittal; with several, one
+        network sees them all, and a voxel is reconstructed as the mean of what its slices show.
+    """
+
+    slice_shape: tuple[int, int] = (128, 160)
+    channels: tuple[int, int, int, int] = (16, 32, 64, 128)
+    latents: int = 256
+    axes: tuple[int, ...] = (2,)
+
+    def __post_init__(self) -> None:
+        if len(self.slice_shape) != 2 or any(size < 16 or size % 16 for size in self.slice_shape):
+            raise ConfigError(
+                expected="a slice shape divisible by 16",
+                found=f"slice_shape={self.slice_shape}",
+                remedy="choose another size of the model grid",
+            )
+        if not self.axes or len(set(self.axes)) < len(self.axes) or set(self.axes) - {0, 1, 2}:
+            raise ConfigError(
+                expected="one or more different axes among 0, 1 and 2",
+                found=f"axes={self.axes}",
+                remedy="correct the model's configuration",
+            )
+        if len(self.channels) != 4 or min(self.channels) < 1 or self.latents < 1:
+            raise ConfigError(
+                expected="four positive channel counts and at least one latent variable",
+                found=f"channels={self.channels}, latents={self.latents}",
+                remedy="correct the model's configuration",
+            )
+
+
+class VaeOutput(NamedTuple):
+    """What one pass yields: the reconstruction (B, 1, H, W), and mean and log-variance (B, L)."""
+
+    x_hat_BCHW: Tensor
+    mu_BL: Tensor
+    log_var_BL: Tensor
+
+
+class Vae(nn.Module):
+    """x -> q(z|x) = N(mu, diag sigma^2) -> z -> x_hat, five convolutions each way.
+
+    Source: Kingma and Welling, "Auto-Encoding Variational Bayes", ICLR 2014; the layer count, the vectors and the 256
+    latents from Chatterjee et al., ISMRM 2021.
+    """
+
+    def __init__(self, config: VaeConfig) -> None:
+        super().__init__()
+        self.config = config
+        rest = (config.slice_shape[0] // 16, config.slice_shape[1] // 16)
+        widths = (1, *config.channels)
+
+        encoder: list[nn.Module] = []
+        for width_in, width_out in pairwise(widths):
+            encoder += [nn.Conv2d(width_in, width_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+        encoder += [nn.Conv2d(widths[-1], 2 * config.latents, rest)]
+        self.encoder = nn.Sequential(*encoder)
+
+        decoder: list[nn.Module] = [nn.ConvTranspose2d(config.latents, widths[-1], rest)]
+        for width_in, width_out in pairwise(reversed(widths)):
+            decoder += [nn.LeakyReLU(0.2), nn.ConvTranspose2d(width_in, width_out, 4, stride=2, padding=1)]
+        self.decoder = nn.Sequential(*decoder)
+
+    def encode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of q(z|x), each (B, L), for slices (B, 1, H, W) in [0, 1]."""
+        mu_BL, log_var_BL = self.encoder(x_BCHW).flatten(1).chunk(2, dim=1)
+        return mu_BL, log_var_BL
+
+    def decode(self, z_BL: Tensor) -> Tensor:
+        """Return the reconstruction (B, 1, H, W); nothing squashes it, a healthy slice lies in [0, 1] by itself."""
+        return self.decoder(z_BL[:, :, None, None])
+
+    def forward(self, x_BCHW: Tensor, *, noise_BL: Tensor | None = None) -> VaeOutput:
+        """Reconstruct slices; with `noise_BL` ~ N(0, 1) from a posterior sample, without from the posterior mean."""
+        mu_BL, log_var_BL = self.encode(x_BCHW)
+        z_BL = mu_BL if noise_BL is None else mu_BL + torch.exp(0.5 * log_var_BL) * noise_BL
+        return VaeOutput(self.decode(z_BL), mu_BL, log_var_BL)
+
+
+class Elbo(NamedTuple):
+    """The loss and its two parts, scalars in nats, averaged over the slices of the batch."""
+
+    loss: Tensor
+    reconstruction: Tensor
+    kl: Tensor
+
+
+def kl_divergence(mu_BL: Tensor, log_var_BL: Tensor) -> Tensor:
+    """Return KL(N(mu, sigma^2) || N(0, 1)) summed over the latents, (B,), in nats.
+
+    Kingma and Welling 2014, appendix B: -1/2 sum(1 + log sigma^2 - mu^2 - sigma^2).
+    """
+    return -0.5 * torch.sum(1 + log_var_BL - mu_BL.square() - log_var_BL.exp(), dim=1)
+
+
+def negative_elbo(
+    x_BCHW: Tensor, output: VaeOutput, *, pixel_sigma: float, beta: float = 1.0, likelihood: str = "gaussian"
+) -> Elbo:
+    """Return the negative ELBO of slices (B, 1, H, W) with a distribution of fixed width on every pixel.
+
+    pixel_sigma: standard deviation of a `gaussian` pixel around its reconstruction, or the scale of a `laplace` one, in
+    intensity units (the slice is in [0, 1]).
+    beta: weight of the KL term; 1 is the ELBO itself (other values: Higgins et al., beta-VAE, ICLR 2017).
+    """
+    difference_BCHW = output.x_hat_BCHW.float() - x_BCHW
+    if likelihood == "laplace":
+        error_BCHW, log_normaliser = difference_BCHW.abs() / pixel_sigma, math.log(2 * pixel_sigma)
+    else:
+        error_BCHW = difference_BCHW.square() / (2 * pixel_sigma**2)
+        log_normaliser = 0.5 * math.log(2 * math.pi) + math.log(pixel_sigma)
+    reconstruction = error_BCHW.flatten(1).sum(dim=1) + x_BCHW[0].numel() * log_normaliser
+    kl = kl_divergence(output.mu_BL.float(), output.log_var_BL.float())
+    return Elbo((reconstruction + beta * kl).mean(), reconstruction.mean(), kl.mean())

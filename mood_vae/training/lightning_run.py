@@ -1,0 +1,100 @@
+"""How Lightning runs a training here: devices, logs, and states that appear whole."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from mood_vae.errors import CheckpointError
+from mood_vae.io import atomic
+
+RESUME_NAME = "last.ckpt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Where training runs; handed to Lightning's Trainer, whose documentation explains the values."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes: the only one, or rank 0 of a distributed run."""
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+class WholeStates(TorchCheckpointIO):
+    """States that appear whole or not at all, with an error that names the file.
+
+    Lightning's own come from the temporary folder and, from another file system, are copied onto the last good one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a state."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        atomic.write_bytes(Path(path), content.getvalue())
+
+
+def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list[Callback]) -> L.Trainer:
+    """Return the trainer of both stages: logs go to `run_dir/logs`, the newest epoch's state beside them."""
+    # one state under one name, replaced atomically
+    state = ModelCheckpoint(
+        run_dir, filename=Path(RESUME_NAME).stem, save_on_train_epoch_end=True, enable_version_counter=False
+    )
+    return L.Trainer(
+        accelerator=hardware.accelerator,
+        devices=hardware.devices,
+        num_nodes=hardware.num_nodes,
+        strategy=hardware.strategy,
+        precision=hardware.precision,
+        max_epochs=epochs,
+        callbacks=[state, *callbacks],
+        logger=[
+            CSVLogger(run_dir, name="", version=_fresh_logs(run_dir)),
+            TensorBoardLogger(run_dir, name="", version="logs"),
+        ],
+        plugins=[WholeStates()],
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+    )
+
+
+def _fresh_logs(run_dir: Path) -> str:
+    """Return `logs` or, since Lightning would delete the losses of the run that is resumed, the first free `logs-N`."""
+    names = itertools.chain(["logs"], (f"logs-{number}" for number in itertools.count(2)))
+    return next(name for name in names if not (run_dir / name / "metrics.csv").exists())
+
+
+def resume_from(run_dir: Path, *, resume: bool) -> str | None:
+    """Return the state that an interrupted run left, if it shall be taken up and there is one.
+
+    Raises CheckpointError where it is damaged or holds anything but numbers: nothing in it may run code.
+    """
+    # absolute: Lightning takes a relative name such as `https-run/last.ckpt` for an address
+    state = run_dir.absolute() / RESUME_NAME
+    if not (resume and state.exists()):
+        return None
+    try:
+        torch.load(state, map_location="cpu", mmap=True, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointError(
+            file=state, expected="the state of an interrupted training", found=str(error).partition(".")[0],
+            remedy="remove it to train from the beginning",
+        ) from error  # fmt: skip
+    return str(state)

@@ -1,0 +1,99 @@
+"""Batches of slices of training subjects."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from mood_vae.errors import ConfigError
+from mood_vae.imaging import augmentation
+from mood_vae.imaging.slices import pad
+from mood_vae.io.volume import Array
+from mood_vae.models.vae import VaeConfig
+from mood_vae.training.cache import SliceCache
+from mood_vae.training.config import TrainConfig
+
+
+def split_subjects(subjects: list[str], config: TrainConfig) -> tuple[list[str], list[str]]:
+    """Return the subjects for training and for validation, drawn by the seed; at least one for each.
+
+    Raises ConfigError when there are fewer than two subjects.
+    """
+    if len(subjects) < 2:
+        raise ConfigError(
+            expected="at least two subjects, one of them for validation",
+            found=f"{len(subjects)}",
+            remedy="add healthy volumes",
+        )
+    order = np.random.default_rng(config.seed).permutation(sorted(subjects)).tolist()
+    count = min(max(1, round(config.validation_share * len(order))), len(order) - 1)
+    return sorted(order[count:]), sorted(order[:count])
+
+
+class Batch(NamedTuple):
+    """Positions of slices in a data set, as they come together in an epoch."""
+
+    epoch: int
+    positions: list[int]
+
+
+class SliceDataset(Dataset[Tensor]):
+    """Batches of slices (B, 1, H, W), float32, of some subjects of a cache: indexed by a whole batch at a time.
+
+    varied: whether each slice is seen by another scanner, which follows from the seed, the epoch and the position.
+    """
+
+    def __init__(
+        self, cache: SliceCache, subjects: list[str], model_config: VaeConfig, *, seed: int, varied: bool = False
+    ) -> None:
+        self._cache, self._shape, self._seed, self._varied = cache, model_config.slice_shape, seed, varied
+        self._slices = cache.slices_of(subjects, model_config.axes)
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, batch: Batch) -> Tensor:
+        found = [self._slice(batch.epoch, position) for position in batch.positions]
+        return torch.from_numpy(np.stack(found))[:, None]
+
+    def _slice(self, epoch: int, position: int) -> Array:
+        array = self._cache.slice(self._slices[position])
+        if self._varied:
+            rng = np.random.default_rng((self._seed, epoch, position))
+            varied, _ = augmentation.vary(array[:, :, None], np.zeros((*array.shape, 1), np.uint8), rng)
+            array = varied[:, :, 0]
+        return pad(array, self._shape)
+
+
+class GlobalBatches(Sampler[Batch]):
+    """The batches of one process: every position once an epoch over all processes, whatever their number.
+
+    One permutation by seed and epoch is cut into global batches, and each process takes every `world`-th position of
+    each, so that no position is repeated to fill up and all processes make equally many steps.
+    """
+
+    def __init__(self, count: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        self._count, self._seed, self._rank, self._world = count, seed, rank, world
+        # a last batch with fewer positions than processes would leave one idle: fewer, larger batches then
+        self._batches = max(1, math.ceil(count / batch_size))
+        while self._batches > 1 and count // self._batches < world:
+            self._batches -= 1
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = np.random.default_rng((self._seed, self._epoch)).permutation(self._count)
+        for batch in np.array_split(order, self._batches):
+            yield Batch(self._epoch, batch[self._rank :: self._world].tolist())

@@ -1,0 +1,124 @@
+"""Training on healthy volumes with Lightning, resumable to the last bit on a CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mood_vae.imaging.augmentation import hide_squares
+from mood_vae.models.vae import Elbo, Vae, VaeConfig, VaeOutput, negative_elbo
+from mood_vae.training.cache import SliceCache
+from mood_vae.training.config import TrainConfig
+from mood_vae.training.lightning_run import Hardware, make_trainer, resume_from
+from mood_vae.training.slice_dataset import GlobalBatches, SliceDataset, split_subjects
+
+
+def fresh_vae(model_config: VaeConfig, config: TrainConfig) -> Vae:
+    """Return the untrained network that the seed determines."""
+    L.seed_everything(config.seed, verbose=False)
+    return Vae(model_config)
+
+
+class VaeTraining(L.LightningModule):
+    """Maximise the ELBO; every random number follows from the seed, the step and the process."""
+
+    def __init__(self, vae: Vae, config: TrainConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam, as in the paper."""
+        return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
+
+    def training_step(self, x_BCHW: Tensor) -> Tensor:
+        """One step on the ELBO of a posterior sample and, by its share, on slices with hidden squares."""
+        generator = torch.Generator().manual_seed(
+            (self.config.seed * 2**20 + self.global_step) * 2**12 + self.global_rank
+        )
+        noise_BL = torch.randn(len(x_BCHW), self.vae.config.latents, generator=generator).to(self.device)
+        elbo = self._elbo(x_BCHW, self.vae(x_BCHW, noise_BL=noise_BL))
+        self._log("train", elbo, len(x_BCHW))
+        share = self.config.context_share
+        if not share:
+            return elbo.loss
+        drawn = self._elbo(x_BCHW, self.vae(hide_squares(x_BCHW, generator)))
+        return (1 - share) * elbo.loss + share * drawn.reconstruction
+
+    def validation_step(self, x_BCHW: Tensor) -> None:
+        """The same objective at the posterior mean, on subjects that training never sees."""
+        self._log("validation", self._elbo(x_BCHW, self.vae(x_BCHW)), len(x_BCHW))
+
+    def _elbo(self, x_BCHW: Tensor, output: VaeOutput) -> Elbo:
+        config = self.config
+        return negative_elbo(
+            x_BCHW, output, pixel_sigma=config.pixel_sigma, beta=config.beta, likelihood=config.likelihood
+        )
+
+    def _log(self, stage: str, elbo: Elbo, batch_size: int) -> None:
+        values = {f"{stage}/{name}": value for name, value in elbo._asdict().items()}
+        self.log_dict(values, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
+
+
+class ReconstructionPictures(Callback):
+    """Every ten epochs, slices of validation subjects above their reconstructions, to TensorBoard."""
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log one picture, (1, 2 H, N W) in [0, 1]."""
+        board = next((log for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
+        loader = trainer.val_dataloaders
+        if board is None or loader is None or trainer.current_epoch % 10:
+            return
+        x_BCHW = next(iter(loader))[:6].to(pl_module.device)
+        x_hat_BCHW = pl_module.vae(x_BCHW).x_hat_BCHW.float().clamp(0, 1)
+        picture = torch.cat([torch.cat(list(row), dim=2) for row in (x_BCHW, x_hat_BCHW)], dim=1)
+        board.experiment.add_image("validation/reconstruction", picture.cpu(), trainer.current_epoch)
+
+
+def fit(
+    cache: SliceCache,
+    run_dir: Path,
+    model_config: VaeConfig,
+    config: TrainConfig,
+    hardware: Hardware,
+    *,
+    resume: bool = False,
+) -> Vae:
+    """Train a network on the training subjects of a cache and return it, on the CPU and ready for use.
+
+    Each epoch ends with a checkpoint in `run_dir`, replaced atomically; `resume` goes on from there, and on a CPU ends
+    at the very weights of a run that was never interrupted. Losses go to `run_dir/logs`, as CSV and for TensorBoard.
+    """
+    training, validation = split_subjects(cache.subjects, config)
+    module = VaeTraining(fresh_vae(model_config, config), config)
+    callbacks: list[Callback] = [ReconstructionPictures()]
+    if config.patience is not None:
+        callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
+    trainer = make_trainer(run_dir, config.epochs, hardware, callbacks)
+
+    def loader(subjects: list[str], *, varied: bool) -> DataLoader[Tensor]:
+        dataset = SliceDataset(cache, subjects, model_config, seed=config.seed, varied=varied)
+        batches = GlobalBatches(
+            len(dataset),
+            config.batch_size,
+            seed=config.seed,
+            rank=trainer.global_rank,
+            world=trainer.world_size,
+        )
+        # varying takes about as long as a step: beside it, in a process of its own
+        return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=int(varied))
+
+    trainer.fit(
+        module,
+        loader(training, varied=config.varied),
+        loader(validation, varied=False),
+        ckpt_path=resume_from(run_dir, resume=resume),
+        weights_only=True,
+    )
+    return module.vae.eval().cpu().float()

@@ -1,0 +1,82 @@
+"""A short slice of the fuzzing, and proof that the fuzzers would notice."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+BAD_TARGETS = '''
+import os, signal, time
+from mood_vae.errors import VolumeError
+
+
+def only_mutants(fault):
+    """The fuzzer first tries the sound volumes that it makes; those pass."""
+    return lambda path: fault() if path.name.startswith("mutant") else None
+
+
+def refuse():
+    raise VolumeError(expected="a", found="b", remedy="c")
+
+
+raising = only_mutants(lambda: {}["nothing"])
+refusing = only_mutants(refuse)
+dying = only_mutants(lambda: os.kill(os.getpid(), signal.SIGSEGV))
+hanging = only_mutants(lambda: time.sleep(60))
+hoarding = only_mutants(lambda: bytearray(2**33))
+'''
+
+
+def fuzz(script: str, *arguments: str, extra_path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    paths = [str(ROOT), *([str(extra_path)] if extra_path else [])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", f"tests.robustness.{Path(script).stem}", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("engine", ["mutate", "hypothesis"])
+def test_no_volume_gets_the_better_of_prediction(engine: str) -> None:
+    options = ["--engine", engine, "--mutations", "120", "--seed", "7", "--seconds", "60"]
+    targets = ["--target", "predict_pixel", "--target", "predict_sample", "--target", "predict_abdom"]
+    result = fuzz("fuzz_volumes.py", *options, *targets)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("mutated 120") == result.stdout.count("crashed 0 hung 0") == 3
+    assert "accepted 0" not in result.stdout
+
+
+def test_coverage_finds_no_volume_that_gets_the_better_of_prediction(tmp_path: Path) -> None:
+    pytest.importorskip("atheris")
+    result = fuzz("fuzz_guided.py", "--runs", "120", "--seconds", "60", "--keep", str(tmp_path))
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "predict_pixel mutated 120 accepted" in result.stdout
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("fault", "outcome"),
+    [
+        ("refusing", "refused"),
+        ("raising", "crashed"),
+        ("dying", "crashed"),
+        ("hanging", "hung"),
+        ("hoarding", "crashed"),
+    ],
+)
+def test_the_fuzzer_tells_outcomes_apart(tmp_path: Path, fault: str, outcome: str) -> None:
+    (tmp_path / "bad_targets.py").write_text(BAD_TARGETS)
+    keep = tmp_path / "kept"
+    result = fuzz(
+        "fuzz_volumes.py", "--mutations", "2", "--seconds", "0.2", "--target", f"bad_targets:{fault}",
+        "--keep", str(keep), extra_path=tmp_path,
+    )  # fmt: skip
+    assert f"{outcome} 2" in result.stdout
+    bad = outcome != "refused"
+    assert result.returncode == bad
+    assert result.stderr.count(f"{outcome}: bad_targets:{fault} on mutant-") == 2 * bad
+    assert len(list(keep.glob("mutant-*"))) == 2 * bad
