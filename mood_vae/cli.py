@@ -1,4 +1,4 @@
-"""The `mood-vae` command: the only click, the only place that configures logging and seeds.
+"""The `mood-vae` command: the only click, the only place that configures logging.
 
 Every command imports what it needs when it runs, so that `--help` and `score` never wait for torch.
 """
@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 import click
 
 from mood_vae.errors import MoodVaeError
-from mood_vae.io import atomic
+from mood_vae.io.challenge_layout import Level
 from mood_vae.system import signals
 from mood_vae.version import __version__
 
@@ -30,10 +30,14 @@ EXIT_WRONG_USE = 2
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 FILE = click.Path(path_type=Path, dir_okay=False)
+LEVEL = click.Choice(["sample", "pixel"])
+DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
+WORKERS = click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: all processors].")
+SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Same seed, same bytes.")
 
 
 class _Group(click.Group):
-    """A click group that shows a `MoodVaeError` as one line and exits with 2, and ends tidily when it is told to."""
+    """A click group that shows a `MoodVaeError` as one line and exits with 2, and ends tidily on a signal."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -56,16 +60,63 @@ def main(verbose: bool) -> None:
     )
 
 
-def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
+def progress_bar(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Yield the items behind a progress bar on standard error; plain lines where that is no terminal."""
     from rich.console import Console
-    from rich.progress import track as rich_track
+    from rich.progress import track
 
-    yield from rich_track(items, description, total, console=Console(stderr=True), transient=False)
+    yield from track(items, description, total, console=Console(stderr=True), transient=False)
 
 
 @main.command()
-@click.argument("mode", type=click.Choice(["sample", "pixel"]))
+@click.argument("level", type=click.Choice(["sample", "pixel", "both"]))
+@click.argument("in_dir", type=EXISTING_FOLDER)
+@click.argument("out_dir", type=FOLDER)
+@click.option("--region", type=click.Choice(["brain", "abdom"]), default="brain", help="Whose default model is taken.")
+@click.option("--model", "--preset", help="A pretrained model by its name, instead of the region's default.")
+@click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
+@DEVICE
+@click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
+@click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
+@click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
+def predict(
+    level: Level | Literal["both"],
+    in_dir: Path,
+    out_dir: Path,
+    region: str,
+    model: str | None,
+    weights: Path | None,
+    device: str,
+    resume: bool,
+    max_voxels: int | None,
+    report: Path | None,
+) -> None:
+    """Score a folder of volumes, or map their anomalies.
+
+    `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid
+    whose mask is `map >= 0.5`; `both` writes both in one pass, to OUT_DIR/sample and OUT_DIR/pixel. Higher is more
+    anomalous. Exits with 1 when cases failed; they get a neutral prediction.
+    """
+    from mood_vae.detection import prediction
+    from mood_vae.detection.pretrained import choose_detector
+
+    run = prediction.predict(
+        level,
+        in_dir,
+        out_dir,
+        choose_detector(region=region, model=model, weights=weights, device=device),
+        progress=progress_bar,
+        resume=resume,
+        max_voxels=max_voxels,
+        report=report,
+    )
+    if run.failures:
+        click.echo(f"mood-vae: {len(run.failures)} cases failed: {', '.join(run.failures)}", err=True)
+        sys.exit(EXIT_SOME_FAILED)
+
+
+@main.command()
+@click.argument("level", type=LEVEL)
 @click.argument("pred", type=FOLDER)
 @click.argument("label", type=FOLDER)
 @click.option("--json", "json_file", type=FILE, help="Write everything there, raw results of each case included.")
@@ -74,11 +125,11 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 @click.option("--lesions/--no-lesions", default=True, help="Also match lesions one by one (pixel).")
 @click.option("--resamples", default=1000, type=click.IntRange(1), help="Bootstrap resamples of cases.")
 @click.option("--false-positive-ml", default=10.0, help="Millilitres a case at which sensitivity is given.")
-@click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: all processors].")
+@WORKERS
 @click.pass_context
 def score(
     ctx: click.Context,
-    mode: str,
+    level: Level,
     pred: Path,
     label: Path,
     json_file: Path | None,
@@ -93,17 +144,18 @@ def score(
 
     Exit status: 0 all done, 1 some cases failed (each is named), 2 wrong use.
     """
-    from mood_vae.evaluation import case_results as reading
-    from mood_vae.evaluation import scoring as scoring
+    from mood_vae.evaluation import scoring
     from mood_vae.evaluation.score_table import format_table
-    from mood_vae.system import resources
 
-    config = scoring.ScoreConfig(n_resamples=resamples, false_positive_ml=false_positive_ml)
-    listed = scoring.read_subsets(subsets) if subsets else []
-    cases, extra = reading.find_cases(mode, pred, label)
-    results = reading.read_cases(cases, mode=mode, lesions=lesions, workers=workers or resources.allowed())
-    report = scoring.build_report(
-        list(track(results, "Scoring", len(cases))), mode=mode, config=config, subsets=listed, extra=extra
+    report = scoring.score(
+        level,
+        pred,
+        label,
+        config=scoring.ScoreConfig(n_resamples=resamples, false_positive_ml=false_positive_ml),
+        subsets=scoring.read_subsets(subsets) if subsets else [],
+        lesions=lesions,
+        workers=workers,
+        progress=progress_bar,
     )
     scoring.log_findings(report)
     if strict:
@@ -121,7 +173,7 @@ def score(
 @click.option("--json", "json_file", type=FILE, help="Write the rankings there.")
 @click.option("--picture", type=FILE, help="Draw the stability there, _sample or _pixel added to its name.")
 @click.option("--resamples", default=1000, type=click.IntRange(1), help="Bootstrap resamples.")
-@click.option("--seed", default=0, type=click.IntRange(0))
+@SEED
 @click.pass_context
 def rank(
     ctx: click.Context,
@@ -136,27 +188,83 @@ def rank(
     A SUBMISSION_DIR holds score files named REGION_LEVEL.json, such as brain_pixel.json, from `mood-vae score
     --json`, or the challenge's own REGION_LEVEL_scores.json. Exit status 1 if a score is missing and counted as 0.
     """
-    import numpy as np
+    from mood_vae.evaluation import ranking, ranking_report
+    from mood_vae.io import atomic
 
-    from mood_vae.evaluation import ranking as ranks
-    from mood_vae.evaluation.ranking_report import format_ranking
-
-    entrants = [ranks.read_submission(folder) for folder in submissions]
-    rankings = {}
-    for level in sorted({level for entrant in entrants for level in entrant.levels}):
-        rankings[level] = ranks.rank(entrants, level, rng=np.random.default_rng(seed), n_resamples=resamples)
-    for level, ranking in rankings.items():
-        for gap in ranking.missing:
+    rankings = ranking.rank_all([ranking.read_submission(folder) for folder in submissions], resamples, seed)
+    for level, found in rankings.items():
+        for gap in found.missing:
             log.error("%s level: missing, counted as 0: %s", level, gap)
-        click.echo(format_ranking(ranking, level))
+        click.echo(ranking_report.format_ranking(found, level))
         if picture:
-            from mood_vae.evaluation.ranking_report import draw_stability
-
-            draw_stability(ranking, f"MOOD, {level} level", picture.with_stem(f"{picture.stem}_{level}"))
+            file = picture.with_stem(f"{picture.stem}_{level}")
+            ranking_report.draw_stability(found, f"MOOD, {level} level", file)
     if json_file:
-        report = {level: ranks.summarise(ranking) for level, ranking in rankings.items()}
+        report = {level: ranking.summarise(found) for level, found in rankings.items()}
         atomic.write_text(json_file, json.dumps(report, indent=1) + "\n")
-    ctx.exit(EXIT_SOME_FAILED if any(ranking.missing for ranking in rankings.values()) else 0)
+    ctx.exit(EXIT_SOME_FAILED if any(found.missing for found in rankings.values()) else 0)
+
+
+@main.command()
+@click.argument("data_dir", type=EXISTING_FOLDER)
+@click.option("--out", "run_dir", type=FOLDER, required=True, help="Where the run and its checkpoint go.")
+@click.option("--preset", "name", default="paper", help="The recipe; see mood_vae/training/presets.py.")
+@click.option("--vae", "vae_from", type=FILE, help="Take the VAE of this checkpoint; train only the discriminators.")
+@click.option(
+    "--discriminators", "--heads", "discriminators_from", type=FILE,
+    help="Begin with the discriminators of this checkpoint, not with random ones.",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on from the run's last finished epoch.")
+@click.option(
+    "--set", "settings", multiple=True, metavar="KEY=VALUE",
+    help="Change one setting of the recipe, for example training.epochs=5; may be given again.",
+)  # fmt: skip
+@DEVICE
+@click.option("--devices", type=click.IntRange(1), default=1, help="Processes (CPU) or GPUs on each node.")
+@click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes, started by torchrun or Slurm.")
+@click.option("--strategy", default="auto", help="Lightning's strategy, e.g. ddp.")
+@click.option("--precision", default="32-true", help="Lightning's; auto: bf16-mixed where the hardware has it.")
+def train(
+    data_dir: Path,
+    run_dir: Path,
+    name: str,
+    vae_from: Path | None,
+    discriminators_from: Path | None,
+    resume: bool,
+    settings: tuple[str, ...],
+    device: str,
+    devices: int,
+    nodes: int,
+    strategy: str,
+    precision: str,
+) -> None:
+    """Learn from a folder of healthy volumes.
+
+    RUN_DIR then holds the checkpoint, model.safetensors and model.json, that `predict --weights` takes, the training's
+    logs, and what --resume needs.
+    """
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from mood_vae.io import output_folder
+    from mood_vae.training import pipeline, presets
+    from mood_vae.training.lightning_run import Hardware
+
+    preset = presets.changed_preset(presets.find_preset(name), dict(_setting(text) for text in settings))
+    # of several processes of one run the first has the folder for all
+    with nullcontext() if rank_zero_only.rank else output_folder.opened(run_dir, alone=True):
+        checkpoint = pipeline.train(
+            preset,
+            data_dir,
+            run_dir,
+            hardware=Hardware(
+                accelerator=device, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
+            ),
+            vae_from=vae_from,
+            discriminators_from=discriminators_from,
+            resume=resume,
+            progress=progress_bar,
+        )
+    click.echo(f"checkpoint {checkpoint}")
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -171,156 +279,55 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 @main.command()
-@click.argument("data_dir", type=EXISTING_FOLDER)
-@click.option("--out", "run_dir", type=FOLDER, required=True, help="Where the run and its checkpoint go.")
-@click.option("--preset", "name", default="seed", help="The recipe; see mood_vae/presets.py.")
-@click.option("--vae", "vae_from", type=FILE, help="Take the VAE of this checkpoint; train only the preset's heads.")
-@click.option("--heads", "heads_from", type=FILE, help="Begin with the heads of this checkpoint, not with random ones.")
-@click.option("--resume", is_flag=True, help="Go on from the run's last finished epoch.")
-@click.option(
-    "--set",
-    "settings",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Change one setting of the recipe, for example training.epochs=5; may be given again.",
-)
-@click.option("--device", "accelerator", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--devices", type=click.IntRange(1), default=1, help="Processes (CPU) or GPUs on each node.")
-@click.option("--nodes", type=click.IntRange(1), default=1, help="Nodes, started by torchrun or Slurm.")
-@click.option("--strategy", default="auto", help="Lightning's strategy, e.g. ddp.")
-@click.option("--precision", default="32-true", help="Lightning's precision, e.g. bf16-mixed on a GPU.")
-def train(
-    data_dir: Path,
-    run_dir: Path,
-    name: str,
-    vae_from: Path | None,
-    heads_from: Path | None,
-    resume: bool,
-    settings: tuple[str, ...],
-    accelerator: str,
-    devices: int,
-    nodes: int,
-    strategy: str,
-    precision: str,
-) -> None:
-    """Learn from a folder of healthy volumes.
-
-    RUN_DIR then holds the checkpoint, model.safetensors and model.json, that `predict --weights` takes, the training's
-    logs, and what --resume needs.
-    """
-    from lightning.pytorch.utilities import rank_zero_only
-
-    from mood_vae.io import output_folder
-    from mood_vae.training import pipeline
-    from mood_vae.training.lightning_run import Hardware
-
-    hardware = Hardware(
-        accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, precision=precision
-    )
-    changes = dict(_setting(text) for text in settings)
-    # of several processes of one run the first has the folder for all
-    with nullcontext() if rank_zero_only.rank else output_folder.opened(run_dir, alone=True):
-        checkpoint = pipeline.run(
-            data_dir,
-            run_dir,
-            name,
-            changes,
-            hardware,
-            vae_from=vae_from,
-            heads_from=heads_from,
-            resume=resume,
-            track=track,
-        )
-    click.echo(f"checkpoint {checkpoint}")
-
-
-@main.command()
-@click.argument("kind", type=click.Choice(["sample", "pixel"]))
-@click.argument("in_dir", type=EXISTING_FOLDER)
-@click.argument("out_dir", type=FOLDER)
-@click.option("--region", type=click.Choice(["brain", "abdom"]), default="brain", help="Which weights are taken.")
-@click.option("--preset", "name", help="Shipped weights by their name instead of the region's default.")
-@click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
-@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-@click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
-@click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
-@click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
-def predict(
-    kind: Literal["sample", "pixel"],
-    in_dir: Path,
-    out_dir: Path,
-    region: str,
-    name: str | None,
-    weights: Path | None,
-    device: str,
-    resume: bool,
-    max_voxels: int | None,
-    report: Path | None,
-) -> None:
-    """Score a folder of volumes, or map their anomalies.
-
-    `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid
-    whose mask is `map >= 0.5`. Higher is more abnormal. Exits with 1 when cases failed; they get a neutral prediction.
-    """
-    from mood_vae.detection.prediction import predict as predict_all
-    from mood_vae.detection.pretrained import choose_detector
-
-    detector = choose_detector(region=region, name=name, weights=weights, device=device)
-    run = predict_all(kind, in_dir, out_dir, detector, track=track, resume=resume, max_voxels=max_voxels, report=report)
-    if run.failures:
-        click.echo(f"mood-vae: {len(run.failures)} cases failed: {', '.join(run.failures)}", err=True)
-        sys.exit(EXIT_SOME_FAILED)
-
-
-@main.command()
 @click.argument("healthy_dir", type=EXISTING_FOLDER)
 @click.argument("out_dir", type=FOLDER)
-@click.option("--seed", type=click.IntRange(0), default=0, help="Same seed, same bytes.")
+@SEED
 @click.option("--cases", type=click.IntRange(1), help="How many [default: two of every healthy volume].")
 @click.option("--clean-fraction", type=click.FloatRange(0, 1), default=0.25, help="Share of cases without anomaly.")
-@click.option("--families", help="Comma-separated names, see docs/toy-anomalies.md [default: all].")
-@click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: all processors].")
+@click.option("--types", "--families", help="Comma-separated names, see docs/toy-anomalies.md [default: all].")
+@WORKERS
 def toy(
     healthy_dir: Path,
     out_dir: Path,
     seed: int,
     cases: int | None,
     clean_fraction: float,
-    families: str | None,
+    types: str | None,
     workers: int | None,
 ) -> None:
-    """Plant anomalies into healthy volumes, with labels exact to the voxel.
+    """Insert anomalies into healthy volumes, with labels exact to the voxel.
 
-    OUT_DIR gets toy/, toy_label/pixel/ and toy_label/sample/ as in the challenge, manifest.json, which names family and
+    OUT_DIR gets toy/, toy_label/pixel/ and toy_label/sample/ as in the challenge, manifest.json, which names type and
     parameters of every case, and contact_sheet.png. MRI or CT. Volumes that are not finite or already hold an anomaly
     are refused.
     """
     from mood_vae.synthetic.toy_set import ToyConfig, write_toy_set
 
-    chosen = None if families is None else tuple(name.strip() for name in families.split(","))
-    config = ToyConfig(seed=seed, cases=cases, clean_fraction=clean_fraction, families=chosen)
-    write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=track)
+    chosen = None if types is None else tuple(name.strip() for name in types.split(","))
+    config = ToyConfig(seed=seed, cases=cases, clean_fraction=clean_fraction, anomaly_types=chosen)
+    write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=progress_bar)
 
 
 @main.command()
 @click.option("--out", "out_dir", type=FOLDER, default=Path("demo"), help="Where everything goes.")
 @click.option("--brains", type=click.IntRange(2), default=4, help="Synthetic healthy brains.")
-@click.option("--cases", type=click.IntRange(2), default=10, help="Toy cases planted in them.")
-@click.option("--seed", type=click.IntRange(0), default=0)
+@click.option("--cases", type=click.IntRange(2), default=10, help="Toy cases made of them.")
+@SEED
 @click.pass_context
 def demo(ctx: click.Context, out_dir: Path, brains: int, cases: int, seed: int) -> None:
     """Show it all on synthetic brains: toy anomalies, both levels, scores, a picture."""
     from mood_vae.benchmark import demo as demonstration
-    from mood_vae.detection.pretrained import brain_detector
+    from mood_vae.detection.pretrained import load_pretrained
 
     def note(text: str) -> None:
         click.secho(f"==> {text}", bold=True, err=True)
 
-    done = demonstration.run(out_dir, brain_detector(), brains=brains, cases=cases, seed=seed, note=note)
-    for kind, predictions, labels in (
+    detector = load_pretrained(device="cpu")
+    done = demonstration.run(out_dir, detector, brains=brains, cases=cases, seed=seed, note=note)
+    for level, predictions, labels in (
         ("sample", done.sample, done.sample_labels),
         ("pixel", done.pixel, done.pixel_labels),
     ):
-        click.secho(f"==> mood-vae score {kind} {predictions} {labels}", bold=True)
-        ctx.invoke(score, mode=kind, pred=predictions, label=labels, resamples=1000, lesions=True)
+        click.secho(f"==> mood-vae score {level} {predictions} {labels}", bold=True)
+        ctx.invoke(score, level=level, pred=predictions, label=labels, resamples=1000, lesions=True)
     click.secho(f"==> The picture: {done.picture}", bold=True)

@@ -4,7 +4,7 @@
     python scripts/evaluate.py DATA OUT --time [likewise]
     python scripts/results_table.py OUT
 
-DATA holds brain/train, brain/healthy_heldout and brain/lesion/{images,labels}. Toy anomalies are planted in the
+DATA holds brain/train, brain/healthy_heldout and brain/lesion/{images,labels}. Toy anomalies are inserted in the
 held-out healthy volumes, once for each of `--seeds`. OUT keeps the predictions and, in OUT/raw, one JSON of raw
 per-case results for each row and set; rows whose JSON is there are not run again. With `--time` each row is asked for
 the lesion volumes once more, one after the other, and OUT/seconds.json keeps the seconds of each, without reading and
@@ -29,8 +29,8 @@ from torch import Tensor
 from mood_vae.detection import checkpoint, detector, postprocessing
 from mood_vae.detection.checkpoint import Checkpoint, Description
 from mood_vae.detection.detector import Detection, Detector, VaeDetector
-from mood_vae.detection.flat_regions import ConstantDetector
-from mood_vae.detection.postprocessing import AggregateConfig
+from mood_vae.detection.flat_regions import FlatRegionDetector
+from mood_vae.detection.postprocessing import AggregationConfig
 from mood_vae.detection.prediction import predict
 from mood_vae.detection.residual import ResidualConfig
 from mood_vae.evaluation import case_results, scoring
@@ -85,7 +85,7 @@ class Atlas:
     def detect(self, volume: Volume) -> Detection:
         prepared = preprocessing.prepare(volume, GridConfig())
         z = np.where(prepared.mask, np.abs(prepared.array - self._mean) / self._deviation, 0)
-        top = postprocessing.top_mean(z, prepared.mask, AggregateConfig())
+        top = postprocessing.top_k_mean(z, prepared.mask, AggregationConfig())
         values = np.asarray(postprocessing.relative(z, 5.0), np.float32)
         return on_own_grid(values, float(postprocessing.relative(top, 5.0)), prepared, volume)
 
@@ -110,11 +110,11 @@ def _landmarks(tissue: np.ndarray) -> np.ndarray:
     return np.percentile(tissue.astype(np.float32), LANDMARKS) + 1e-6 * np.arange(1, len(LANDMARKS) + 1)
 
 
-class WithConstantRule:
+class WithFlatRegions:
     """Another detector, or the constant-intensity rule where that is higher."""
 
     def __init__(self, detector: Detector) -> None:
-        self._detector, self._rule = detector, ConstantDetector()
+        self._detector, self._rule = detector, FlatRegionDetector()
 
     def detect(self, volume: Volume) -> Detection:
         found, constant = self._detector.detect(volume), self._rule.detect(volume)
@@ -136,7 +136,7 @@ def without_heads(weights: Path, residual: ResidualConfig, healthy: SliceCache) 
     if residual.standardised:
         vae = Vae(described.model)
         loaded.fill(vae, "vae")
-        tensors["usual_CKHW"] = normative.usual(vae.eval(), healthy, described.provenance["training_subjects"])
+        tensors["normative_CKHW"] = normative.usual(vae.eval(), healthy, described.provenance["training_subjects"])
     return calibrated(tensors, described, chosen, healthy)
 
 
@@ -159,7 +159,7 @@ def one_head(loaded: Checkpoint, number: int, healthy: SliceCache) -> VaeDetecto
         heads.append(dataclasses.replace(every.heads[old], model=model))
         tensors |= {f"head.{place}.{name}": tensor for name, tensor in loaded.part(f"head.{old}").items()}
     chosen = dataclasses.replace(every, heads=tuple(heads))
-    provenance = described.provenance | {"head_training": [described.provenance["head_training"][old] for old in kept]}
+    provenance = described.provenance | {"discriminator_training": [described.provenance["discriminator_training"][old] for old in kept]}
     return calibrated(tensors, dataclasses.replace(described, provenance=provenance), chosen, healthy)
 
 
@@ -206,7 +206,7 @@ def rows(healthy: Callable[[], SliceCache], own: dict[str, Path]) -> dict[str, C
     table["heads, texture alone"] = lambda: one_head(checkpoint.load(heads), 0, healthy())
     table["heads, not mirrored"] = lambda: one_way(checkpoint.load(heads), healthy())
     table["heads"] = lambda: shipped(heads)
-    table["heads, constant rule"] = lambda: WithConstantRule(shipped(heads))
+    table["heads, constant rule"] = lambda: WithFlatRegions(shipped(heads))
     return table
 
 

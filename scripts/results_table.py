@@ -105,7 +105,7 @@ def details(sets: dict[str, dict[str, Report]]) -> str:
         "with their intervals and cases, are in [results.json](results.json). 95 % bootstraps over cases.",
         "",
         "## Families and sites of the toys",
-        "Voxel AP, each family's cases pooled with all clean ones; a site's are all that were planted in its volumes.",
+        "Voxel AP, each family's cases pooled with all clean ones; a site's are all that were inserted in its volumes.",
         "",
         f"| | cases | {' | '.join(heads)} | best Dice of `{shown[-1]}` |",
         "|" + "---|" * (len(shown) + 3),

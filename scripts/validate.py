@@ -3,8 +3,8 @@
     python scripts/validate.py HEALTHY CHECKPOINT CACHE [--head N] [--per-family N] [--seed S]
 
 HEALTHY is the folder that it was trained on; CACHE is that run's `cache` folder, or a new one. Whole brains are seen by
-other scanners, as in training, with one anomaly each, or none. Voxel AP pools the planted brains of a family with all
-healthy ones; sample AP and AUROC tell all planted brains from the healthy ones. Families that no head was ever shown
+other scanners, as in training, with one anomaly each, or none. Voxel AP pools the inserted brains of a family with all
+healthy ones; sample AP and AUROC tell all inserted brains from the healthy ones. Families that no head was ever shown
 are marked so.
 """
 
@@ -24,7 +24,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from mood_vae.detection import checkpoint, postprocessing
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
-from mood_vae.detection.postprocessing import AggregateConfig
+from mood_vae.detection.postprocessing import AggregationConfig
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import interval, resample_weights
 from mood_vae.imaging import preprocessing, slices
@@ -32,10 +32,10 @@ from mood_vae.imaging.preprocessing import Prepared
 from mood_vae.io import output_folder
 from mood_vae.io.volume import Array, Mask
 from mood_vae.models.vae import Vae, kl_divergence
-from mood_vae.synthetic.insert import FAMILIES
+from mood_vae.synthetic.insert import ANOMALY_TYPES
 from mood_vae.training import cache, pipeline
 from mood_vae.training.config import ANATOMICAL, DONATED, SynthesisConfig
-from mood_vae.training.synthetic_samples import Sample, SlabDataset
+from mood_vae.training.synthetic_samples import Sample, SyntheticSamples
 
 SHARES = (1e-6, 1e-5, 1e-4, 1e-3, 5e-3, 0.02, 0.1, 1.0)
 """Sample scores tried: means of the strongest such share of the evidence, from its maximum to its mean."""
@@ -68,7 +68,7 @@ def whole(sample: Sample) -> tuple[Prepared, np.ndarray]:
 
 def planted_in_training(provenance: dict[str, Any]) -> set[str]:
     """Return the families that a checkpoint's heads have learnt from; none without heads."""
-    made_of = [training["synthesis"] for training in provenance["head_training"]]
+    made_of = [training["synthesis"] for training in provenance["discriminator_training"]]
     return {name for one in made_of for name in set(one["families"]) - set(one["left_out"])}
 
 
@@ -100,7 +100,7 @@ class SampleScores:
     def _alone(self, prepared: Prepared, evidence: Array, region: Mask) -> dict[str, float]:
         shares = sorted({*SHARES, self._top_share})
         scores = {
-            f"the top {share:g}": postprocessing.top_mean(evidence, region, AggregateConfig(top_share=share))
+            f"the top {share:g}": postprocessing.top_k_mean(evidence, region, AggregationConfig(top_share=share))
             for share in shares
         }
         config = self._vae.config
@@ -151,7 +151,7 @@ def main() -> None:
     grid, subjects = loaded.description.grid, loaded.description.provenance["validation_subjects"]
     known = cache.build(asked.healthy, asked.cache, grid, track=output_folder.silent)
     detector = VaeDetector(loaded, torch.device("cpu")) if asked.head is None else one_head(loaded, asked.head, known)
-    healthy = pipeline.calibrating(known, subjects, detector.description.calibration)
+    healthy = pipeline.calibration_brains(known, subjects, detector.description.calibration)
     usual = [(one, detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy]
     sample_scores = SampleScores(loaded, usual)
     chosen = detector.description.postprocess
@@ -159,20 +159,20 @@ def main() -> None:
     thresholds = [float(np.quantile(voxels, 1 - rate)) for rate in RATES]
     learnt = planted_in_training(detector.description.provenance)
     found: list[Found] = []
-    for family in (HEALTHY, *FAMILIES):
+    for family in (HEALTHY, *ANOMALY_TYPES):
         config = SynthesisConfig(
             slab=grid.shape[2], judged=grid.shape[2], most=1,
-            clean_share=float(family == HEALTHY), families=tuple(FAMILIES) if family == HEALTHY else (family,),
+            clean_share=float(family == HEALTHY), families=tuple(ANOMALY_TYPES) if family == HEALTHY else (family,),
             anatomical=(*ANATOMICAL, *DONATED),
         )  # fmt: skip
         for number in range(asked.per_family * (4 if family == HEALTHY else 1)):
             # each brain in turn, so that few cases are not those of few subjects
             turn = [subjects[number % len(subjects)], subjects[(number + 1) % len(subjects)]]
-            dataset = SlabDataset(known, turn, config, spacing_mm=grid.spacing_mm, seed=asked.seed)
+            dataset = SyntheticSamples(known, turn, config, spacing_mm=grid.spacing_mm, seed=asked.seed)
             found.append(judge(detector, sample_scores, thresholds, family, *whole(dataset[number])))
         name = family if family in learnt or family == HEALTHY else f"{family} (not shown)"
         report(name, [one for one in found if one.family in (HEALTHY, family)])
-    for name, part in (("learnt", learnt), ("not shown", set(FAMILIES) - learnt), ("all", set(FAMILIES))):
+    for name, part in (("learnt", learnt), ("not shown", set(ANOMALY_TYPES) - learnt), ("all", set(ANOMALY_TYPES))):
         if part:
             report(name, [one for one in found if one.family == HEALTHY or one.family in part])
     for number, rate in enumerate(RATES):

@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from mood_vae.detection.calibration import CalibrationConfig
 from mood_vae.detection.checkpoint import Checkpoint, Description
-from mood_vae.detection.postprocessing import AggregateConfig, PostprocessConfig
-from mood_vae.detection.residual import ResidualConfig
+from mood_vae.detection.config import Calibration
+from mood_vae.detection.postprocessing import PostprocessingConfig
 from mood_vae.models.vae import Vae
 from mood_vae.synthetic import phantom
-from tests.small_models import SMALL_GRID, SMALL_MODEL
+from tests.small_models import SMALL_MODEL, SMALL_PRESET
 
 
 @pytest.fixture(scope="session")
@@ -31,17 +30,9 @@ def small_checkpoint() -> Checkpoint:
     torch.manual_seed(0)
     description = Description(
         preset="small",
-        grid=SMALL_GRID,
-        model=SMALL_MODEL,
-        heads=(),
-        residual=ResidualConfig(),
-        mirroring=False,
-        postprocess=PostprocessConfig(closing_radius_vox=1),
-        aggregate=AggregateConfig(),
-        calibration=CalibrationConfig(),
-        threshold=0.6,
-        score_reference=0.5,
-        provenance={"training_subjects": ["a"]},
+        detector=SMALL_PRESET.detector.replaced(postprocessing=PostprocessingConfig(closing_radius_vox=1)),
+        calibration=Calibration(threshold=0.6, score_reference=0.5),
+        provenance={"training_subjects": ("a",)},
     )
     tensors = {f"vae.{name}": tensor for name, tensor in Vae(SMALL_MODEL).state_dict().items()}
     return Checkpoint(description=description, tensors=tensors)

@@ -98,7 +98,7 @@ def test_the_rooms_are_those_of_the_package() -> None:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """A copy of the package's sources, to plant faults in."""
+    """A copy of the package's sources, to insert_anomaly faults in."""
     return shutil.copytree(PACKAGE, tmp_path / "mood_vae", ignore=shutil.ignore_patterns("weights", "__pycache__"))
 
 

@@ -15,6 +15,7 @@ from mood_vae.benchmark import figures
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.errors import FolderError
 from mood_vae.io import volume_files
+from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES
 from mood_vae.synthetic import phantom, toy_set
 
 Note = Callable[[str], None]
@@ -34,7 +35,7 @@ class Outcome(NamedTuple):
 
 
 def run(out_dir: Path, detector: VaeDetector, *, brains: int, cases: int, seed: int, note: Note) -> Outcome:
-    """Make synthetic healthy brains, plant toy anomalies, and predict at both levels as the containers do.
+    """Make synthetic healthy brains, insert_anomaly toy anomalies, and predict at both levels as the containers do.
 
     The folders of an earlier demo in `out_dir` are replaced. `note` is told of each step.
     Raises FolderError when the two run scripts are not there, that is, outside a checkout.
@@ -47,12 +48,12 @@ def run(out_dir: Path, detector: VaeDetector, *, brains: int, cases: int, seed: 
     toys = out_dir / "toys"
     toy_set.write_toy_set(out_dir / "healthy", toys, toy_set.ToyConfig(seed=seed, cases=cases))
     for level in ("pixel", "sample"):
-        note(f"sh run_{level}_level.sh {toys / toy_set.VOLUMES} {out_dir / level}")
-        _run_script(level, toys / toy_set.VOLUMES, out_dir / level)
+        note(f"sh run_{level}_level.sh {toys / TOY_VOLUMES} {out_dir / level}")
+        _run_script(level, toys / TOY_VOLUMES, out_dir / level)
     picture = out_dir / "demo.png"
     figures.draw([_healthy_panel(healthy[0], detector), _toy_panel(toys, detector)], picture)
     return Outcome(
-        out_dir / "pixel", toys / toy_set.PIXEL_LABELS, out_dir / "sample", toys / toy_set.SAMPLE_LABELS, picture
+        out_dir / "pixel", toys / TOY_LABELS["pixel"], out_dir / "sample", toys / TOY_LABELS["sample"], picture
     )  # fmt: skip
 
 
@@ -73,7 +74,7 @@ def _healthy_panel(path: Path, detector: VaeDetector) -> figures.Panel:
 def _toy_panel(toys: Path, detector: VaeDetector) -> figures.Panel:
     """Return the panel of the first toy case that holds an anomaly."""
     cases = json.loads((toys / "manifest.json").read_text())["cases"]
-    case = next(entry for entry in cases if entry["family"] is not None)
+    case = next(entry for entry in cases if entry["anomaly_type"] is not None)
     name = f"{case['case']}.nii.gz"
-    label = volume_files.read_array(toys / toy_set.PIXEL_LABELS / name).astype(np.float32)
-    return figures.panel(case["family"], volume_files.read(toys / toy_set.VOLUMES / name), label, detector)
+    label = volume_files.read_array(toys / TOY_LABELS["pixel"] / name).astype(np.float32)
+    return figures.panel(case["anomaly_type"], volume_files.read(toys / TOY_VOLUMES / name), label, detector)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mood_vae.detection import postprocessing
 from mood_vae.detection.detector import VaeDetector
-from mood_vae.imaging import preprocessing
+from mood_vae.detection.postprocessing import neighbourhood_pool
+from mood_vae.imaging.preprocessing import prepare
 from mood_vae.io.volume import Array, Mask, Volume
 
 
@@ -17,14 +17,13 @@ from mood_vae.io.volume import Array, Mask, Volume
 class Panel:
     """One axial slice of a volume through the pipeline; all (I, J), on the model's grid.
 
-    evidence: the residual or, with a head, what it makes of it. truth: where an anomaly really is; None where nobody
-        knows.
+    anomaly_map: raw and pooled. truth: where an anomaly really is; None where nobody knows.
     """
 
     title: str
     input: Array
     reconstruction: Array
-    evidence: Array
+    anomaly_map: Array
     mask: Mask
     truth: Mask | None
 
@@ -34,21 +33,20 @@ def panel(title: str, volume: Volume, truth: Array | None, detector: VaeDetector
 
     truth: (I, J, K) on the volume's grid, above 0.5 where it is anomalous.
     """
-    grid = detector.description.grid
-    prepared = preprocessing.prepare(volume, grid)
-    x_hat = detector.reconstruct(prepared)
-    evidence = postprocessing.pool(detector.evidence(prepared, x_hat), detector.description.postprocess)
-    mask = detector.binary_mask(evidence, prepared)
-    there = None if truth is None else preprocessing.follow(truth, prepared, grid) >= 0.5
-    amount = prepared.mask.sum(axis=(0, 1)) if there is None or not there.any() else there.sum(axis=(0, 1))
-    k = int(np.argmax(amount))
+    scorer = detector.scorer
+    brain, placement = prepare(volume, scorer.config.grid)
+    pooled = neighbourhood_pool(scorer.raw_map(brain), scorer.config.postprocessing)
+    mask = detector.binary_mask(pooled, brain.mask(with_gaps=scorer.searches_gaps))
+    anomaly = None if truth is None else placement.onto_grid(truth) >= 0.5
+    shown = brain.brain_mask if anomaly is None or not anomaly.any() else anomaly
+    k = int(np.argmax(shown.sum(axis=(1, 2))))
     return Panel(
         title=title,
-        input=prepared.array[:, :, k],
-        reconstruction=x_hat[:, :, k],
-        evidence=evidence[:, :, k],
-        mask=mask[:, :, k],
-        truth=None if there is None else there[:, :, k],
+        input=brain.array[k],
+        reconstruction=scorer.reconstruct(brain)[k],
+        anomaly_map=pooled[k],
+        mask=mask[k],
+        truth=None if anomaly is None else anomaly[k],
     )
 
 
@@ -56,7 +54,7 @@ def draw(panels: list[Panel], path: Path) -> None:
     """Write the panels, one a row, as a PNG; the patient's left is on the left, the front at the top."""
     from matplotlib.figure import Figure
 
-    columns = ("input", "reconstruction", "evidence", "mask")
+    columns = ("input", "reconstruction", "anomaly_map", "mask")
     figure = Figure(figsize=(2.4 * len(columns), 3.0 * len(panels)), layout="constrained")
     figure.set_facecolor("black")
     for row, shown in enumerate(panels):
@@ -65,8 +63,8 @@ def draw(panels: list[Panel], path: Path) -> None:
             axes.set_axis_off()
             axes.set_title(f"{shown.title}: {name}" if column == 0 else name, color="white", fontsize=9)
             image = shown.input if name == "mask" else getattr(shown, name)
-            top = max(float(shown.evidence.max()), 1e-6) if name == "evidence" else 1.0
-            axes.imshow(image.T, cmap="inferno" if name == "evidence" else "gray", vmin=0, vmax=top, origin="lower")
+            top = max(float(shown.anomaly_map.max()), 1e-6) if name == "anomaly_map" else 1.0
+            axes.imshow(image.T, cmap="inferno" if name == "anomaly_map" else "gray", vmin=0, vmax=top, origin="lower")
             if name == "mask":
                 found = np.ma.masked_where(~shown.mask, shown.mask)
                 axes.imshow(found.T, cmap="autumn", vmin=0, vmax=1, alpha=0.8, origin="lower")

@@ -3,64 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from mood_vae.detection import postprocessing
-from mood_vae.detection.postprocessing import AggregateConfig, PostprocessConfig, pool
+from mood_vae.detection.anomaly_map import AnomalyScorer
+from mood_vae.detection.config import Calibration, CalibrationConfig
+from mood_vae.detection.postprocessing import neighbourhood_pool, top_k_mean
 from mood_vae.errors import ConfigError
-from mood_vae.io.volume import Array, Mask
+from mood_vae.imaging.preprocessing import Brain
+from mood_vae.io.volume import Array
 
 
-@dataclass(frozen=True, kw_only=True)
-class CalibrationConfig:
-    """What the threshold is set by.
+def calibrate(scorer: AnomalyScorer, healthy: Iterable[Brain], config: CalibrationConfig) -> Calibration:
+    """Return the calibration of a scorer by healthy brains on its grid.
 
-    false_positive_rate: share of the healthy voxels in the head, of all brains together, above it, before closing.
-    varied: as how many other scanners might have it each healthy subject is seen (`acquire.vary`); 0 for as it is.
-    """
-
-    false_positive_rate: float = 0.01
-    varied: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.false_positive_rate < 1 or self.varied < 0:
-            raise ConfigError(
-                expected="a false-positive rate in (0, 1) and 0 or more other scanners",
-                found=f"{self}", remedy="correct the configuration",
-            )  # fmt: skip
-
-
-class Calibration(NamedTuple):
-    """threshold: evidence, pooled, that the stated share of healthy voxels exceeds. score_reference: a healthy top."""
-
-    threshold: float
-    score_reference: float
-
-
-def calibrate(
-    healthy: Iterable[tuple[Array, Mask]],
-    config: CalibrationConfig,
-    postprocess: PostprocessConfig,
-    aggregate_config: AggregateConfig,
-) -> Calibration:
-    """Return the calibration from pairs of evidence (I, J, K) and head mask of healthy subjects.
-
-    Raises ConfigError when there is no evidence at all, as after a training that did not converge.
+    The threshold is the pooled raw map that the stated share of their voxels exceeds, the reference the median of their
+    raw scores. Raises ConfigError where a raw map is nowhere positive, as after a training that did not converge.
     """
     voxels: list[Array] = []
-    tops: list[float] = []
-    for evidence, head in healthy:
-        voxels.append(pool(evidence, postprocess)[head])
-        tops.append(postprocessing.top_mean(evidence, head, aggregate_config))
+    scores: list[float] = []
+    for brain in healthy:
+        raw_map, search_mask = scorer.raw_map(brain), brain.mask(with_gaps=scorer.searches_gaps)
+        voxels.append(neighbourhood_pool(raw_map, scorer.config.postprocessing)[search_mask])
+        scores.append(top_k_mean(raw_map, search_mask, scorer.config.aggregation))
     threshold = float(np.quantile(np.concatenate(voxels), 1 - config.false_positive_rate)) if voxels else 0.0
-    reference = float(np.median(tops)) if tops else 0.0
+    reference = float(np.median(scores)) if scores else 0.0
     if not (0 < threshold < np.inf and 0 < reference < np.inf):
         raise ConfigError(
-            expected="finite positive evidence in healthy validation subjects",
+            expected="finite positive anomaly maps of healthy validation subjects",
             found=f"threshold {threshold}, score reference {reference}",
             remedy="look at the training log, and train longer or with a smaller learning rate",
         )
-    return Calibration(threshold, reference)
+    return Calibration(threshold=threshold, score_reference=reference, config=config)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,96 +15,101 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from mood_vae import config
-from mood_vae.detection.calibration import CalibrationConfig
-from mood_vae.detection.postprocessing import AggregateConfig, PostprocessConfig
-from mood_vae.detection.residual import ResidualConfig
+from mood_vae.config import Config
+from mood_vae.detection import former
+from mood_vae.detection.config import Calibration, DetectorConfig
 from mood_vae.errors import CheckpointError
-from mood_vae.imaging.preprocessing import GridConfig
 from mood_vae.io import atomic
-from mood_vae.models.discriminator_inputs import HeadConfig, check_together
-from mood_vae.models.vae import VaeConfig
 
-FORMAT = 7
+FORMAT = 8
+NORMATIVE = "normative_CKHW"
+"""The tensor of what healthy brains show at each place: the residual, then the roughness in two directions."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Description:
+class Description(Config):
     """The JSON half of a checkpoint.
 
-    preset: the name under which it was trained.
-    mirroring: whether the evidence is the mean of a brain's and of its mirror image's.
-    threshold: evidence at which the mask begins. score_reference: what a healthy volume's `top_mean` is like.
-    provenance: free text about data, software and settings of the training.
+    preset: the name of the recipe. detector: what was trained. calibration: by healthy validation subjects.
+    provenance: data, software and settings of the training, for people to read.
     """
 
     preset: str
-    grid: GridConfig
-    model: VaeConfig
-    heads: tuple[HeadConfig, ...]
-    residual: ResidualConfig
-    mirroring: bool
-    postprocess: PostprocessConfig
-    aggregate: AggregateConfig
-    calibration: CalibrationConfig
-    threshold: float
-    score_reference: float
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_together(self.heads)
+    detector: DetectorConfig
+    calibration: Calibration
+    provenance: dict[str, Any] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A description and the arrays.
 
-    tensors: the weights under `vae.` and `head.0.`, `head.1.` and so on, and `usual_CKHW`, what healthy brains show
-        (`head.features`), where it is needed.
+    tensors: the weights under `vae.` and `discriminator.0.`, `discriminator.1.` and so on, and `NORMATIVE` where it is
+        needed.
     """
 
     description: Description
-    tensors: dict[str, Tensor]
+    tensors: dict[str, Tensor] = field(repr=False)
 
-    def part(self, name: str) -> dict[str, Tensor]:
-        """Return the tensors under `name.`, without that prefix, as float32."""
-        prefix = f"{name}."
-        return {k.removeprefix(prefix): v.float() for k, v in self.tensors.items() if k.startswith(prefix)}
 
-    def fill(self, network: nn.Module, name: str) -> None:
-        """Load the part `name` into a network; CheckpointError where it is not what the description asks for."""
-        try:
-            network.load_state_dict(self.part(name))
-        except RuntimeError as error:
-            raise CheckpointError(
-                expected=f"the tensors of the described {name}", found=" ".join(str(error).split())[:200],
-                remedy="use the weights and the description of one checkpoint",
-            ) from error  # fmt: skip
+def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the tensors under `name.`, without that prefix, as float32."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value.float() for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Load the tensors under `name.` into a network; CheckpointError where they are not its own."""
+    try:
+        network.load_state_dict(part(tensors, name))
+    except RuntimeError as error:
+        raise CheckpointError(
+            expected=f"the tensors of the described {name}", found=" ".join(str(error).split())[:200],
+            remedy="use the weights and the description of one checkpoint",
+        ) from error  # fmt: skip
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write NAME.safetensors and NAME.json for a path of either name, each atomically; arrays go as float16."""
     halves = {name: tensor.to(torch.float16).contiguous() for name, tensor in checkpoint.tensors.items()}
     payload = safetensors.torch.save(halves)
-    description = {
-        "format": FORMAT,
-        "sha256": hashlib.sha256(payload).hexdigest(),
-        **config.to_json(checkpoint.description),
-    }
+    values = {"format": FORMAT, "sha256": hashlib.sha256(payload).hexdigest(), **checkpoint.description.to_json()}
     atomic.write_bytes(path.with_suffix(".safetensors"), payload)
-    atomic.write_text(path.with_suffix(".json"), json.dumps(description, indent=2) + "\n")
+    atomic.write_text(path.with_suffix(".json"), json.dumps(values, indent=2) + "\n")
 
 
 def load(path: Path) -> Checkpoint:
-    """Read the checkpoint of which `path` names either file.
+    """Read the checkpoint of which `path` names either file, of this format or of the one before it.
 
     Raises CheckpointError when a file is missing or damaged, or was written by another format.
     """
     weights, text = path.with_suffix(".safetensors"), path.with_suffix(".json")
+    payload, values = _read(path, weights, text)
+    version = values.pop("format", None) if isinstance(values, dict) else None
+    if version not in (FORMAT, former.FORMAT):
+        raise CheckpointError(
+            file=text, expected=f"checkpoint format {FORMAT} or {former.FORMAT}", found="another",
+            remedy="train again with this version",
+        )  # fmt: skip
+    if values.pop("sha256", None) != hashlib.sha256(payload).hexdigest():
+        raise CheckpointError(
+            file=weights, expected=f"the SHA-256 that {text.name} states", found="another",
+            remedy="copy both files again",
+        )  # fmt: skip
     try:
-        payload, values = weights.read_bytes(), json.loads(text.read_text())
+        tensors = safetensors.torch.load(payload)
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(file=weights, expected="safetensors", found=f"{error}", remedy="train again") from error
+    if version == former.FORMAT:
+        values, tensors = former.upgraded(values), former.renamed(tensors)
+    return Checkpoint(description=Description.from_json(values, where=str(text)), tensors=tensors)
+
+
+def _read(path: Path, weights: Path, text: Path) -> tuple[bytes, Any]:
+    try:
+        return weights.read_bytes(), json.loads(text.read_text())
     except OSError as error:
         raise CheckpointError(
             file=path, expected=f"{weights.name} and {text.name} side by side", found=f"{error.strerror}",
@@ -113,21 +119,3 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(
             file=text, expected="JSON", found=f"{error}", remedy="copy the checkpoint again"
         ) from error
-    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-        raise CheckpointError(
-            file=text,
-            expected=f"checkpoint format {FORMAT}",
-            found="another",
-            remedy="train again with this version",
-        )
-    if values.pop("sha256", None) != hashlib.sha256(payload).hexdigest():
-        raise CheckpointError(
-            file=weights, expected=f"the SHA-256 that {text.name} states", found="another",
-            remedy="copy both files again",
-        )  # fmt: skip
-    description = config.from_json(Description, values, where=str(text))
-    try:
-        tensors = safetensors.torch.load(payload)
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(file=weights, expected="safetensors", found=f"{error}", remedy="train again") from error
-    return Checkpoint(description=description, tensors=tensors)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from mood_vae.detection import postprocessing
-from mood_vae.detection.detector import Detection, detection
-from mood_vae.imaging.foreground import find_body, flat_voxels
+from mood_vae.detection.detector import Detection
+from mood_vae.detection.postprocessing import normalise_score, to_float16_values
+from mood_vae.imaging.flat_voxels import flat_voxels
+from mood_vae.imaging.foreground import body_mask
 from mood_vae.io.volume import Array, Mask, Volume
 
 THRESHOLD_RADIUS_VOX = 3.0
 """Blobs of one intensity with at least this equivalent radius form the mask."""
 
 
-def constant_radius(array: Array, body: Mask) -> Array:
+def flat_radius(array: Array, body: Mask) -> Array:
     """Return for each voxel (I, J, K) the radius, in voxels, of the constant blob that it belongs to, else 0.
 
     The blob's radius is that of a ball of equal volume.
@@ -36,14 +37,14 @@ def constant_radius(array: Array, body: Mask) -> Array:
     return radius[labels]
 
 
-class ConstantDetector:
-    """Judges a volume against nothing but itself; for regions without trained weights, such as the abdomen."""
+class FlatRegionDetector:
+    """Compares a volume with nothing but itself; for regions without trained weights, such as the abdomen."""
 
     def detect(self, volume: Volume) -> Detection:
         """Return a map that rises with the size of each constant blob, and the score of the largest one."""
         array = volume.array
-        body = find_body(array)
-        radius = constant_radius(array, body)
-        values = np.where(body, postprocessing.relative(radius, THRESHOLD_RADIUS_VOX), 0).astype(np.float32)
-        score = float(postprocessing.relative(float(radius.max(initial=0)), THRESHOLD_RADIUS_VOX))
-        return detection(postprocessing.to_float16_values(values), score, volume)
+        body = body_mask(array)
+        radius = flat_radius(array, body)
+        values = np.where(body, normalise_score(radius, THRESHOLD_RADIUS_VOX), 0).astype(np.float32)
+        score = float(normalise_score(float(radius.max(initial=0)), THRESHOLD_RADIUS_VOX))
+        return Detection.of(to_float16_values(values), score, volume)

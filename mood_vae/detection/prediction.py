@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -12,20 +14,20 @@ from typing import Any, Literal
 import numpy as np
 
 from mood_vae.detection.detector import Detector
+from mood_vae.detection.pretrained import load_pretrained
 from mood_vae.errors import FolderError, MoodVaeError, VolumeError
 from mood_vae.io import atomic, output_folder, volume_files
-from mood_vae.io.output_folder import Track
+from mood_vae.io.challenge_layout import LEVELS, Level, result_path
+from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Volume
 from mood_vae.system import resources
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["sample", "pixel"]
-
 NEUTRAL_SCORE = 0.0
 
 BYTES_PER_CASE, BYTES_PER_VOXEL = 3 * 2**28, 32
-"""What a case takes at most, measured over both detectors; docs/faults.md has the command."""
+"""What a case takes at most, measured over both detectors; docs/robustness.md has the command."""
 
 
 @dataclass(kw_only=True)
@@ -42,73 +44,81 @@ class Run:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def output_path(kind: Kind, path: Path, out_dir: Path) -> Path:
-    """Return where a case's prediction goes: `00000.nii.gz`, or `00000.nii.gz.txt` for a sample score."""
-    return out_dir / (path.name if kind == "pixel" else f"{path.name}.txt")
-
-
 def predict(
-    kind: Kind,
+    level: Level | Literal["both"],
     in_dir: Path,
     out_dir: Path,
-    detector: Detector,
+    detector: Detector | None = None,
     *,
-    track: Track,
+    progress: Progress = silent,
     resume: bool = False,
     max_voxels: int | None = None,
     report: Path | None = None,
 ) -> Run:
-    """Write a prediction for every volume of a folder.
+    """Write a prediction for every volume of a folder: a map, a score or both.
+
+    level: `pixel` for maps, `sample` for scores, `both` for both in one pass, to `out_dir/pixel` and `out_dir/sample`.
+    detector: the pretrained default for brains if none is given.
+    resume: leave cases alone that have sound predictions other than the neutral ones.
+    max_voxels: larger volumes are refused. report: where the `Run` goes as JSON, however the run ends short of a kill.
 
     A case that fails gets a neutral prediction, as far as its header tells the shape, a line in the log and an entry in
-    the run's failures. `resume` leaves cases alone that have a sound prediction other than the neutral one. Nothing but
-    predictions is written to `out_dir`. `report`: where the `Run` goes as JSON, however the run ends short of a kill.
+    the run's failures. Nothing but predictions is written to the output folder.
 
     Raises FolderError when the input folder holds no volumes or is the output folder too, or when the latter cannot be
     written.
     """
     paths = volume_files.list_volumes(in_dir)
-    if in_dir.resolve() == out_dir.resolve():
-        raise FolderError(
-            file=out_dir, expected="an output folder of its own", found="the input folder",
-            remedy="name another folder: a map has the name of its input",
-        )  # fmt: skip
+    folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
+    for folder in folders.values():
+        if in_dir.resolve() == folder.resolve():
+            raise FolderError(
+                file=folder, expected="an output folder of its own", found="the input folder",
+                remedy="name another folder: a map has the name of its input",
+            )  # fmt: skip
+    detector = detector or load_pretrained()
     run = Run()
-    with output_folder.opened(out_dir):
+    with ExitStack() as stack:
+        for folder in folders.values():
+            stack.enter_context(output_folder.opened(folder))
         _write_report(report, run)  # fails now rather than in the end, and replaces that of an earlier run
         try:
-            for path in track(paths, f"Predicting {kind} level", len(paths)):
-                target = output_path(kind, path, out_dir)
-                if resume and _is_done(kind, target):
+            for path in progress(paths, f"Predicting {level} level", len(paths)):
+                targets = {name: result_path(name, path, folder) for name, folder in folders.items()}
+                if resume and all(_is_done(name, target) for name, target in targets.items()):
                     run.kept.append(path.name)
                 else:
-                    _predict_case(kind, path, target, detector, run, max_voxels)
+                    _predict_case(path, targets, detector, run, max_voxels)
             run.finished = True
         finally:
             _write_report(report, run)
     return run
 
 
-def _predict_case(kind: Kind, path: Path, target: Path, detector: Detector, run: Run, max_voxels: int | None) -> None:
+def _predict_case(
+    path: Path, targets: Mapping[Level, Path], detector: Detector, run: Run, max_voxels: int | None
+) -> None:
     try:
         volume = _read(path, max_voxels)
         found = detector.detect(volume)
-        _write(kind, target, found.map, found.score, volume.affine, path)
+        for level, target in targets.items():
+            _write(level, target, found.anomaly_map, found.anomaly_score, volume.affine, path)
         run.cases[path.name] = {
-            "score": found.score,
+            "anomaly_score": found.anomaly_score,
             "location_vox": found.location_vox,
             "location_mm": found.location_mm,
         }
     # torch reports a lack of memory by RuntimeError; OSError where a file vanishes between two looks at it
     except (MoodVaeError, RuntimeError, MemoryError, OSError) as error:
-        told = _told(path, error)
-        log.error("failed: %s", told)
-        run.failures[path.name] = told
-        _write_neutral(kind, target, path, max_voxels)
+        failure = _one_line(path, error)
+        log.error("failed: %s", failure)
+        run.failures[path.name] = failure
+        for level, target in targets.items():
+            _write_neutral(level, target, path, max_voxels)
 
 
 def _read(path: Path, max_voxels: int | None) -> Volume:
-    """Read a volume unless judging it would take more memory than there is, on which the kernel ends the process."""
+    """Read a volume unless detection would take more memory than there is, on which the kernel ends the process."""
     left = resources.available()
     fitting = (left - BYTES_PER_CASE) / BYTES_PER_VOXEL
     if fitting < min(volume_files.MAX_VOXELS, max_voxels or volume_files.MAX_VOXELS):
@@ -123,38 +133,38 @@ def _read(path: Path, max_voxels: int | None) -> Volume:
     return volume_files.read(path, max_voxels=max_voxels)
 
 
-def _told(path: Path, error: Exception) -> str:
+def _one_line(path: Path, error: Exception) -> str:
     """Return one line that says what went wrong with a case and what to do."""
     if isinstance(error, MoodVaeError):
         return str(error)
     found = " ".join([type(error).__name__, *str(error).split()])
     remedy = "give the run more memory if it ran short, then go on with --resume"
-    return str(VolumeError(file=path, expected="a volume that can be judged", found=found, remedy=remedy))
+    return str(VolumeError(file=path, expected="a volume that detection can work on", found=found, remedy=remedy))
 
 
-def _is_done(kind: Kind, target: Path) -> bool:
+def _is_done(level: Level, target: Path) -> bool:
     """Whether a sound prediction is there other than the neutral one, which a failure may have left."""
     try:
-        if kind == "sample":
+        if level == "sample":
             return float(target.read_text()) > NEUTRAL_SCORE
         return bool(volume_files.read_array(target).any())
     except (MoodVaeError, OSError, ValueError, MemoryError):
         return False
 
 
-def _write(kind: Kind, target: Path, values: np.ndarray, score: float, affine: np.ndarray, path: Path) -> None:
-    if kind == "pixel":
+def _write(level: Level, target: Path, values: np.ndarray, score: float, affine: np.ndarray, path: Path) -> None:
+    if level == "pixel":
         volume_files.write(target, values, affine, like=path)
     else:
         atomic.write_text(target, f"{score!r}\n")
 
 
-def _write_neutral(kind: Kind, target: Path, path: Path, max_voxels: int | None) -> None:
+def _write_neutral(level: Level, target: Path, path: Path, max_voxels: int | None) -> None:
     """Write what says "nothing known": the score 0, or a map of zeros where the header tells its shape."""
     try:
-        if kind == "pixel":
+        if level == "pixel":
             geometry = volume_files.read_geometry(path, max_voxels=max_voxels)
-            _write(kind, target, np.zeros(geometry.shape, np.float32), 0.0, geometry.affine, path)
+            _write(level, target, np.zeros(geometry.shape, np.float32), 0.0, geometry.affine, path)
         else:
             atomic.write_text(target, f"{NEUTRAL_SCORE!r}\n")
     except (MoodVaeError, MemoryError, OSError) as error:

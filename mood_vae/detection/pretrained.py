@@ -1,45 +1,86 @@
-"""Which detector answers: shipped weights, a user's own, or the training-free one."""
+"""Which detector answers: a pretrained model, a checkpoint of the user's own, or the training-free one."""
 
 from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import SimpleITK
 import torch
 
 from mood_vae.detection import checkpoint
-from mood_vae.detection.detector import Detector, VaeDetector
-from mood_vae.detection.flat_regions import ConstantDetector
+from mood_vae.detection.detector import Detection, Detector, VaeDetector
+from mood_vae.detection.flat_regions import FlatRegionDetector
+from mood_vae.detection.former import today
 from mood_vae.errors import ConfigError
+from mood_vae.io import volume_files
+from mood_vae.io.volume import Affine, Volume
 from mood_vae.system import resources
 
 log = logging.getLogger(__name__)
 
 FOLDER = Path(__file__).parents[1] / "weights"
-DEFAULT = {"brain": "heads", "abdom": "abdom"}
-"""The weights of each region; there are none for the abdomen until a user puts `abdom` beside the others."""
+DEFAULT = {"brain": "discriminators", "abdom": "abdom"}
+"""The model of each region; there is none for the abdomen until a user puts `abdom` beside the others."""
 
 
-def choose_detector(*, region: str, name: str | None, weights: Path | None, device: str) -> Detector:
-    """Return the detector for a region (`brain` or `abdom`), a shipped name, or a checkpoint of one's own.
+def load_pretrained(model: str | None = None, *, device: str = "auto") -> VaeDetector:
+    """Return a pretrained brain model, ready to detect.
 
-    Raises CheckpointError for weights that are missing or damaged, ConfigError for a device that is not there or a name
-    that is a path.
+    model: `discriminators`, which is the default, or `paper`. device: `auto`, `cpu` or `cuda`.
+    Raises CheckpointError for a model that is not there, ConfigError for a device that is not there or a path.
     """
     limit_threads()
-    if name is not None and Path(name).name != name:
-        raise ConfigError(expected="the name of shipped weights", found=repr(name), remedy="use --weights for a path")
-    path = weights or FOLDER / f"{name or DEFAULT[region]}.safetensors"
-    if region == "abdom" and weights is None and name is None and not path.exists():
+    return VaeDetector.of(checkpoint.load(_path(model or DEFAULT["brain"])), choose_device(device))
+
+
+def detect(
+    image: Volume | Path | npt.NDArray[Any], affine: Affine | None = None, *, detector: Detector | None = None
+) -> Detection:
+    """Return the anomaly map and score of one volume.
+
+    image: a `Volume`, the path of one, or an array (I, J, K) together with its `affine`, (4, 4) to RAS+ millimetres.
+    detector: the pretrained default for brains if none is given; load it once for many volumes.
+    Raises VolumeError for a file that cannot be used, ConfigError for an array without an affine.
+    """
+    detector = detector or load_pretrained()
+    if isinstance(image, Volume):
+        return detector.detect(image)
+    if isinstance(image, Path):
+        return detector.detect(volume_files.read(image))
+    if affine is None or image.ndim != 3:
+        raise ConfigError(
+            expected="an array (I, J, K) and its affine, which tells where left and right are",
+            found=f"an array of shape {image.shape} and {'no' if affine is None else 'an'} affine",
+            remedy="pass both, as from nibabel's `get_fdata()` and `affine`",
+        )
+    array, affine = np.asarray(image, np.float32), np.asarray(affine, np.float64)
+    return detector.detect(Volume(array=array, affine=affine, case_id="array"))
+
+
+def choose_detector(*, region: str, model: str | None, weights: Path | None, device: str) -> Detector:
+    """Return the detector for a region (`brain` or `abdom`), a pretrained model, or a checkpoint of one's own.
+
+    Raises CheckpointError for weights that are missing or damaged, ConfigError for a device that is not there or a
+    model's name that is a path.
+    """
+    limit_threads()
+    path = weights or _path(model or DEFAULT[region])
+    if region == "abdom" and weights is None and model is None and not path.exists():
         log.warning("no weights for the abdomen: looking for regions of constant intensity, without any training")
-        return ConstantDetector()
-    return VaeDetector(checkpoint.load(path), choose_device(device))
+        return FlatRegionDetector()
+    return VaeDetector.of(checkpoint.load(path), choose_device(device))
 
 
-def brain_detector() -> VaeDetector:
-    """Return the brain's default detector on the CPU."""
-    return VaeDetector(checkpoint.load(FOLDER / DEFAULT["brain"]), torch.device("cpu"))
+def _path(model: str) -> Path:
+    if Path(model).name != model:
+        raise ConfigError(
+            expected="the name of a pretrained model", found=repr(model), remedy="use --weights for a path"
+        )
+    return FOLDER / f"{today(model)}.safetensors"
 
 
 def choose_device(name: str) -> torch.device:

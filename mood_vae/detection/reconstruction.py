@@ -1,4 +1,4 @@
-"""What a VAE makes of a whole brain, slice by slice along each of its axes; arrays in, arrays out."""
+"""The reconstruction of a whole brain by a VAE, slice by slice along each of its axes; arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ KL_GRADIENT_SMOOTHING_VOX = 3
 
 
 @torch.inference_mode()
-def reconstruct(vae: Vae, array: Array, shown: Mask) -> Array:
-    """Return the reconstruction of a brain (I, J, K) from the posterior means, float32.
+def reconstruct(vae: Vae, array: Array, search_mask: Mask) -> Array:
+    """Return the reconstruction of a brain (K, H, W) from the posterior means, float32.
 
-    shown: slices that show none of this mask (I, J, K) stay 0. With several axes it is the mean of each axis's.
+    search_mask: slices that show none of it stay 0. With several axes it is the mean of each axis's reconstruction.
     """
-    return _mean_over_axes(vae, array, shown, lambda x_BCHW: vae(x_BCHW).x_hat_BCHW)
+    return _mean_over_axes(vae, array, search_mask, lambda x_BCHW: vae(x_BCHW).x_hat_BCHW)
 
 
-def kl_gradient(vae: Vae, array: Array, shown: Mask) -> Array:
-    """Return |d KL / d x| of each slice in nats per unit of intensity, smoothed, (I, J, K) float32."""
+def kl_gradient(vae: Vae, array: Array, search_mask: Mask) -> Array:
+    """Return |d KL / d x| of each slice in nats per unit of intensity, smoothed, (K, H, W) float32."""
 
-    def of(x_BCHW: Tensor) -> Tensor:
+    def gradient_of(x_BCHW: Tensor) -> Tensor:
         x_BCHW.requires_grad_()
         (gradient_BCHW,) = torch.autograd.grad(kl_divergence(*vae.encode(x_BCHW)).sum(), x_BCHW)
         return gradient_BCHW.abs()
 
-    return ndimage.gaussian_filter(_mean_over_axes(vae, array, shown, of), KL_GRADIENT_SMOOTHING_VOX)
+    return ndimage.gaussian_filter(_mean_over_axes(vae, array, search_mask, gradient_of), KL_GRADIENT_SMOOTHING_VOX)
 
 
-def _mean_over_axes(vae: Vae, array: Array, shown: Mask, of: Callable[[Tensor], Tensor]) -> Array:
-    """Return what a function makes of batches of slices (B, 1, H, W), as a volume; the mean over the VAE's axes."""
+def _mean_over_axes(vae: Vae, array: Array, search_mask: Mask, function: Callable[[Tensor], Tensor]) -> Array:
+    """Return a function of batches of slices (B, 1, H, W), as a volume (K, H, W); the mean over the VAE's axes."""
     device = next(vae.parameters()).device
-    found: list[Array] = []
+    volumes: list[Array] = []
     for axis in vae.config.axes:
         x_BCHW = slices.split(array, axis, vae.config.slice_shape)
         y_BCHW = np.zeros_like(x_BCHW)
-        for numbers in slices.shown(shown, axis):
-            y_BCHW[numbers] = of(torch.from_numpy(x_BCHW[numbers]).to(device)).cpu().numpy()
-        found.append(slices.join(y_BCHW, axis, array.shape))
-    return np.mean(found, axis=0, dtype=np.float32) if len(found) > 1 else found[0]
+        for numbers in slices.visible_batches(search_mask, axis):
+            y_BCHW[numbers] = function(torch.from_numpy(x_BCHW[numbers]).to(device)).cpu().numpy()
+        volumes.append(slices.join(y_BCHW, axis, array.shape))
+    return np.mean(volumes, axis=0, dtype=np.float32) if len(volumes) > 1 else volumes[0]

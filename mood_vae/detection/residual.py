@@ -1,53 +1,44 @@
-"""How far a brain is from its reconstruction, voxel by voxel; arrays in, arrays out, on the model's grid."""
+"""How far a brain is from its reconstruction, voxel by voxel; arrays in, arrays out, (K, H, W) on the model's grid."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+from pydantic import NonNegativeFloat, PositiveInt
 from scipy import ndimage
 
-from mood_vae.errors import ConfigError
+from mood_vae.config import Config
 from mood_vae.imaging import foreground
 from mood_vae.io.volume import Array, Mask
 
-KINDS = ("absolute", "squared", "positive", "negative", "ssim")
+ResidualKind = Literal["absolute", "squared", "positive", "negative", "ssim"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ResidualConfig:
-    """Which residual is taken and how it is cleaned; the defaults are the paper's: none of the cleaning.
+class ResidualConfig(Config):
+    """Which residual is taken and how a map is smoothed; the defaults are the paper's: no smoothing.
 
     kind: `absolute` |x - x_hat|, `squared` its square, `positive` max(x - x_hat, 0), `negative` max(x_hat - x, 0), or
         `ssim`, (1 - s) / 2 for the local structural similarity s (Wang et al., IEEE TIP 2004) over a Gaussian window of
         1.5 voxels.
-    erosion_vox: the rim of the head this deep counts as 0.
-    median_vox: edge of a cubic 3-D median filter; 1 leaves the residual as it is.
-    gaussian_vox: width of a 3-D Gaussian filter; 0 leaves the residual as it is.
-    standardised: divide by what healthy brains show at the same position.
+    erosion_vox: the rim of the mask this deep counts as 0.
+    median_vox: edge of a cubic 3-D median filter; 1 leaves the map as it is.
+    gaussian_vox: width of a 3-D Gaussian filter; 0 leaves the map as it is.
+    standardised: divide by the normative residual, what healthy brains show at the same position.
     kl_gradient: multiply by how strongly the voxel moves its slice's KL divergence, |d KL / d x|, smoothed over 3
         voxels (Zimmerer et al., MICCAI 2019).
     """
 
-    kind: str = "absolute"
-    erosion_vox: float = 0.0
-    median_vox: int = 1
-    gaussian_vox: float = 0.0
+    kind: ResidualKind = "absolute"
+    erosion_vox: NonNegativeFloat = 0.0
+    median_vox: PositiveInt = 1
+    gaussian_vox: NonNegativeFloat = 0.0
     standardised: bool = False
     kl_gradient: bool = False
 
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ConfigError(expected=f"a residual among {KINDS}", found=repr(self.kind), remedy="choose one of them")
-        if self.erosion_vox < 0 or self.median_vox < 1 or self.gaussian_vox < 0:
-            raise ConfigError(
-                expected="erosion and Gaussian of at least 0 voxels and a median of at least 1", found=f"{self}",
-                remedy="correct the configuration",
-            )  # fmt: skip
 
-
-def residual(x: Array, x_hat: Array, kind: str) -> Array:
-    """Return the residual of a brain (I, J, K) and its reconstruction, both in [0, 1]: at least 0, higher is worse."""
+def residual(x: Array, x_hat: Array, kind: ResidualKind) -> Array:
+    """Return the residual of a brain and its reconstruction, both in [0, 1]: at least 0, higher is more anomalous."""
     if kind == "ssim":
         return _dissimilarity(x, x_hat)
     difference = x - x_hat
@@ -58,8 +49,8 @@ def residual(x: Array, x_hat: Array, kind: str) -> Array:
     return np.maximum(difference if kind == "positive" else -difference, 0)
 
 
-def clean(array: Array, mask: Mask, config: ResidualConfig) -> Array:
-    """Return the residual (I, J, K) smoothed, and 0 in the eroded rim and outside the head."""
+def smooth(array: Array, mask: Mask, config: ResidualConfig) -> Array:
+    """Return a map (K, H, W) smoothed, and 0 in the eroded rim and outside the mask."""
     inside = foreground.erode(mask, config.erosion_vox)
     if config.median_vox > 1:
         array = ndimage.median_filter(np.where(mask, array, 0), config.median_vox)

@@ -64,10 +64,10 @@ class CaseCounts:
                 yield in_voxels, replace(in_voxels, false_positives=false_positives_ml)
 
 
-def gather(results: Sequence[CaseResult], mode: str) -> CaseCounts:
+def gather(results: Sequence[CaseResult], level: str) -> CaseCounts:
     """Return the histograms of all cases over common bins: float16's at the pixel, the scores at the sample level."""
     voxel_ml = np.array([result.voxel_ml for result in results])
-    if mode == "pixel":
+    if level == "pixel":
         empty = encode(np.zeros((2, metrics.N_BINS), np.int64))
         packed = [result.histogram if result.scored else empty for result in results]
         return CaseCounts(values=metrics.bin_values(), packed=packed, voxel_ml=voxel_ml)

@@ -11,11 +11,8 @@ import base64
 import math
 import zlib
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,8 @@ from mood_vae.errors import FolderError, MoodVaeError, VolumeError
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.lesion_matching import LesionCounts, count_lesions
 from mood_vae.io import volume_files
+from mood_vae.io.challenge_layout import Level, case_id_of
+from mood_vae.system.parallel import parallel_map
 
 _MAX_LINE = 1000  # characters; a wrong file may be one endless line
 # float16 rounds everything from here on to at least 0.5 (its spacing below 0.5 is 2**-12; the tie goes to 0.5)
@@ -65,15 +64,15 @@ class CaseResult:
     label: int = 0
 
 
-def find_cases(mode: str, predictions: Path, labels: Path) -> tuple[list[Case], list[str]]:
+def find_cases(level: Level, predictions: Path, labels: Path) -> tuple[list[Case], list[str]]:
     """Return the label folder's cases, sorted by file name, and the names of predictions that no label asks for.
 
-    mode: `pixel` for volumes, `sample` for one text file a case. Raises `FolderError` where a folder is missing, has
+    level: `pixel` for volumes, `sample` for one text file a case. Raises `FolderError` where a folder is missing, has
     no files of that kind, or holds not a single prediction for these labels.
     """
-    label_paths = _files_of(mode, labels, "labels")
+    label_paths = _files_of(level, labels, "labels")
     names = {path.name for path in label_paths}
-    prediction_paths = _files_of(mode, predictions, "predictions")
+    prediction_paths = _files_of(level, predictions, "predictions")
     extra = sorted({path.name for path in prediction_paths} - names)
     if len(extra) == len(prediction_paths):
         raise FolderError(
@@ -89,27 +88,22 @@ def find_cases(mode: str, predictions: Path, labels: Path) -> tuple[list[Case], 
     return cases, extra
 
 
-def case_id_of(name: str) -> str:
-    """Return the case of a volume's or a text file's name: `00000` for `00000.nii.gz` and `00000.nii.gz.txt`."""
-    return volume_files.case_id(Path(name.removesuffix(".txt")))
-
-
-def _files_of(mode: str, folder: Path, what: str) -> list[Path]:
+def _files_of(level: Level, folder: Path, what: str) -> list[Path]:
     """Return the folder's volumes or text files, sorted by name."""
     names = sorted(folder.iterdir()) if folder.is_dir() else []
     texts = [path for path in names if path.suffix == ".txt" and not path.name.startswith(".")]
-    if mode == "sample" and texts:
+    if level == "sample" and texts:
         return texts
     volumes = [path for path in names if path.name.lower().endswith(volume_files.VOLUME_SUFFIXES)]
-    if mode == "pixel" and volumes:
+    if level == "pixel" and volumes:
         return volume_files.list_volumes(folder)
-    other = ("pixel", volumes) if mode == "sample" else ("sample", texts)
-    kind = "text files such as 00000.nii.gz.txt" if mode == "sample" else "volumes such as 00000.nii.gz"
+    other = ("pixel", volumes) if level == "sample" else ("sample", texts)
+    kind = "text files such as 00000.nii.gz.txt" if level == "sample" else "volumes such as 00000.nii.gz"
     found = f"{len(other[1])} files of the {other[0]} level" if other[1] else "none"
     remedy = f"score these with `{other[0]}`" if other[1] else "check the path"
     raise FolderError(
         file=folder,
-        expected=f"{what} of the {mode} level, {kind}",
+        expected=f"{what} of the {level} level, {kind}",
         found=found if folder.is_dir() else "no such folder",
         remedy=remedy,
     )
@@ -125,25 +119,11 @@ def decode(text: str, n_bins: int = metrics.N_BINS) -> npt.NDArray[np.int64]:
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8").reshape(2, n_bins)
 
 
-def read_cases(cases: list[Case], *, mode: str, lesions: bool, workers: int) -> Iterator[CaseResult]:
+def read_cases(cases: list[Case], *, level: Level, lesions: bool, workers: int) -> Iterator[CaseResult]:
     """Yield the cases' results in their order, volumes read in parallel processes."""
-    if mode == "sample":
-        yield from map(read_sample_case, cases)
-        return
-    read = partial(read_pixel_case, lesions=lesions)
-    if min(workers, len(cases)) == 1:
-        yield from map(read, cases)
-        return
-    # not fork: the progress bar's thread may hold a lock at that moment
-    with ProcessPoolExecutor(min(workers, len(cases)), mp_context=get_context("spawn")) as pool:
-        try:
-            yield from pool.map(read, cases)
-        except BrokenProcessPool as error:
-            raise MoodVaeError(
-                expected="every reading process to finish",
-                found="one that the system ended, most likely for want of memory",
-                remedy="try fewer --workers",
-            ) from error
+    if level == "sample":
+        return map(read_sample_case, cases)
+    return parallel_map(partial(read_pixel_case, lesions=lesions), cases, workers)
 
 
 def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:

@@ -127,6 +127,14 @@ def rank(submissions: Sequence[Submission], level: str, *, rng: np.random.Genera
     )
 
 
+def rank_all(submissions: Sequence[Submission], n_resamples: int, seed: int) -> dict[str, Ranking]:
+    """Rank submissions at every level that one of them has, each with its own random stream of the same seed."""
+    levels = sorted({level for submission in submissions for level in submission.levels})
+    return {
+        level: rank(submissions, level, rng=np.random.default_rng(seed), n_resamples=n_resamples) for level in levels
+    }
+
+
 def _table(names: list[str], of_each: list[Values], region: str, missing: list[str]) -> Floats:
     """Return a region's values, (submissions, cases), joined by case; adds to `missing` what had to be 0."""
     cases = sorted({case for values in of_each for case in values.get(region, {})})

@@ -1,4 +1,4 @@
-"""A ranking as a table for people."""
+"""A ranking for people: as a table, and as a picture of its stability."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 from rich.table import Table
 from rich.text import Text
 
@@ -38,6 +37,8 @@ def draw_stability(ranking: Ranking, title: str, path: Path) -> None:
 
     A disc's area is the share of resamples with that rank, a cross the rank itself, a line 95 % of the resamples.
     """
+    from matplotlib.figure import Figure
+
     order = np.argsort(ranking.consensus, kind="stable")
     names = [ranking.names[i].replace("$", r"\$") for i in order]  # a dollar would start a formula
     panels = [("consensus", ranking.consensus, ranking.bootstrap_consensus)]

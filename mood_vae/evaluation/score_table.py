@@ -23,7 +23,7 @@ def format_table(report: dict[str, Any]) -> str:
         if report[name]:
             values = " ".join(f"{run['average_precision']:.4f}" for run in report[name]["runs"])
             parts.append(f"{title}: mean {report[name]['mean']:.9f}; {values}")
-    if report["mode"] == "pixel":
+    if report["level"] == "pixel":
         parts.append(_cases(report))
     return as_text(*parts)
 

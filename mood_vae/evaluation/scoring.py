@@ -9,13 +9,15 @@ import json
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from mood_vae.config import Config
 from mood_vae.errors import ConfigError, FolderError
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import (
@@ -27,7 +29,11 @@ from mood_vae.evaluation.bootstrap import (
     resample_weights,
     subset_weights,
 )
-from mood_vae.evaluation.case_results import CaseResult, case_id_of
+from mood_vae.evaluation.case_results import CaseResult, find_cases, read_cases
+from mood_vae.io import atomic
+from mood_vae.io.challenge_layout import Level, case_id_of
+from mood_vae.io.output_folder import Progress, silent
+from mood_vae.system import resources
 from mood_vae.version import __version__
 
 log = logging.getLogger(__name__)
@@ -35,39 +41,52 @@ log = logging.getLogger(__name__)
 Report = dict[str, Any]
 Values = dict[str, npt.NDArray[np.float64]]  # each (rows,)
 
-MODES = ("sample", "pixel")
 
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreConfig:
+class ScoreConfig(Config):
     """What beyond the average precision is computed, and how.
 
     n_resamples: bootstrap resamples of cases. confidence: of the intervals, in (0, 1). seed: of the resamples.
     false_positive_ml: the false-positive volume a case, in millilitres, at which sensitivity is given.
     """
 
-    n_resamples: int = 1000
-    confidence: float = 0.95
-    seed: int = 0
-    false_positive_ml: float = 10.0
-
-    def __post_init__(self) -> None:
-        if self.n_resamples < 1:
-            raise _unfit("n_resamples, at least 1", self.n_resamples)
-        if not 0 < self.confidence < 1:
-            raise _unfit("a confidence between 0 and 1", self.confidence)
-        if not self.false_positive_ml >= 0:
-            raise _unfit("a false-positive volume of 0 ml or more", self.false_positive_ml)
+    n_resamples: PositiveInt = 1000
+    confidence: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    seed: NonNegativeInt = 0
+    false_positive_ml: NonNegativeFloat = 10.0
 
 
-def _unfit(expected: str, found: object) -> ConfigError:
-    return ConfigError(expected=expected, found=str(found), remedy="see `mood-vae score --help`")
+def score(
+    level: Level,
+    predictions: Path,
+    labels: Path,
+    *,
+    config: ScoreConfig | None = None,
+    subsets: Sequence[Sequence[str | int]] = (),
+    lesions: bool = True,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Score a folder of predictions against a folder of labels, as the challenge does and beyond; see `build_report`.
+
+    level: `pixel` for maps, `sample` for one text file a case. lesions: whether lesions are matched one by one too.
+    workers: processes that read; all processors by default.
+    Raises FolderError where a folder is missing or holds nothing of that level, ConfigError for an unknown subset.
+    """
+    cases, extra = find_cases(level, predictions, labels)
+    results = read_cases(cases, level=level, lesions=lesions, workers=workers or resources.allowed())
+    return build_report(
+        list(progress(results, "Scoring", len(cases))),
+        level=level,
+        config=config or ScoreConfig(),
+        subsets=subsets,
+        extra=extra,
+    )
 
 
 def build_report(
     results: Sequence[CaseResult],
     *,
-    mode: str,
+    level: Level,
     config: ScoreConfig,
     subsets: Sequence[Sequence[str | int]] = (),
     extra: Sequence[str] = (),
@@ -83,18 +102,18 @@ def build_report(
     scored = np.array([result.scored for result in results])
     if not scored.any():
         raise FolderError(expected="at least one readable label", found=results[0].problem, remedy="mend the labels")
-    counts, random_subsets, listed = gather(results, mode), official_subsets(len(ids)), _numbers(subsets, ids)
+    counts, random_subsets, listed = gather(results, level), official_subsets(len(ids)), _numbers(subsets, ids)
     rows = _rows(scored, [*random_subsets, *listed], config)
-    pooled = {**_pooled(counts, rows, mode, config), **_lesion_rates(results, rows)}
-    of_cases = _per_case(counts, results, mode, config)
+    pooled = {**_pooled(counts, rows, level, config), **_lesion_rates(results, rows)}
+    of_cases = _per_case(counts, results, level, config)
     resampled = np.r_[0, 1 + len(random_subsets) + len(listed) : len(rows)]  # row 0 is all cases as they are
     overall = {name: _estimate(values[resampled], config.confidence) for name, values in pooled.items()}
     of_random, of_listed = np.split(pooled["average_precision"][1 : resampled[1]], [len(random_subsets)])
     return {
         "average_precision": overall["average_precision"]["value"],
-        "mode": mode,
+        "level": level,
         "mood_vae": __version__,
-        "config": asdict(config),
+        "config": config.to_json(),
         "n_cases": len(ids),
         "problems": {result.case_id: result.problem for result in results if result.problem},
         "notes": {result.case_id: result.note for result in results if result.note},
@@ -103,7 +122,7 @@ def build_report(
         "mean_over_cases": _means(of_cases, rows[resampled], config.confidence),
         "official_bootstrap": _subset_report(random_subsets, of_random, ids),
         "listed_subsets": _subset_report(listed, of_listed, ids),
-        "cases": {r.case_id: _case_report(r, of_cases, i, mode) for i, r in enumerate(results)},
+        "cases": {r.case_id: _case_report(r, of_cases, i, level) for i, r in enumerate(results)},
     }
 
 
@@ -140,21 +159,23 @@ def _numbers(subsets: Sequence[Sequence[str | int]], ids: Sequence[str]) -> list
     return [[number[name] for name in subset] for subset in named]
 
 
-def _pooled(counts: CaseCounts, rows: Weights, mode: str, config: ScoreConfig) -> Values:
+def _pooled(counts: CaseCounts, rows: Weights, level: Level, config: ScoreConfig) -> Values:
     """Return each metric of the pooled voxels, or samples, for each row of weights."""
     limits_ml = config.false_positive_ml * rows.sum(axis=1)
     parts: list[Values] = []
     done = 0
     for in_voxels, in_ml in counts.curves(rows):
         n = len(in_voxels.positives)
-        parts.append(_of_curve(in_voxels, in_ml, limits_ml[done : done + n], mode))
+        parts.append(_of_curve(in_voxels, in_ml, limits_ml[done : done + n], level))
         done += n
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _of_curve(in_voxels: metrics.Curve, in_ml: metrics.Curve, limit_ml: npt.NDArray[np.float64], mode: str) -> Values:
+def _of_curve(
+    in_voxels: metrics.Curve, in_ml: metrics.Curve, limit_ml: npt.NDArray[np.float64], level: Level
+) -> Values:
     found = {"average_precision": metrics.average_precision(in_voxels), "auroc": metrics.auroc(in_voxels)}
-    if mode == "sample":
+    if level == "sample":
         return found
     dice = metrics.dice(in_voxels)
     best = np.argmax(np.nan_to_num(dice), axis=-1)
@@ -166,16 +187,16 @@ def _of_curve(in_voxels: metrics.Curve, in_ml: metrics.Curve, limit_ml: npt.NDAr
     }
 
 
-def _per_case(counts: CaseCounts, results: Sequence[CaseResult], mode: str, config: ScoreConfig) -> Values:
+def _per_case(counts: CaseCounts, results: Sequence[CaseResult], level: Level, config: ScoreConfig) -> Values:
     """Return each case's own metrics, NaN where undefined: most are for a case without anomaly, (cases,)."""
-    if mode == "sample":
+    if level == "sample":
         return {}
     found: list[Values] = []
     for i, result in enumerate(results):
         histogram = counts.of(i).astype(np.float64)
         in_voxels = metrics.curve(histogram[None])
         in_ml = metrics.curve(histogram[None] * result.voxel_ml)
-        values = _of_curve(in_voxels, in_ml, np.array([config.false_positive_ml]), mode)
+        values = _of_curve(in_voxels, in_ml, np.array([config.false_positive_ml]), level)
         healthy = result.scored and not in_voxels.positives[0]
         if healthy or not result.scored:
             values = {name: np.full(1, np.nan) for name in values}
@@ -229,10 +250,10 @@ def _subset_report(
     }
 
 
-def _case_report(result: CaseResult, of_cases: Values, number: int, mode: str) -> Report:
+def _case_report(result: CaseResult, of_cases: Values, number: int, level: Level) -> Report:
     if not result.scored:
         return {"scored": False}
-    if mode == "sample":
+    if level == "sample":
         return {"scored": True, "label": result.label, "score": result.score}
     return {
         "scored": True,
@@ -245,7 +266,7 @@ def _case_report(result: CaseResult, of_cases: Values, number: int, mode: str) -
 
 def write_json(report: Report, path: Path) -> None:
     """Write the report as JSON, UTF-8; what is undefined (NaN) becomes null."""
-    path.write_text(json.dumps(_without_nan(report), indent=1) + "\n", encoding="utf-8")
+    atomic.write_text(path, json.dumps(_without_nan(report), indent=1) + "\n")
 
 
 def _without_nan(value: Any) -> Any:

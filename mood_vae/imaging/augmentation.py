@@ -1,4 +1,4 @@
-"""Other scanners and other brains: contrast, shading, noise, resolution, pose and width of sulci, all healthy."""
+"""Augmentation: a healthy brain as another scanner would have it, or another brain; arrays are (K, H, W)."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from mood_vae.io.volume import Array, Mask
 Label = npt.NDArray[np.uint8]
 
 
-def vary(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
-    """Return a brain (I, J, K) in [0, 1] as another scanner would have it, and its label moved along.
+def augment(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+    """Return a brain (K, H, W) in [0, 1] as another scanner would have it, and its label moved along.
 
     Background, that is 0, stays 0, or grows into the brain's sulci. Each change comes with a chance of its own.
     """
     if rng.random() < 0.5:
-        array, label = array[::-1].copy(), label[::-1].copy()
+        array, label = array[:, ::-1].copy(), label[:, ::-1].copy()
     if rng.random() < 0.3:
-        array, label = _move(array, label, rng)
+        array, label = _random_affine(array, label, rng)
     if rng.random() < 0.2:
-        array, label = _widen(array, label, rng)
+        array, label = _widen_sulci(array, label, rng)
     body = array > 0
     if rng.random() < 0.3:
-        array = _thicken(array, rng)
+        array = _anisotropy(array, rng)
     if rng.random() < 0.15:
         array = ndimage.gaussian_filter(array, rng.uniform(0.3, 0.7))
     if rng.random() < 0.2:
-        array = _denoise(array, rng)
+        array = _curvature_flow(array, rng)
     if rng.random() < 0.7:
-        array = _recolour(array, body, rng)
+        array = _random_contrast(array, body, rng)
     if rng.random() < 0.5:
-        array = array * _shading(array.shape, rng)
+        array = array * _bias_field(array.shape, rng)
     if rng.random() < 0.5:
         array = array + rng.standard_normal(array.shape, np.float32) * np.float32(rng.uniform(0, 0.02))
     return np.where(body, array.clip(1e-3, 1), 0).astype(np.float32), label
 
 
-def _recolour(array: Array, body: Mask, rng: np.random.Generator) -> Array:
-    """A random monotone curve from [0, 1] to [0, 1], which may leave grey and white matter hardly apart."""
+def _random_contrast(array: Array, body: Mask, rng: np.random.Generator) -> Array:
+    """Apply a random monotone curve from [0, 1] to [0, 1], which may leave grey and white matter hardly apart."""
     steps = rng.gamma(3.0, size=4)
     heights = np.concatenate([[0], np.cumsum(steps) / steps.sum()])
     # a table of 1024 steps, for interpolating each voxel takes ten times as long
@@ -54,8 +54,8 @@ def _recolour(array: Array, body: Mask, rng: np.random.Generator) -> Array:
     return curve / np.float32(max(top, 1e-3))
 
 
-def _shading(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """A smooth multiplicative field around 1, the exponential of a random quadratic polynomial."""
+def _bias_field(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Return a smooth multiplicative field around 1, the exponential of a random quadratic polynomial."""
     field = np.zeros((1, 1, 1))
     for axis, size in enumerate(shape):
         along = np.linspace(-1, 1, size).reshape([-1 if a == axis else 1 for a in range(3)])
@@ -63,8 +63,8 @@ def _shading(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     return np.exp(field).astype(np.float32)
 
 
-def _thicken(array: Array, rng: np.random.Generator) -> Array:
-    """Slices two to five voxels thick along one axis, interpolated back."""
+def _anisotropy(array: Array, rng: np.random.Generator) -> Array:
+    """Make slices two to five voxels thick along one axis, interpolated back."""
     axis, thickness = int(rng.integers(3)), int(rng.integers(2, 6))
     mean = ndimage.uniform_filter1d(array, thickness, axis=axis)
     size = array.shape[axis]
@@ -75,32 +75,32 @@ def _thicken(array: Array, rng: np.random.Generator) -> Array:
     return mean.take(below, axis) * (1 - weight) + mean.take(above, axis) * weight
 
 
-def _denoise(array: Array, rng: np.random.Generator) -> Array:
-    """Smooth tissue between edges that stay, as scanners that filter their images make it."""
+def _curvature_flow(array: Array, rng: np.random.Generator) -> Array:
+    """Smooth tissue by curvature flow, which keeps edges, as scanners that filter their images do."""
     flowed = sitk.CurvatureFlow(sitk.GetImageFromArray(array), timeStep=0.1, numberOfIterations=int(rng.integers(1, 5)))
     return sitk.GetArrayFromImage(flowed).clip(0, 1).astype(np.float32)
 
 
-def _move(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
-    """A small turn and stretch within the slice."""
-    angle, (stretch_i, stretch_j) = np.deg2rad(rng.uniform(-6, 6)), rng.uniform(0.94, 1.06, 2)
-    size_i, size_j, _ = array.shape
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+def _random_affine(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+    """A small rotation and scaling within the slice."""
+    angle, scale_HW = np.deg2rad(rng.uniform(-6, 6)), rng.uniform(0.94, 1.06, 2)
+    _, h, w = array.shape
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     # torch measures positions in halves of the slice and names its columns first
-    matrix = (turn * [stretch_i, stretch_j] * [size_i, size_j] / np.array([[size_i], [size_j]]))[::-1, ::-1]
+    matrix = (rotation * scale_HW * [h, w] / np.array([[h], [w]]))[::-1, ::-1]
     theta = torch.from_numpy(np.hstack([matrix, np.zeros((2, 1))]).astype(np.float32))[None]
-    at = functional.affine_grid(theta, [1, 1, size_i, size_j], align_corners=False)
+    at = functional.affine_grid(theta, [1, 1, h, w], align_corners=False)
     moved, nearest = (
         functional.grid_sample(
-            torch.from_numpy(np.moveaxis(part, 2, 0).astype(np.float32))[None], at, mode=mode, align_corners=False
-        )[0].numpy().transpose(1, 2, 0)
+            torch.from_numpy(part.astype(np.float32))[None], at, mode=mode, align_corners=False
+        )[0].numpy()
         for part, mode in ((array, "bilinear"), (label, "nearest"))
     )  # fmt: skip
     return np.where(moved > 0.02, moved, 0), nearest.astype(np.uint8)
 
 
-def _widen(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
-    """Wide and empty sulci and fissures, here more and there less, as of brains that shrank or were stripped closely.
+def _widen_sulci(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+    """Widen and empty sulci and fissures, here more and there less, as of brains that shrank or were stripped closely.
 
     What is dark and open to the background becomes background; then the surface gives way by some voxels, and three
     times as much under it is pressed together.
@@ -112,8 +112,8 @@ def _widen(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array,
     parts, _ = ndimage.label(dark | ~body)
     array = np.where(parts == np.bincount(parts[~body]).argmax(), np.float32(0), array)
     depth, nearest = ndimage.distance_transform_edt(array > 0, return_indices=True)
-    here = special.expit(2 * smooth_noise(rng, array.shape, 24.0, np.ones(3)))
-    lost_vox = rng.uniform(0, 4) * here
+    share = special.expit(2 * smooth_noise(rng, array.shape, 24.0, np.ones(3)))
+    lost_vox = rng.uniform(0, 4) * share
     moves = np.nonzero((array > 0) & (depth < 3 * lost_vox))
     stretch = 1.5 * (1 - lost_vox[moves] / depth[moves]).clip(0)
     source = [outside[moves] + (at - outside[moves]) * stretch for at, outside in zip(moves, nearest, strict=True)]

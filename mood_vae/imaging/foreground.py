@@ -1,9 +1,8 @@
-"""Where the head is: the filled foreground of a volume, free of the holes that an anomaly may have cut."""
+"""Where the patient is in a volume: foreground, filled brain mask, search mask, and the body of any MRI or CT."""
 
 from __future__ import annotations
 
 import numpy as np
-import scipy.ndimage
 import SimpleITK as sitk
 from scipy import ndimage
 
@@ -29,27 +28,27 @@ def foreground_mask(array: Array) -> Mask:
     return array > lowest + 0.5 * (_otsu(array) - lowest)
 
 
-def fill(mask: Mask) -> Mask:
-    """Return the head: the large parts of a mask (I, J, K) with their enclosed holes filled.
+def fill_holes(mask: Mask) -> Mask:
+    """Return the brain mask: the large parts of a foreground (I, J, K) with their enclosed holes filled.
 
-    Everything the surface encloses belongs to the head, a black hole too: a hole is an anomaly, not background.
+    Everything the surface encloses belongs to the brain, a black hole too: a hole is an anomaly, not background.
     """
     image = sitk.BinaryFillhole(sitk.GetImageFromArray(_large_parts(mask).astype(np.uint8)))
     return sitk.GetArrayViewFromImage(image).astype(bool)
 
 
-def span(head: Mask) -> Mask:
-    """Return a head (I, J, K) together with all that lies between two of its voxels along an axis.
+def fill_between(brain_mask: Mask) -> Mask:
+    """Return the search mask: a brain mask (I, J, K) with all that lies between two of its voxels along an axis.
 
-    A lost slab, however thick, cuts the head in two and is open at its sides. The furrows of a healthy brain are
-    spanned as well.
+    A lost slab, however thick, cuts the brain in two and is open at its sides. The sulci of a healthy brain are
+    filled as well.
     """
-    full = head.copy()
-    for axis, size in enumerate(head.shape):
+    full = brain_mask.copy()
+    for axis, size in enumerate(brain_mask.shape):
         index = np.arange(size).reshape([-1 if a == axis else 1 for a in range(3)])
-        first = head.argmax(axis, keepdims=True)
-        last = size - 1 - np.flip(head, axis).argmax(axis, keepdims=True)
-        full |= head.any(axis, keepdims=True) & (index >= first) & (index <= last)
+        first = brain_mask.argmax(axis, keepdims=True)
+        last = size - 1 - np.flip(brain_mask, axis).argmax(axis, keepdims=True)
+        full |= brain_mask.any(axis, keepdims=True) & (index >= first) & (index <= last)
     return full
 
 
@@ -84,13 +83,10 @@ def _otsu(array: Array) -> float:
 CT_BODY_HU = -500.0
 """Voxels above this are body in a CT; a volume with voxels below it is taken for a CT."""
 
-CT_SATURATED_HU = 3000.0
-"""Many scanners store no more than 12 bits, so that metal in a CT is one flat value."""
-
 AXIAL_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)[:, :, None]
 
 
-def find_body(array: Array) -> Mask:
+def body_mask(array: Array) -> Mask:
     """Return the head, brain or trunk: the largest component above the background, with its holes filled.
 
     array: (I, J, K) float32, MRI of any scale or CT in Hounsfield units.
@@ -99,34 +95,18 @@ def find_body(array: Array) -> Mask:
     if lowest < CT_BODY_HU:
         body = largest_component(array > CT_BODY_HU)
         # slice by slice: lungs and bowel that the volume's end cuts open are body too
-        return scipy.ndimage.binary_fill_holes(body, structure=AXIAL_CROSS)
+        return ndimage.binary_fill_holes(body, structure=AXIAL_CROSS)
     high = float(np.percentile(array[::2, ::2, ::2], 99.5))
     border = np.concatenate([array[[0, -1]].ravel(), array[:, [0, -1]].ravel(), array[:, :, [0, -1]].ravel()])
     # a stripped volume's outside is one value; air in a whole head is noisy
     share = 0.01 if np.median(border) == lowest else 0.15
     above = array > lowest + share * (high - lowest)
-    return scipy.ndimage.binary_fill_holes(largest_component(above))
-
-
-def flat_voxels(array: Array, body: Mask) -> Mask:
-    """Return the voxels (I, J, K) of the body that equal all six of their neighbours, which noise all but forbids.
-
-    The volume's own minimum and maximum do not count, nor do air and metal in a CT: background and saturation are
-    flat in healthy volumes too.
-    """
-    lowest, highest = float(array.min()), float(array.max())
-    if lowest < CT_BODY_HU:
-        lowest, highest = CT_BODY_HU, min(highest, CT_SATURATED_HU)
-    flat = body & (array > lowest) & (array < highest)
-    for axis in range(3):
-        same = np.diff(array, axis=axis) == 0
-        flat &= np.insert(same, 0, False, axis=axis) & np.insert(same, same.shape[axis], False, axis=axis)
-    return flat
+    return ndimage.binary_fill_holes(largest_component(above))
 
 
 def largest_component(mask: Mask) -> Mask:
     """Return the largest connected component of a mask, six neighbours to a voxel; of an empty one, itself."""
-    labels, count = scipy.ndimage.label(mask)
+    labels, count = ndimage.label(mask)
     if not count:
         return mask
     sizes = np.bincount(labels.ravel())

@@ -2,26 +2,32 @@
 
 The model's grid is fixed in the world: RAS+ axes, one spacing, a brain in MNI position fills it. A volume that already
 lies on that lattice, as the challenge's aligned brains do, is only cropped, so that no interpolation touches its noise.
+
+From here on arrays are slices first, (K, H, W): K counts axial slices upwards, H runs to the patient's right, W to the
+front. Only what touches a volume's own grid keeps the order (I, J, K) of `mood_vae.io.volume`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from scipy import ndimage
 
-from mood_vae.errors import ConfigError
+from mood_vae.config import Config
 from mood_vae.imaging import foreground
 from mood_vae.io.volume import Affine, Array, Mask, Volume
 
+Point = tuple[float, float, float]
 
-@dataclass(frozen=True, kw_only=True)
-class GridConfig:
+
+class GridConfig(Config):
     """The model's grid and how a volume is brought onto it.
 
-    shape: voxels along right, front and up.
+    shape: voxels along right, front and up, (I, J, K).
     spacing_mm: edge of the cubic voxels.
     origin_mm: RAS+ world position of voxel (0, 0, 0) for a brain in MNI position.
     centre_mm: where the centre of mass of such a brain lies.
@@ -30,109 +36,125 @@ class GridConfig:
     top_percentile: the intensity percentile of the brain that becomes 1.
     """
 
-    shape: tuple[int, int, int] = (128, 160, 128)
-    spacing_mm: float = 1.25
-    origin_mm: tuple[float, float, float] = (-78.5, -116.75, -71.0)
-    centre_mm: tuple[float, float, float] = (0.5, -23.0, 11.0)
-    aligned_within_mm: float = 15.0
-    top_percentile: float = 99.9
-
-    def __post_init__(self) -> None:
-        if min(self.shape) < 1 or self.spacing_mm <= 0 or not 50 < self.top_percentile <= 100:
-            raise ConfigError(
-                expected="a positive grid and a top percentile in (50, 100]",
-                found=f"shape={self.shape}, spacing_mm={self.spacing_mm}, top_percentile={self.top_percentile}",
-                remedy="correct the grid's configuration",
-            )
+    shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (128, 160, 128)
+    spacing_mm: PositiveFloat = 1.25
+    origin_mm: Point = (-78.5, -116.75, -71.0)
+    centre_mm: Point = (0.5, -23.0, 11.0)
+    aligned_within_mm: NonNegativeFloat = 15.0
+    top_percentile: Annotated[float, Field(gt=50, le=100)] = 99.9
 
     @property
     def affine(self) -> Affine:
-        """Grid indices to RAS+ millimetres, (4, 4)."""
+        """Grid indices ijk to RAS+ millimetres, (4, 4)."""
         affine = np.diag([self.spacing_mm] * 3 + [1.0])
         affine[:3, 3] = self.origin_mm
         return affine
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prepared:
-    """A brain on the model's grid, with the way back.
+class Brain:
+    """A brain on the model's grid, slices first.
 
-    array: (I, J, K) float32 in [0, 1], 0 outside the head.
-    mask: (I, J, K) bool, the filled head. reach: the same with all that lies between its parts, where a lost slab
-        would be missing (`brain.span`).
-    to_native: (4, 4) float64, grid indices to indices of the volume it came from.
+    array: (K, H, W) float32 in [0, 1], 0 outside the brain mask.
+    brain_mask: (K, H, W) bool, the filled brain. search_mask: the same with all that lies between its parts, where a
+        lost slab would be missing (`foreground.fill_between`).
     """
 
     array: Array
-    mask: Mask
-    reach: Mask
+    brain_mask: Mask
+    search_mask: Mask
+
+    @classmethod
+    def of(cls, array: Array) -> Brain:
+        """Return a prepared array (K, H, W), whose background is exactly 0, with its masks."""
+        mask = foreground.fill_holes(array > 0)
+        return cls(array=array, brain_mask=mask, search_mask=foreground.fill_between(mask))
+
+    def mask(self, *, with_gaps: bool) -> Mask:
+        """Return the search mask or, without gaps, the brain mask."""
+        return self.search_mask if with_gaps else self.brain_mask
+
+    def mirrored(self) -> Brain:
+        """Return the brain with left and right swapped."""
+        return Brain(
+            array=np.ascontiguousarray(self.array[:, ::-1]),
+            brain_mask=np.ascontiguousarray(self.brain_mask[:, ::-1]),
+            search_mask=np.ascontiguousarray(self.search_mask[:, ::-1]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """Where a brain on the model's grid lies in the volume that it came from.
+
+    to_native: (4, 4) float64, grid indices ijk to indices of the volume.
+    grid_shape: (I, J, K) of the model's grid.
+    foreground: (I, J, K) bool, the volume's voxels that are not background, on its own grid.
+    """
+
     to_native: Affine
+    grid_shape: tuple[int, int, int]
+    foreground: Mask
+
+    def mask(self, *, with_gaps: bool) -> Mask:
+        """Return the search mask or, without gaps, the brain mask, exactly, on the volume's own grid (I, J, K)."""
+        brain_mask = foreground.fill_holes(self.foreground)
+        return foreground.fill_between(brain_mask) if with_gaps else brain_mask
+
+    def onto_grid(self, array: Array) -> Array:
+        """Bring another array on the volume's own grid, such as a label, onto the model's: (K, H, W), linearly."""
+        return _slices_first(_resample(array, self.to_native, self.grid_shape))
+
+    def onto_volume(self, values: Array, support: Mask) -> Array:
+        """Bring a map (K, H, W) back onto the volume's own grid, (I, J, K), linearly; 0 outside its support.
+
+        A voxel is outside as soon as one of its neighbours on the model's grid is.
+        """
+        to_grid, shape = np.linalg.inv(self.to_native), self.foreground.shape
+        native = _resample(_slices_last(values), to_grid, shape)
+        native[_resample(_slices_last(support.astype(np.float32)), to_grid, shape) < 1 - 1e-3] = 0
+        return native
 
 
-def prepare(volume: Volume, grid: GridConfig) -> Prepared:
-    """Bring a volume onto the model's grid, find its head and scale its intensities to [0, 1].
+def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
+    """Bring a volume onto the model's grid, find the brain and scale its intensities to [0, 1].
 
     A volume without foreground, or with nothing above 0 in it, gives an empty mask and zeros.
     """
-    tissue = foreground.foreground_mask(volume.array)
-    to_native = _grid_to_native(tissue, volume.affine, grid)
-    array = _resample(volume.array, to_native, grid.shape)
+    native = foreground.foreground_mask(volume.array)
+    to_native = _grid_to_native(native, volume.affine, grid)
+    placement = Placement(to_native=to_native, grid_shape=grid.shape, foreground=native)
+    array = placement.onto_grid(volume.array)
     # the foreground travels too: after interpolation "equal to the background value" means nothing any more
-    inside = _resample(tissue.astype(np.float32), to_native, grid.shape) >= 0.5
-    mask = foreground.fill(inside)
+    inside = placement.onto_grid(native.astype(np.float32)) >= 0.5
     low, top = (
         np.percentile(array[inside], (100 - grid.top_percentile, grid.top_percentile)) if inside.any() else (0, 0)
     )
     if top <= 0:
-        nothing = np.zeros(grid.shape, bool)
-        return Prepared(array=nothing.astype(np.float32), mask=nothing, reach=nothing, to_native=to_native)
+        nothing = np.zeros(array.shape, bool)
+        return Brain(array=nothing.astype(np.float32), brain_mask=nothing, search_mask=nothing), placement
+    mask = foreground.fill_holes(inside)
     low = min(low, 0.0)  # only intensities below 0 move: z-scored volumes, and the ringing of a resampling
     scaled = np.clip((array - low) / (top - low), 0, 1)
     array = np.where(mask, scaled, 0).astype(np.float32)
-    return Prepared(array=array, mask=mask, reach=foreground.span(mask), to_native=to_native)
+    return Brain(array=array, brain_mask=mask, search_mask=foreground.fill_between(mask)), placement
 
 
-def as_prepared(array: Array) -> Prepared:
-    """Return a brain on the model's grid as `preprocess.prepare` would; it has no way back to its own grid."""
-    mask = foreground.fill(array > 0)
-    return Prepared(array=array, mask=mask, reach=foreground.span(mask), to_native=np.eye(4))
+def _slices_first(array: Array) -> Array:
+    return np.ascontiguousarray(np.moveaxis(array, 2, 0))
 
 
-def mirrored(prepared: Prepared) -> Prepared:
-    """Return the brain with left and right swapped on the model's grid; `to_native` swaps them back."""
-    swap = np.diag([-1.0, 1.0, 1.0, 1.0])
-    swap[0, 3] = len(prepared.array) - 1
-    return Prepared(
-        array=np.ascontiguousarray(prepared.array[::-1]),
-        mask=np.ascontiguousarray(prepared.mask[::-1]),
-        reach=np.ascontiguousarray(prepared.reach[::-1]),
-        to_native=prepared.to_native @ swap,
-    )
+def _slices_last(array: Array) -> Array:
+    return np.moveaxis(array, 0, 2)
 
 
-def follow(array: Array, prepared: Prepared, grid: GridConfig) -> Array:
-    """Bring another array on the volume's own grid, its label say, onto the model's grid in the same way, linearly."""
-    return _resample(array, prepared.to_native, grid.shape)
-
-
-def undo(map_array: Array, support: Mask, prepared: Prepared, shape: tuple[int, int, int]) -> Array:
-    """Bring a map (I, J, K) from the model's grid back onto the grid of the volume, linearly; 0 outside its support.
-
-    A voxel is outside as soon as one of its neighbours on the model's grid is.
-    """
-    to_grid = np.linalg.inv(prepared.to_native)
-    native = _resample(map_array, to_grid, shape)
-    native[_resample(support.astype(np.float32), to_grid, shape) < 1 - 1e-3] = 0
-    return native
-
-
-def _grid_to_native(foreground: Mask, affine: Affine, grid: GridConfig) -> Affine:
+def _grid_to_native(brain: Mask, affine: Affine, grid: GridConfig) -> Affine:
     """Return the (4, 4) map from grid indices to native ones, moved onto the brain where it is not aligned."""
     move = np.eye(4)
-    if foreground.any():
-        # every fourth voxel finds the centre to a fraction of a millimetre, if the head is more than a few voxels
-        step = 4 if foreground[::4, ::4, ::4].any() else 1
-        centre_vox = np.argwhere(foreground[::step, ::step, ::step]).mean(axis=0) * step
+    if brain.any():
+        # every fourth voxel finds the centre to a fraction of a millimetre, if the brain is more than a few voxels
+        step = 4 if brain[::4, ::4, ::4].any() else 1
+        centre_vox = np.argwhere(brain[::step, ::step, ::step]).mean(axis=0) * step
         shift_mm = affine[:3, :3] @ centre_vox + affine[:3, 3] - grid.centre_mm
         if np.linalg.norm(shift_mm) > grid.aligned_within_mm:
             move[:3, 3] = shift_mm

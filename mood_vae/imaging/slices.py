@@ -1,4 +1,4 @@
-"""Volumes to batches of slices and back; the model's grid keeps the slice axis of axial slices last (k)."""
+"""Volumes (K, H, W), axial slices first, to batches of slices along any axis and back."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ BATCH_SLICES = 32
 
 
 def split(array: Array, axis: int = 2, shape: tuple[int, int] | None = None) -> Array:
-    """Return the slices of a volume (I, J, K) along an axis as a contiguous (B, 1, H, W) batch.
+    """Return the slices of a volume (K, H, W) along an axis as a contiguous (B, 1, H, W) batch.
 
-    axis: 2 gives axial slices with (H, W) = (I, J), 1 coronal with (I, K), 0 sagittal with (J, K).
+    axis: 2 gives axial slices, whose two axes run right and front, 1 coronal (right, up) and 0 sagittal (front, up).
     shape: (H, W) of a network that takes larger slices; zeros follow at the end of each slice.
     """
-    cut = np.moveaxis(array, axis, 0)
+    cut = along(array, axis)
     return np.ascontiguousarray((cut if shape is None else pad(cut, shape))[:, None])
+
+
+def along(array: npt.NDArray, axis: int) -> npt.NDArray:
+    """Return a view of a volume (K, H, W) whose slices along `axis` come first, their own axes in the order of ijk."""
+    return array if axis == 2 else array.transpose((2, 1, 0) if axis == 1 else (1, 2, 0))
 
 
 def pad(array: Array, shape: tuple[int, int]) -> Array:
@@ -29,18 +34,19 @@ def pad(array: Array, shape: tuple[int, int]) -> Array:
 
 
 def join(slices_BCHW: Array, axis: int = 2, shape: tuple[int, int, int] | None = None) -> Array:
-    """Return the volume (I, J, K) whose `split` along the axis gave these slices; `shape` cuts what padding added."""
-    volume = np.moveaxis(slices_BCHW[:, 0], 0, axis)
+    """Return the volume (K, H, W) whose `split` along the axis gave these slices; `shape` cuts what padding added."""
+    cut = slices_BCHW[:, 0]
+    volume = cut if axis == 2 else cut.transpose((2, 1, 0) if axis == 1 else (2, 0, 1))
     return np.ascontiguousarray(volume if shape is None else volume[tuple(slice(size) for size in shape)])
 
 
-def shown(reach: Mask, axis: int = 2) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the numbers of the slices along an axis that show any of a mask (I, J, K), BATCH_SLICES at a time.
+def visible_batches(mask: Mask, axis: int = 2) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the numbers of the slices along an axis that show any of a mask (K, H, W), BATCH_SLICES at a time.
 
     The last are filled up with the last slice, again and again: convolutions of fewer are shared out among threads in a
     way that moves the last digit.
     """
-    numbers = np.flatnonzero(np.moveaxis(reach, axis, 0).any(axis=(1, 2)))
+    numbers = np.flatnonzero(along(mask, axis).any(axis=(1, 2)))
     for start in range(0, len(numbers), BATCH_SLICES):
         batch = numbers[start : start + BATCH_SLICES]
         yield np.pad(batch, (0, BATCH_SLICES - len(batch)), mode="edge")

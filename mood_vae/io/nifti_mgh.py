@@ -254,7 +254,7 @@ def _write_parts(file: IO[bytes], before: bytes, array: npt.NDArray[Any], dtype:
     file.write(before)
     n_last = array.shape[-1]
     step = max(1, _SLAB_BYTES * n_last // max(1, array.nbytes))
-    for start in range(0, n_last, step):  # in slabs, so that a map of zeros never fills memory twice
+    for start in range(0, n_last, step):  # in samples, so that a map of zeros never fills memory twice
         file.write(array[..., start : start + step].astype(dtype, copy=False).tobytes(order="F"))
     file.write(after)
 

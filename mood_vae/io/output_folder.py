@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from mood_vae.errors import FolderError
 
@@ -69,10 +70,10 @@ def _unwritable(place: str | os.PathLike[str], found: str) -> FolderError:
     )  # fmt: skip
 
 
-Track = Callable[[Iterable[Path], str, int], Iterable[Path]]
-"""Takes the volumes, a description and their number, and yields the volumes."""
+Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
+"""How a loop tells the user how far it is: takes the items, a description and their number, and yields the items."""
 
 
-def silent(items: Iterable[Path], description: str, total: int) -> Iterable[Path]:
+def silent(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
     """Return the items as they are."""
     return items

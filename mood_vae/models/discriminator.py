@@ -1,7 +1,8 @@
-"""A discriminative head on the VAE: input, reconstruction and residual in, anomaly probability out.
+"""A discriminator on the VAE: brain, reconstruction and residual in, logit of being anomalous out.
 
-In the spirit of DRAEM (Zavrtanik et al., ICCV 2021): what the VAE would have drawn is shown beside what is there, and a
-small U-Net, trained on synthetic anomalies alone, judges the difference, slice by slice or the whole brain at once.
+In the spirit of DRAEM's discriminative sub-network (Zavrtanik et al., ICCV 2021): the VAE's reconstruction is shown
+beside the brain, and a small U-Net, trained on synthetic anomalies alone, judges the difference, slice by slice or the
+whole brain at once.
 """
 
 from __future__ import annotations
@@ -13,42 +14,42 @@ from torch import Tensor
 from torch.nn import functional
 
 from mood_vae.imaging import slices
-from mood_vae.models.discriminator_inputs import HeadConfig, View, features
+from mood_vae.models.discriminator_inputs import BrainView, DiscriminatorConfig, input_channels
 from mood_vae.models.unet import UNet
 
-NEVER = -20.0
+BACKGROUND_LOGIT = -20.0
 """The logit where no brain could be."""
 
 
-class Head(UNet):
-    """A U-Net from features (B, C, H, W) to the logit of being anomalous, (B, H, W).
+class Discriminator(UNet):
+    """A U-Net from input channels (B, C, H, W) to the logit of being anomalous, (B, H, W).
 
-    H and W must be divisible by `multiple`. A volumetric head takes the slices for a volume, of any size.
+    H and W must be divisible by `multiple`. A volumetric one takes the slices for a volume, of any size.
     """
 
-    def __init__(self, config: HeadConfig) -> None:
+    def __init__(self, config: DiscriminatorConfig) -> None:
         super().__init__(config.channels, config.widths, volumetric=config.volumetric)
         self.config = config
 
-    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of a head alike, or of one that was shown fewer heads before it, whose logits count 0."""
+    def initialise_from(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights of one alike, or of one with fewer cascade inputs; the added inputs begin at weight 0."""
         weights = dict(weights)
         first, name = self.down[0][0], "down.0.0.weight"  # type: ignore[index]
         more = first.in_channels - weights[name].shape[1]
         weights[name] = functional.pad(weights[name], (0, 0) * (weights[name].ndim - 2) + (0, more))
         self.load_state_dict(weights)
 
-    def forward(self, features_BCHW: Tensor) -> Tensor:
+    def forward(self, x_BCHW: Tensor) -> Tensor:
         """Return logits, higher is more anomalous."""
-        return self._of_volume(features_BCHW) if self.volumetric else super().forward(features_BCHW)
+        return self._of_volume(x_BCHW) if self.volumetric else super().forward(x_BCHW)
 
-    def _of_volume(self, features_KCHW: Tensor) -> Tensor:
-        """Judge the box of all that is within reach, so that it does not matter where it lies in the volume."""
-        reach_KHW = features_KCHW[:, self.config.reach_channel] > 0
-        logits_KHW = torch.full_like(features_KCHW[:, 0], NEVER)
-        if reach_KHW.any():
-            box = [slice(int(at.min()), int(at.max()) + 1) for at in reach_KHW.nonzero(as_tuple=True)]
-            x_CKHW = features_KCHW.transpose(0, 1)[:, *box]
+    def _of_volume(self, x_KCHW: Tensor) -> Tensor:
+        """Return the logits in the box around the search mask, so that it does not matter where the brain lies."""
+        search_KHW = x_KCHW[:, self.config.search_channel] > 0
+        logits_KHW = torch.full_like(x_KCHW[:, 0], BACKGROUND_LOGIT)
+        if search_KHW.any():
+            box = [slice(int(at.min()), int(at.max()) + 1) for at in search_KHW.nonzero(as_tuple=True)]
+            x_CKHW = x_KCHW.transpose(0, 1)[:, *box]
             size = x_CKHW.shape[1:]
             missing = [end for length in reversed(size) for end in (0, -length % self.multiple)]
             found_KHW = super().forward(functional.pad(x_CKHW, missing)[None])[0]
@@ -56,21 +57,21 @@ class Head(UNet):
         return logits_KHW
 
 
-def judge(heads: Sequence[Head], view: View) -> list[Tensor]:
-    """Return each head's logits of a view's slices, (B, H, W) float32; `NEVER` where a slice shows no head.
+def predict_logits(discriminators: Sequence[Discriminator], view: BrainView) -> list[Tensor]:
+    """Return each one's logits of a view's slices, (B, H, W) float32; `BACKGROUND_LOGIT` where a slice shows no brain.
 
-    They judge one after the other, as later ones are shown what earlier ones found.
+    They run one after the other, as later ones see what earlier ones found.
     """
     logits: list[Tensor] = []
-    for head in heads:
-        logits_BHW = torch.full_like(view.x_hat_BHW, NEVER)
-        for at in [slice(None)] if head.volumetric else _shown(view):
-            logits_BHW[at] = head(features(view, at, logits, head.config)).float()
+    for discriminator in discriminators:
+        logits_BHW = torch.full_like(view.x_hat_BHW, BACKGROUND_LOGIT)
+        for at in [slice(None)] if discriminator.volumetric else _visible(view):
+            logits_BHW[at] = discriminator(input_channels(view, at, logits, discriminator.config)).float()
         logits.append(logits_BHW)
     return logits
 
 
-def _shown(view: View) -> Iterator[Tensor]:
-    """Yield the places of the slices within reach, a batch at a time."""
-    for places in slices.shown(view.reach_BHW.cpu().numpy(), axis=0):
+def _visible(view: BrainView) -> Iterator[Tensor]:
+    """Yield the places of the slices within the search mask, a batch at a time."""
+    for places in slices.visible_batches(view.search_BHW.cpu().numpy()):
         yield torch.from_numpy(places).to(view.ks.device)

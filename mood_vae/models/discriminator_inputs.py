@@ -1,4 +1,4 @@
-"""The shape of a head, and which heads go together."""
+"""What a discriminator sees: slices and their neighbours, their reconstruction, their roughness, earlier logits."""
 
 from __future__ import annotations
 
@@ -7,100 +7,84 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor
 from torch.nn import functional
 
+from mood_vae.config import Config
 from mood_vae.errors import ConfigError
 
 ROUGHNESS_CHANNELS = 4
+RESIDUAL_RANGE = 5.0
+"""Residuals count up to so many times the normative residual at their place."""
+SMOOTHEST, ROUGHNESS_MEAN, ROUGHNESS_SPREAD = 0.004, -3.5, 1.5
+"""Deviations well below the first, in units of intensity, are all alike; the others bring the logarithm to about 1."""
+LOGIT_RANGE = 8.0
+"""Logits that one discriminator hands to another count up to here."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeadConfig:
-    """The shape of the head.
+class DiscriminatorConfig(Config):
+    """The shape of a discriminator.
 
     offsets: the slices it sees of the input, relative to the one it judges.
     widths: feature maps at each scale of the U-Net; the first works on 2 x 2 pixels at a time.
     volumetric: whether its U-Net is one of volumes instead of slices; the first scale then works on 2 x 2 x 2 voxels.
-    roughness: whether it is shown how rough the slice is (`roughness`).
-    reconstruction: whether it is shown what the VAE made of the slice; if not, zeros stand there.
-    before: how many other heads' logits it is shown, those of the first ones: a cascade (Isensee et al. 2021).
-    weight: its say in the evidence, relative to the other heads'; 0 for one that is only shown to others.
+    roughness: whether it sees how rough the slice is (`roughness`).
+    reconstruction: whether it sees the VAE's reconstruction; if not, zeros stand there.
+    cascade_inputs: how many earlier discriminators' logits it sees, those of the first ones (Isensee et al. 2021).
+    ensemble_weight: its weight in the anomaly map, relative to the others'; 0 for one that only serves a later one.
     """
 
     offsets: tuple[int, ...] = (-4, -2, -1, 0, 1, 2, 4)
-    widths: tuple[int, ...] = (32, 48, 64, 96, 128)
+    widths: tuple[PositiveInt, ...] = (32, 48, 64, 96, 128)
     volumetric: bool = False
     roughness: bool = False
     reconstruction: bool = True
-    before: int = 0
-    weight: float = 1.0
+    cascade_inputs: NonNegativeInt = 0
+    ensemble_weight: NonNegativeFloat = 1.0
 
     @property
     def channels(self) -> int:
-        """How many channels the features have."""
-        return len(self.offsets) + 4 + ROUGHNESS_CHANNELS * self.roughness + self.before
+        """How many channels its input has."""
+        return len(self.offsets) + 4 + ROUGHNESS_CHANNELS * self.roughness + self.cascade_inputs
 
     @property
-    def reach_channel(self) -> int:
-        """Which of them is the reach, after the neighbours and the mirrored slice."""
+    def search_channel(self) -> int:
+        """Which of them is the search mask, after the neighbours and the mirrored slice."""
         return len(self.offsets) + 1
 
     @property
-    def usual_channels(self) -> int:
-        """How many channels of what is usual they need: the absolute residual, the roughness in two directions."""
+    def normative_channels(self) -> int:
+        """How many normative maps it needs: the absolute residual, the roughness in two directions."""
         return 1 + ROUGHNESS_CHANNELS // 2 * self.roughness
 
-    def __post_init__(self) -> None:
-        if 0 not in self.offsets or len(self.widths) < 2 or min(self.widths) < 1:
+    @model_validator(mode="after")
+    def _check(self) -> DiscriminatorConfig:
+        if 0 not in self.offsets or len(self.widths) < 2:
             raise ConfigError(
-                expected="offsets with 0 among them and at least two positive widths",
-                found=f"offsets={self.offsets}, widths={self.widths}", remedy="correct the head's configuration",
+                expected="offsets with 0 among them and at least two widths",
+                found=f"offsets={self.offsets}, widths={self.widths}", remedy="correct the configuration",
             )  # fmt: skip
-        if min(self.before, self.weight) < 0:
-            raise ConfigError(
-                expected="a count of heads before and a weight of at least 0",
-                found=f"before={self.before}, weight={self.weight}", remedy="correct the head's configuration",
-            )  # fmt: skip
-
-
-def check_together(configs: Sequence[HeadConfig]) -> None:
-    """Raise ConfigError where heads cannot judge one after the other, or have no say all together."""
-    for number, config in enumerate(configs):
-        if config.before > number or any(other.volumetric for other in configs[: config.before]):
-            raise ConfigError(
-                expected="only earlier heads, of slices, to be shown to a head",
-                found=f"before={config.before} of head {number}", remedy="correct the order of the heads",
-            )  # fmt: skip
-    if configs and not any(config.weight for config in configs):
-        raise ConfigError(expected="a head with a weight", found="0 for each", remedy="give one of them a weight")
-
-
-RESIDUAL_RANGE = 5.0
-"""Residuals count up to so many times what is usual in healthy brains at their place."""
-SMOOTHEST, ROUGHNESS_MEAN, ROUGHNESS_SPREAD = 0.004, -3.5, 1.5
-"""Deviations well below the first, in units of intensity, are all alike; the others bring the logarithm to about 1."""
-LOGIT_RANGE = 8.0
-"""Logits that one head shows to another count up to here."""
+        return self
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """The slices `ks` (B,) of a brain, and all that heads are shown of them but each other's logits.
+class BrainView:
+    """The slices `ks` (B,) of a brain, and all that discriminators see of them but each other's logits.
 
     x_KHW: the slices of the whole volume, or of a part of it.
-    reach_BHW: where the slices `ks` could hold brain (`brain.span`), without which a lost slice would look like one
-        above the head.
+    search_BHW: where the slices `ks` could hold brain (`foreground.fill_between`), without which a lost slice would
+        look like one above the head.
     x_hat_BHW: their reconstructions.
-    usual_BCHW: what healthy brains show there: the absolute residual and, for a head that sees roughness, the roughness
-        against the slice's.
+    normative_BCHW: what healthy brains show there: the absolute residual and, for a discriminator that sees roughness,
+        the roughness relative to the slice's.
     """
 
     x_KHW: Tensor
     ks: Tensor
-    reach_BHW: Tensor
+    search_BHW: Tensor
     x_hat_BHW: Tensor
-    usual_BCHW: Tensor
+    normative_BCHW: Tensor
 
     def beside(self, offset: int, at: Tensor | slice = slice(None)) -> Tensor:
         """Return the slices so far above those at some places of `ks`; the volume's last where there are no more."""
@@ -108,31 +92,33 @@ class View:
 
     @cached_property
     def roughness_B4HW(self) -> Tensor:
-        """The roughness of all slices `ks`, which heads share."""
+        """The roughness of all slices `ks`, which discriminators share."""
         return roughness(self.beside(-1), self.beside(0), self.beside(1))
 
 
-def features(view: View, at: Tensor | slice, logits: Sequence[Tensor], config: HeadConfig) -> Tensor:
-    """Return what a head sees of the slices at some places of a view's: (B, C, H, W) float32.
+def input_channels(
+    view: BrainView, at: Tensor | slice, logits: Sequence[Tensor], config: DiscriminatorConfig
+) -> Tensor:
+    """Return what a discriminator sees of the slices at some places of a view's: (B, C, H, W) float32.
 
-    logits: what each head so far made of the view's slices, (B, H, W), at least those that the head is shown. The
-    channels are the neighbouring slices, the slice mirrored left to right (H is the grid's left-right axis), the reach,
-    the roughness if it is wanted, the reconstruction, the signed residual in units of the usual one, and the logits of
-    the heads before.
+    logits: of each discriminator so far on the view's slices, (B, H, W), at least its cascade inputs. The channels are
+    the neighbouring slices, the slice mirrored left to right (H is the grid's left-right axis), the search mask, the
+    roughness if it is wanted, the reconstruction, the signed residual in units of the normative one, and the logits.
     """
-    x_BHW, x_hat_BHW, usual_BCHW = view.beside(0, at), view.x_hat_BHW[at], view.usual_BCHW[at]
+    x_BHW, x_hat_BHW, normative_BCHW = view.beside(0, at), view.x_hat_BHW[at], view.normative_BCHW[at]
     neighbours = torch.stack([view.beside(offset, at) for offset in config.offsets], dim=1)
-    place = torch.stack([x_BHW.flip(1), view.reach_BHW[at].float()], dim=1)
+    place = torch.stack([x_BHW.flip(1), view.search_BHW[at].float()], dim=1)
     rough = []
     if config.roughness:
         rough_B4HW = view.roughness_B4HW[at]
-        rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - usual_BCHW[:, 1:3]]
-    relative = ((x_BHW - x_hat_BHW) / usual_BCHW[:, 0]).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
-    drawn = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
-    judged = [
-        logits_BHW[at][:, None].clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for logits_BHW in logits[: config.before]
+        rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - normative_BCHW[:, 1:3]]
+    relative = ((x_BHW - x_hat_BHW) / normative_BCHW[:, 0]).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
+    reconstructed = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
+    cascade = [
+        logits_BHW[at][:, None].clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE
+        for logits_BHW in logits[: config.cascade_inputs]
     ]
-    return torch.cat([neighbours, place, *rough, drawn, *judged], dim=1)
+    return torch.cat([neighbours, place, *rough, reconstructed, *cascade], dim=1)
 
 
 def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:

@@ -12,51 +12,42 @@ Tensor names carry their axes: B batch, C channel, H and W the two axes of a sli
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
+from mood_vae.config import Config
 from mood_vae.errors import ConfigError
 
+SliceEdge = Annotated[int, Field(ge=16, multiple_of=16)]
 
-@dataclass(frozen=True, kw_only=True)
-class VaeConfig:
+
+class VaeConfig(Config):
     """The shape of the network.
 
     slice_shape: (H, W) in pixels, each divisible by 16 (four layers halve the slice).
     channels: feature maps after each of the four halving layers; the fifth layer yields the latent vectors.
     latents: number of latent variables; the paper has 256.
     axes: along which a brain is cut into slices, 2 for axial ones, 1 for coronal and 0 for sagittal; with several, one
-        network sees them all, and a voxel is reconstructed as the mean of what its slices show.
+        network sees them all, and a voxel is reconstructed as the mean over its slices.
     """
 
-    slice_shape: tuple[int, int] = (128, 160)
-    channels: tuple[int, int, int, int] = (16, 32, 64, 128)
-    latents: int = 256
-    axes: tuple[int, ...] = (2,)
+    slice_shape: tuple[SliceEdge, SliceEdge] = (128, 160)
+    channels: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = (16, 32, 64, 128)
+    latents: PositiveInt = 256
+    axes: tuple[Literal[0, 1, 2], ...] = (2,)
 
-    def __post_init__(self) -> None:
-        if len(self.slice_shape) != 2 or any(size < 16 or size % 16 for size in self.slice_shape):
+    @model_validator(mode="after")
+    def _check(self) -> VaeConfig:
+        if not self.axes or len(set(self.axes)) < len(self.axes):
             raise ConfigError(
-                expected="a slice shape divisible by 16",
-                found=f"slice_shape={self.slice_shape}",
-                remedy="choose another size of the model grid",
-            )
-        if not self.axes or len(set(self.axes)) < len(self.axes) or set(self.axes) - {0, 1, 2}:
-            raise ConfigError(
-                expected="one or more different axes among 0, 1 and 2",
-                found=f"axes={self.axes}",
+                expected="one or more different axes among 0, 1 and 2", found=f"axes={self.axes}",
                 remedy="correct the model's configuration",
-            )
-        if len(self.channels) != 4 or min(self.channels) < 1 or self.latents < 1:
-            raise ConfigError(
-                expected="four positive channel counts and at least one latent variable",
-                found=f"channels={self.channels}, latents={self.latents}",
-                remedy="correct the model's configuration",
-            )
+            )  # fmt: skip
+        return self
 
 
 class VaeOutput(NamedTuple):
@@ -77,16 +68,16 @@ class Vae(nn.Module):
     def __init__(self, config: VaeConfig) -> None:
         super().__init__()
         self.config = config
-        rest = (config.slice_shape[0] // 16, config.slice_shape[1] // 16)
+        bottleneck_shape = (config.slice_shape[0] // 16, config.slice_shape[1] // 16)
         widths = (1, *config.channels)
 
         encoder: list[nn.Module] = []
         for width_in, width_out in pairwise(widths):
             encoder += [nn.Conv2d(width_in, width_out, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
-        encoder += [nn.Conv2d(widths[-1], 2 * config.latents, rest)]
+        encoder += [nn.Conv2d(widths[-1], 2 * config.latents, bottleneck_shape)]
         self.encoder = nn.Sequential(*encoder)
 
-        decoder: list[nn.Module] = [nn.ConvTranspose2d(config.latents, widths[-1], rest)]
+        decoder: list[nn.Module] = [nn.ConvTranspose2d(config.latents, widths[-1], bottleneck_shape)]
         for width_in, width_out in pairwise(reversed(widths)):
             decoder += [nn.LeakyReLU(0.2), nn.ConvTranspose2d(width_in, width_out, 4, stride=2, padding=1)]
         self.decoder = nn.Sequential(*decoder)

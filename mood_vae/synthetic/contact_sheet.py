@@ -1,4 +1,4 @@
-"""One picture that shows many planted anomalies: a row each, with before, after and label."""
+"""One picture that shows many inserted anomalies: a row each, with before, after and label."""
 
 from __future__ import annotations
 

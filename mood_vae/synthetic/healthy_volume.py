@@ -1,4 +1,4 @@
-"""What a healthy volume must be before anything is planted in it: finite, with a body, and without an anomaly."""
+"""What a healthy volume must be before anything is inserted in it: finite, with a body, and without an anomaly."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from mood_vae.errors import FolderError, VolumeError
-from mood_vae.imaging.foreground import find_body, flat_voxels, largest_component
+from mood_vae.imaging.flat_voxels import flat_voxels
+from mood_vae.imaging.foreground import body_mask, largest_component
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Array, Mask, Volume
 
@@ -15,7 +16,7 @@ MAX_FLAT_VOXELS = 64
 MAX_FLAT_FRACTION = 1e-4
 """A connected region of one exact intensity that is larger than both, the second as a fraction of the body, is no
 healthy tissue: scanners make noise. Counted are voxels that equal all six neighbours; in 118 real volumes with 256
-grey levels there were never more than 2 together, and a planted ball of 5 mm radius has about 100.
+grey levels there were never more than 2 together, and a inserted ball of 5 mm radius has about 100.
 """
 
 
@@ -26,10 +27,10 @@ def largest_flat_region(array: Array, body: Mask) -> tuple[int, float]:
 
 
 def read_healthy(path: Path) -> tuple[Volume, Mask]:
-    """Read a volume that anomalies can be planted in, and find its body.
+    """Read a volume that anomalies can be inserted in, and find its body.
 
     Raises VolumeError, naming the file, where it cannot be read, holds NaN or infinity, has no body, or already holds
-    a region of one constant intensity, as a planted anomaly would leave.
+    a region of one constant intensity, as a inserted anomaly would leave.
     """
     # read() sets what is not finite to 0; here it must be seen
     broken = np.count_nonzero(~np.isfinite(volume_files.read_array(path)))
@@ -41,7 +42,7 @@ def read_healthy(path: Path) -> tuple[Volume, Mask]:
             remedy="repair the volume or leave it out",
         )
     volume = volume_files.read(path)
-    body = find_body(volume.array)
+    body = body_mask(volume.array)
     if np.count_nonzero(body) < MAX_FLAT_VOXELS:
         raise VolumeError(
             file=path,

@@ -1,4 +1,4 @@
-"""What an anomaly is planted into: one volume with its body, measured once, and random places inside it."""
+"""What an anomaly is inserted into: one volume with its body, measured once, and random places inside it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CANDIDATES = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Host:
     """A volume, its body and the intensities found there.
 
     Families work in relative intensity: 0 is the body's 0.5th percentile (`low`), 1 its 99.5th (`low +
@@ -26,7 +26,7 @@ class Scene:
 
     array, donor: (I, J, K) float32, never written to. body: (I, J, K) bool.
     background, brightness: the outside and the body's 60th percentile, in relative intensity.
-    minimum, maximum: the volume's own extremes, in its own units; nothing planted leaves them.
+    minimum, maximum: the volume's own extremes, in its own units; nothing inserted leaves them.
     """
 
     array: Array
@@ -48,7 +48,7 @@ class Scene:
     def donor_crop(self, box: Box) -> Array:
         """Return the same box of the other subject, in the relative intensity of this one."""
         if self.donor is None:
-            raise ValueError("this family needs a donor; plant checks that")
+            raise ValueError("this anomaly_type needs a donor; insert_anomaly checks that")
         return self._relative(self.donor[box.slices])
 
     def shifted_crop(self, box: Box, shift_vox: npt.NDArray[np.int64]) -> Array:
@@ -92,9 +92,9 @@ class Scene:
             surrounded += within_grid & self.body[tuple(np.clip(there, 0, np.array(self.body.shape) - 1).T)]
         return voxels[np.argsort(-surrounded, kind="stable")[:count]]
 
-    def box(self, reach_mm: float, *, margin_mm: float) -> Box:
+    def box(self, extent_mm: float, *, margin_mm: float) -> Box:
         """Return a box around a random place at least `margin_mm` deep inside the body where there is one."""
-        return box_around(self.centre(margin_mm), reach_mm, self.spacing_mm, self.array.shape)
+        return box_around(self.centre(margin_mm), extent_mm, self.spacing_mm, self.array.shape)
 
     def slab(self, thickness_mm: float) -> tuple[Box, int]:
         """Return a box of whole slices across the body and the axis they lie across."""
@@ -109,8 +109,10 @@ class Scene:
         return (values - np.float32(self.low)) / np.float32(self.scale)
 
 
-def survey(array: Array, body: Mask, *, donor: Array | None, spacing_mm: Vector, rng: np.random.Generator) -> Scene:
-    """Measure a volume's intensities and return its `Scene`.
+def measure_host(
+    array: Array, body: Mask, *, donor: Array | None, spacing_mm: Vector, rng: np.random.Generator
+) -> Host:
+    """Measure a volume's intensities and return its `Host`.
 
     Raises VolumeError when the volume holds NaN or infinity, or its body is empty or of one single intensity.
     """
@@ -122,7 +124,9 @@ def survey(array: Array, body: Mask, *, donor: Array | None, spacing_mm: Vector,
     sample, sample_body = array[thin], body[thin]
     tissue = sample[sample_body] if sample_body.any() else array[body]
     if not tissue.size:
-        raise VolumeError(expected="a body to plant in", found="an empty body mask", remedy="check the body mask")
+        raise VolumeError(
+            expected="a body to insert_anomaly in", found="an empty body mask", remedy="check the body mask"
+        )
     low, brightness, high = (float(v) for v in np.percentile(tissue, [0.5, 60, 99.5]))
     if high <= low:
         raise VolumeError(
@@ -133,7 +137,7 @@ def survey(array: Array, body: Mask, *, donor: Array | None, spacing_mm: Vector,
     outside = sample[~sample_body]
     background = float(np.median(outside)) if outside.size else minimum
     scale = high - low
-    return Scene(
+    return Host(
         array=array,
         body=body,
         donor=donor,

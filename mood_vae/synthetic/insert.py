@@ -1,16 +1,16 @@
-"""Toy anomalies planted into healthy volumes, each with a label that is exact to the voxel.
+"""Anomalies inserted into healthy volumes, each with a label that is exact to the voxel.
 
-    planted = plant(array, body, family="lesion", rng=rng, spacing_mm=1.25)
-    planted.array, planted.label, planted.parameters
+    insertion = insert_anomaly(array, body, anomaly_type="lesion", rng=rng, spacing_mm=1.25)
+    insertion.array, insertion.label, insertion.parameters
 
 The label is 1 exactly where the volume changed, and a voxel counts as changed only when it moved by more than
-TOLERANCE of the body's intensity range; what a family moved by less is put back. So `label == (new != old)`
-holds bit for bit, also after the volume is stored with 256 grey levels. See docs/toy-anomalies.md for all
-families.
+TOLERANCE of the body's intensity range; what an anomaly type moved by less is put back. So `label == (new != old)`
+holds bit for bit, also after the volume is stored with 256 grey levels. See docs/toy-anomalies.md for all types.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +18,25 @@ import numpy as np
 import numpy.typing as npt
 
 from mood_vae.errors import ConfigError, VolumeError
+from mood_vae.imaging.foreground import body_mask
 from mood_vae.io.volume import Array, Mask
-from mood_vae.synthetic import (
-    artefacts,  # noqa: F401 - they enter their families into FAMILIES
-    lesions,  # noqa: F401 - they enter their families into FAMILIES
-)
-from mood_vae.synthetic.host import Scene, survey
-from mood_vae.synthetic.local_anomalies import FAMILIES, Change, Family
+from mood_vae.synthetic.anomaly_type import AnomalyType, Patch
+from mood_vae.synthetic.artefacts import ARTEFACTS
+from mood_vae.synthetic.host import Host, measure_host
+from mood_vae.synthetic.lesions import LESIONS
+from mood_vae.synthetic.local_anomalies import LOCAL_ANOMALIES
 
-__all__ = ["FAMILIES", "MIN_CHANGED_MM3", "TOLERANCE", "Family", "Planted", "plant"]
+ANOMALY_TYPES: Mapping[str, AnomalyType] = {
+    anomaly_type.name: anomaly_type for anomaly_type in (*LOCAL_ANOMALIES, *LESIONS, *ARTEFACTS)
+}
+"""Every anomaly type by its name."""
+
+FORMER_NAMES = {
+    "foreign_patch": "foreign_patch_interpolation",
+    "foreign_poisson": "poisson_image_interpolation",
+    "copied_patch": "cutpaste",
+}
+"""Types as they once were called, and as they are."""
 
 TOLERANCE = 0.01
 # the smallest anomaly that counts: half a ball of 3 mm radius, and never fewer than 8 voxels
@@ -38,13 +48,13 @@ MAX_DRAWS = 50
 
 
 @dataclass(frozen=True, kw_only=True)
-class Planted:
+class Insertion:
     """A volume with an anomaly in it.
 
     array: (I, J, K) float32, the input's grid and units.
     label: (I, J, K) uint8, 1 exactly where the array differs from the healthy one.
-    parameters: the family's as drawn, and `centre_vox`, `changed_mm3`, `mean_change` (a fraction of the body's
-    intensity range), `tolerance` (in the volume's units); ready for JSON.
+    parameters: those of the anomaly type as drawn, and `centre_vox`, `changed_mm3`, `mean_change` (a fraction of the
+    body's intensity range), `tolerance` (in the volume's units); ready for JSON.
     """
 
     array: Array
@@ -52,58 +62,59 @@ class Planted:
     parameters: dict[str, Any]
 
 
-def plant(
+def insert_anomaly(
     array: Array,
-    body: Mask,
+    body: Mask | None = None,
     *,
-    family: str,
+    anomaly_type: str,
     rng: np.random.Generator,
     donor: Array | None = None,
     spacing_mm: float | npt.ArrayLike = 1.0,
-    in_place: bool = False,
-) -> Planted:
-    """Plant one random anomaly of a family inside the body of a healthy volume.
+) -> Insertion:
+    """Insert one random anomaly of a type inside the body of a healthy volume.
 
     array: (I, J, K) float32, finite, in any units (MRI, CT).
-    body: (I, J, K) bool; nothing outside it is touched.
-    donor: another subject on the same grid, in the same units; only the foreign families need it.
+    body: (I, J, K) bool; nothing outside it is touched. By default `foreground.body_mask` finds it.
+    donor: another subject on the same grid, in the same units; only the foreign types need it.
     spacing_mm: voxel edge lengths, one number or three, so that sizes are in mm.
-    in_place: write into `array` instead of a copy of it.
 
     Draws that change less than MIN_CHANGED_MM3, or less than MIN_MEAN_CHANGE on average, are drawn again.
-    Same array and same generator state: same bytes. Raises ConfigError for an unknown family, a missing donor
-    or a grid that does not match; VolumeError for a volume in which nothing can be planted.
+    Same array and same generator state: same bytes. Raises ConfigError for an unknown type, a missing donor
+    or a grid that does not match; VolumeError for a volume in which nothing can be inserted.
     """
-    chosen = _family(family)
+    chosen = find_anomaly_type(anomaly_type)
+    body = body_mask(array) if body is None else body
     _check_grids(array, body, donor, chosen)
     spacing = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), 3)
-    scene = survey(array, body, donor=donor, spacing_mm=spacing, rng=rng)
+    host = measure_host(array, body, donor=donor, spacing_mm=spacing, rng=rng)
     for _ in range(MAX_DRAWS):
         parameters = chosen.draw(rng)
-        change = chosen.change(scene, parameters)
-        new, changed = _settle(scene, change)
-        report = _visible(scene, change, new, changed)
+        patch = chosen.change(host, parameters)
+        new, changed = _settle(host, patch)
+        report = _visible(host, patch, new, changed)
         if report is not None:
-            return _paste(scene, change, new, changed, {**parameters, **report}, in_place=in_place)
+            return _paste(host, patch, new, changed, {**parameters, **report})
     raise VolumeError(
-        expected=f"room for a visible anomaly of the family {family}",
+        expected=f"room for a visible anomaly of the type {anomaly_type}",
         found=f"none in {MAX_DRAWS} draws",
         remedy="check that the body mask fits the volume and that spacing_mm is in mm",
     )
 
 
-def _family(name: str) -> Family:
-    if name not in FAMILIES:
+def find_anomaly_type(name: str) -> AnomalyType:
+    """Return the anomaly type of a name or a former name; raises ConfigError when there is none."""
+    name = FORMER_NAMES.get(name, name)
+    if name not in ANOMALY_TYPES:
         raise ConfigError(
-            expected=f"a family out of {', '.join(FAMILIES)}", found=repr(name), remedy="choose one of them"
+            expected=f"an anomaly type out of {', '.join(ANOMALY_TYPES)}", found=repr(name), remedy="choose one of them"
         )
-    return FAMILIES[name]
+    return ANOMALY_TYPES[name]
 
 
-def _check_grids(array: Array, body: Mask, donor: Array | None, chosen: Family) -> None:
+def _check_grids(array: Array, body: Mask, donor: Array | None, chosen: AnomalyType) -> None:
     if chosen.needs_donor and donor is None:
         raise ConfigError(
-            expected=f"a donor for the family {chosen.name}",
+            expected=f"a donor for the type {chosen.name}",
             found="none",
             remedy="pass another subject as donor",
         )
@@ -116,39 +127,37 @@ def _check_grids(array: Array, body: Mask, donor: Array | None, chosen: Family) 
             )
 
 
-def _settle(scene: Scene, change: Change) -> tuple[Array, Mask]:
+def _settle(host: Host, patch: Patch) -> tuple[Array, Mask]:
     """Return the box in the volume's own units and where it changed; changes within tolerance are undone."""
-    old = scene.array[change.box.slices]
-    new = change.crop * np.float32(scene.scale) + np.float32(scene.low)
-    np.clip(new, scene.minimum, scene.maximum, out=new)
-    changed = np.abs(new - old) > np.float32(TOLERANCE * scene.scale)
-    changed &= scene.inside(change.box)
+    old = host.array[patch.box.slices]
+    new = patch.crop * np.float32(host.scale) + np.float32(host.low)
+    np.clip(new, host.minimum, host.maximum, out=new)
+    changed = np.abs(new - old) > np.float32(TOLERANCE * host.scale)
+    changed &= host.inside(patch.box)
     return np.where(changed, new, old), changed
 
 
-def _visible(scene: Scene, change: Change, new: Array, changed: Mask) -> dict[str, Any] | None:
+def _visible(host: Host, patch: Patch, new: Array, changed: Mask) -> dict[str, Any] | None:
     """Return what to report of a change, or None where it is too small or too faint."""
     voxels = int(np.count_nonzero(changed))
-    volume_mm3 = voxels * float(np.prod(scene.spacing_mm))
+    volume_mm3 = voxels * float(np.prod(host.spacing_mm))
     if voxels < MIN_CHANGED_VOXELS or volume_mm3 < MIN_CHANGED_MM3:
         return None
-    total = np.abs(new - scene.array[change.box.slices]).sum(dtype=np.float64)
-    mean_change = float(total) / voxels / scene.scale
+    total = np.abs(new - host.array[patch.box.slices]).sum(dtype=np.float64)
+    mean_change = float(total) / voxels / host.scale
     if mean_change < MIN_MEAN_CHANGE:
         return None
     return {
-        "centre_vox": list(change.box.centre),
+        "centre_vox": list(patch.box.centre),
         "changed_mm3": volume_mm3,
         "mean_change": mean_change,
-        "tolerance": TOLERANCE * scene.scale,
+        "tolerance": TOLERANCE * host.scale,
     }
 
 
-def _paste(
-    scene: Scene, change: Change, new: Array, changed: Mask, parameters: dict[str, Any], *, in_place: bool
-) -> Planted:
-    array = scene.array if in_place else scene.array.copy()
+def _paste(host: Host, patch: Patch, new: Array, changed: Mask, parameters: dict[str, Any]) -> Insertion:
+    array = host.array.copy()
     label = np.zeros(array.shape, dtype=np.uint8)
-    array[change.box.slices] = new
-    label[change.box.slices] = changed
-    return Planted(array=array, label=label, parameters=parameters)
+    array[patch.box.slices] = new
+    label[patch.box.slices] = changed
+    return Insertion(array=array, label=label, parameters=parameters)

@@ -6,12 +6,12 @@ import numpy as np
 
 from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.io.volume import Array
-from mood_vae.synthetic.host import Scene
-from mood_vae.synthetic.local_anomalies import Change, Parameters, Range, family, mix
+from mood_vae.synthetic.anomaly_type import Parameters, Patch, Range, anomaly_type, mix
+from mood_vae.synthetic.host import Host
 from mood_vae.synthetic.shapes import Blob, Box, box_around, displace, random_blob, soft_edge
 
 
-@family(
+@anomaly_type(
     "a tumour-like lesion: textured core, oedema-like rim, at times an enhancing ring and mass effect",
     radius_mm=Range(4, 35, log=True),
     edge_mm=Range(1, 6),
@@ -23,18 +23,18 @@ from mood_vae.synthetic.shapes import Blob, Box, box_around, displace, random_bl
     ring=("none", "none", "enhancing"),
     mass_effect=Range(0, 0.45),
 )
-def lesion(scene: Scene, p: Parameters) -> Change:
-    rng, radius_mm = scene.rng, p["radius_mm"]
+def lesion(host: Host, p: Parameters) -> Patch:
+    rng, radius_mm = host.rng, p["radius_mm"]
     blob = random_blob(rng, radius_mm)
-    box = scene.box(blob.reach_mm + p["edge_mm"] + 0.4 * radius_mm, margin_mm=0.6 * radius_mm)
+    box = host.box(blob.extent_mm + p["edge_mm"] + 0.4 * radius_mm, margin_mm=0.6 * radius_mm)
     depth_mm = blob.depth_mm(box, rng)
-    tissue = _pushed_aside(scene.crop(box), box, depth_mm, blob, p["mass_effect"])
-    local = float(np.median(tissue[(depth_mm > 0) & scene.inside(box)]))
+    tissue = _pushed_aside(host.crop(box), box, depth_mm, blob, p["mass_effect"])
+    local = float(np.median(tissue[(depth_mm > 0) & host.inside(box)]))
     sign = 1 if p["core"] == "bright" else -1
     core_level = max(local + sign * p["core_contrast"], 0.02)
 
-    fine = smooth_noise(rng, box.shape, max(0.15 * radius_mm, 2.0), scene.spacing_mm)
-    coarse = smooth_noise(rng, box.shape, 0.5 * radius_mm, scene.spacing_mm)
+    fine = smooth_noise(rng, box.shape, max(0.15 * radius_mm, 2.0), host.spacing_mm)
+    coarse = smooth_noise(rng, box.shape, 0.5 * radius_mm, host.spacing_mm)
 
     rim = p["rim_opacity"] * soft_edge(depth_mm + 0.15 * radius_mm * fine, 2 * p["edge_mm"])
     rim *= soft_edge(coarse + 0.7, 2.0) * (0.2 + 0.8 * soft_edge(tissue - 0.85 * local, 0.4))
@@ -44,10 +44,10 @@ def lesion(scene: Scene, p: Parameters) -> Change:
     core = 0.92 * soft_edge(core_depth_mm, p["edge_mm"])
     with_core = mix(with_rim, core_level + p["texture"] * (fine + coarse), core)
     if p["ring"] == "none":
-        return Change(box=box, crop=with_core)
+        return Patch(box=box, crop=with_core)
     wall_mm = np.clip(0.12 * radius_mm, 1.0, 4.0)
     wall = np.exp(-((core_depth_mm / wall_mm) ** 2)) * soft_edge(coarse + 1, 2.0)
-    return Change(box=box, crop=mix(with_core, local + 0.3, 0.8 * wall))
+    return Patch(box=box, crop=mix(with_core, local + 0.3, 0.8 * wall))
 
 
 def _pushed_aside(tissue: Array, box: Box, depth_mm: Array, blob: Blob, strength: float) -> Array:
@@ -59,7 +59,7 @@ def _pushed_aside(tissue: Array, box: Box, depth_mm: Array, blob: Blob, strength
     return displace(tissue, (i, j, k), weight > 0)
 
 
-@family(
+@anomaly_type(
     "several small dark spots in bright tissue, as multiple sclerosis leaves in white matter",
     spots=Range(2, 25, log=True),
     radius_mm=Range(2, 7, log=True),
@@ -67,21 +67,24 @@ def _pushed_aside(tissue: Array, box: Box, depth_mm: Array, blob: Blob, strength
     edge_mm=Range(1, 3),
     contrast=Range(0.15, 0.5),
 )
-def hypointense_lesions(scene: Scene, p: Parameters) -> Change:
-    rng = scene.rng
-    box = scene.box(p["spread_mm"], margin_mm=15.0)
-    crop = scene.crop(box)
+def hypointense_lesions(host: Host, p: Parameters) -> Patch:
+    rng = host.rng
+    box = host.box(p["spread_mm"], margin_mm=15.0)
+    crop = host.crop(box)
     start = [axis.start for axis in box.slices]
     # spots keep away from the cortex and prefer the depth, where white matter is
-    for centre in scene.centres(round(p["spots"]), 12.0, within=box, bright=True) - start:
+    for centre in host.centres(round(p["spots"]), 12.0, within=box, bright=True) - start:
         blob = random_blob(rng, p["radius_mm"] * float(rng.uniform(0.5, 1)))
         i, j, k = (int(c) for c in centre)
-        spot = box_around((i, j, k), blob.reach_mm + p["edge_mm"] / 2, scene.spacing_mm, crop.shape)
+        spot = box_around((i, j, k), blob.extent_mm + p["edge_mm"] / 2, host.spacing_mm, crop.shape)
         weight = soft_edge(blob.depth_mm(spot, rng), p["edge_mm"])
         old = crop[spot.slices]
         dark = np.maximum(crop[i, j, k] - p["contrast"], 0.02) + 0.03 * smooth_noise(
-            rng, spot.shape, 2.0, scene.spacing_mm
+            rng, spot.shape, 2.0, host.spacing_mm
         )
         # what is darker already (a ventricle, grey matter) stays
         crop[spot.slices] = mix(old, np.minimum(old, dark), weight)
-    return Change(box=box, crop=crop)
+    return Patch(box=box, crop=crop)
+
+
+LESIONS = (lesion, hypointense_lesions)

@@ -65,13 +65,13 @@ class Blob:
     """A random closed surface: an ellipsoid of random axes and attitude, dented and swollen by smooth noise.
 
     quadric: (3, 3) with r = sqrt(x' quadric x) equal to 1 on the undented ellipsoid.
-    reach_mm: no voxel farther than this from the centre is inside.
+    extent_mm: no voxel farther than this from the centre is inside.
     """
 
     radius_mm: float
     quadric: npt.NDArray[np.float64]
     roughness: float
-    reach_mm: float
+    extent_mm: float
 
     def depth_mm(self, box: Box, rng: np.random.Generator) -> Array:
         """Return about how deep each voxel lies inside the surface, (I, J, K) mm; negative outside."""
@@ -86,14 +86,14 @@ class Blob:
         radius = np.sqrt(np.maximum(square, 0))
         if self.roughness:
             dents = smooth_noise(rng, box.shape, 0.6 * self.radius_mm, box.spacing_mm)
-            # tanh keeps the surface within reach_mm
+            # tanh keeps the surface within extent_mm
             radius -= np.float32(self.roughness) * np.tanh(dents)
         return np.float32(self.radius_mm) * (1 - radius)
 
 
 def sphere(radius_mm: float) -> Blob:
     """Return the plain ball of the given radius."""
-    return Blob(radius_mm=radius_mm, quadric=np.eye(3) / radius_mm**2, roughness=0.0, reach_mm=radius_mm)
+    return Blob(radius_mm=radius_mm, quadric=np.eye(3) / radius_mm**2, roughness=0.0, extent_mm=radius_mm)
 
 
 def random_blob(rng: np.random.Generator, radius_mm: float) -> Blob:
@@ -106,7 +106,7 @@ def random_blob(rng: np.random.Generator, radius_mm: float) -> Blob:
         radius_mm=radius_mm,
         quadric=turn @ np.diag(1 / (radius_mm * stretch) ** 2) @ turn.T,
         roughness=roughness,
-        reach_mm=radius_mm * float(stretch.max()) * (1 + roughness),
+        extent_mm=radius_mm * float(stretch.max()) * (1 + roughness),
     )
 
 

@@ -3,7 +3,7 @@
     OUT/toy/<case>.nii.gz                      the volume, float32, on its healthy source's grid
     OUT/toy_label/pixel/<case>.nii.gz          uint8, 1 exactly where the volume differs from its source
     OUT/toy_label/sample/<case>.nii.gz.txt     1 or 0
-    OUT/manifest.json                          the source, donor, family and parameters of every case
+    OUT/manifest.json                          the source, donor, anomaly type and parameters of every case
     OUT/contact_sheet.png                      before, after and label of the first cases
 
 Every case has its own random stream and is planned before any is made, so that the same seed gives the same bytes
@@ -16,80 +16,68 @@ import functools
 import itertools
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field, NonNegativeInt, field_validator
 
-from mood_vae.errors import ConfigError, FolderError, MoodVaeError
-from mood_vae.imaging.foreground import find_body
+from mood_vae.config import Config
+from mood_vae.errors import ConfigError, FolderError
+from mood_vae.imaging.foreground import body_mask
 from mood_vae.io import atomic, volume_files
+from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES
+from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Array, Mask, Volume
 from mood_vae.synthetic import contact_sheet
 from mood_vae.synthetic.healthy_volume import check_folder, read_healthy
-from mood_vae.synthetic.insert import FAMILIES, TOLERANCE, plant
+from mood_vae.synthetic.insert import ANOMALY_TYPES, TOLERANCE, find_anomaly_type, insert_anomaly
 from mood_vae.system import resources
+from mood_vae.system.parallel import parallel_map
 from mood_vae.version import __version__
 
 log = logging.getLogger(__name__)
 
-S = TypeVar("S")
 T = TypeVar("T")
 
-VOLUMES, PIXEL_LABELS, SAMPLE_LABELS = "toy", "toy_label/pixel", "toy_label/sample"
 CASES_PER_VOLUME = 2
 SHEET_CASES = 36
 # a volume with no more distinct values than this was stored as integers
 MAX_GREY_LEVELS = 2**14
 
-Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 
-
-@dataclass(frozen=True, kw_only=True)
-class ToyConfig:
+class ToyConfig(Config):
     """What a toy set holds.
 
     cases: how many; None for CASES_PER_VOLUME of every healthy volume.
     clean_fraction: the share of cases, in [0, 1], that stay as they are.
-    families: what is planted, in equal shares; None for all that the healthy volumes allow.
+    anomaly_types: what is inserted, in equal shares; None for all that the healthy volumes allow.
     """
 
-    seed: int
-    cases: int | None = None
-    clean_fraction: float = 0.25
-    families: tuple[str, ...] | None = None
+    seed: NonNegativeInt
+    cases: Annotated[int, Field(ge=1, le=99_999)] | None = None
+    clean_fraction: Annotated[float, Field(ge=0, le=1)] = 0.25
+    anomaly_types: tuple[str, ...] | None = None
 
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ConfigError(expected="a seed of 0 or more", found=str(self.seed), remedy="choose another seed")
-        if self.cases is not None and not 1 <= self.cases <= 99_999:
-            raise ConfigError(expected="1 to 99999 cases", found=str(self.cases), remedy="change their number")
-        if not 0 <= self.clean_fraction <= 1:
-            raise ConfigError(
-                expected="a clean fraction from 0 to 1", found=str(self.clean_fraction), remedy="change it"
-            )
-        unknown = [name for name in self.families or () if name not in FAMILIES]
-        if unknown or self.families == ():
-            raise ConfigError(
-                expected=f"families out of {', '.join(FAMILIES)}",
-                found=", ".join(unknown) or "none",
-                remedy="choose among them",
-            )
+    @field_validator("anomaly_types")
+    @classmethod
+    def _known(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names == ():
+            raise ConfigError(expected="one or more anomaly types", found="none", remedy="choose among them")
+        return None if names is None else tuple(find_anomaly_type(name).name for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Plan:
-    """One case to make: `family` is None for a clean one; `donor` is another healthy volume on the same grid."""
+    """One case to make: `anomaly_type` is None for a clean one; `donor` is another healthy volume on the same grid."""
 
     case: str
     source: Path
     donor: Path | None
-    family: str | None
+    anomaly_type: str | None
     seeds: np.random.SeedSequence
 
 
@@ -99,26 +87,26 @@ def write_toy_set(
     config: ToyConfig,
     *,
     workers: int | None = None,
-    progress: Progress = lambda items, description, total: items,
+    progress: Progress = silent,
 ) -> None:
-    """Plant toy anomalies into healthy volumes and write them with labels, manifest and contact sheet.
+    """Insert anomalies into healthy volumes and write them with labels, manifest and contact sheet.
 
     workers: processes that share the work; None for one a core. progress: wraps the iteration over the cases.
     Raises FolderError where `out_dir` is not empty or `healthy_dir` holds toy cases; VolumeError, before anything is
     written, for a healthy volume that is unreadable, not finite or already holds an anomaly; ConfigError where a
-    family that was asked for needs a second subject on the same grid and there is none.
+    anomaly type that was asked for needs a second subject on the same grid and there is none.
     """
     workers = workers or resources.allowed()
     check_folder(healthy_dir)
     _refuse_leftovers(out_dir)
     plans = _plan(volume_files.list_volumes(healthy_dir), config)
     used = sorted({plan.source for plan in plans} | {plan.donor for plan in plans if plan.donor})
-    for _ in progress(_each(_check, used, workers), "Check healthy volumes", len(used)):
+    for _ in progress(parallel_map(_check, used, workers), "Checking healthy volumes", len(used)):
         pass
-    for folder in (VOLUMES, PIXEL_LABELS, SAMPLE_LABELS):
+    for folder in (TOY_VOLUMES, *TOY_LABELS.values()):
         (out_dir / folder).mkdir(parents=True, exist_ok=True)
-    made = _each(functools.partial(_make, out_dir), plans, workers)
-    entries, rows = zip(*progress(made, "Plant anomalies", len(plans)), strict=True)
+    made = parallel_map(functools.partial(_make, out_dir), plans, workers)
+    entries, rows = zip(*progress(made, "Inserting anomalies", len(plans)), strict=True)
     atomic.write_text(out_dir / "manifest.json", json.dumps(_manifest(config, entries), indent=1) + "\n")
     contact_sheet.draw(rows[:SHEET_CASES], out_dir / "contact_sheet.png", columns=3)
     log.info("wrote %d toy cases to %s", len(plans), out_dir)
@@ -135,24 +123,24 @@ def _refuse_leftovers(out_dir: Path) -> None:
 
 
 def _plan(paths: Sequence[Path], config: ToyConfig) -> list[_Plan]:
-    """Decide for every case where it comes from and what happens to it; families and volumes take equal turns."""
+    """Decide for every case where it comes from and what happens to it; anomaly_types and volumes take equal turns."""
     root, *case_seeds = np.random.SeedSequence(config.seed).spawn(1 + (config.cases or CASES_PER_VOLUME * len(paths)))
     rng = np.random.default_rng(root)
     count = len(case_seeds)
     donors = _donors(paths)
     sources = _in_turns(rng, paths, count)
     clean = set(rng.permutation(count)[: round(config.clean_fraction * count)].tolist())
-    names = config.families or tuple(FAMILIES)
+    names = config.anomaly_types or tuple(ANOMALY_TYPES)
     _check_donors_suffice(config, donors)
     turns = itertools.cycle(_in_turns(rng, names, count + len(names)))
     plans = []
     for index, (source, seeds) in enumerate(zip(sources, case_seeds, strict=True)):
-        family, donor = None, None
+        anomaly_type, donor = None, None
         if index not in clean:
-            family = next(name for name in turns if donors[source] or not FAMILIES[name].needs_donor)
-            if FAMILIES[family].needs_donor:
+            anomaly_type = next(name for name in turns if donors[source] or not ANOMALY_TYPES[name].needs_donor)
+            if ANOMALY_TYPES[anomaly_type].needs_donor:
                 donor = donors[source][int(rng.integers(len(donors[source])))]
-        plans.append(_Plan(case=f"{index:05d}", source=source, donor=donor, family=family, seeds=seeds))
+        plans.append(_Plan(case=f"{index:05d}", source=source, donor=donor, anomaly_type=anomaly_type, seeds=seeds))
     return plans
 
 
@@ -177,36 +165,17 @@ def _donors(paths: Sequence[Path]) -> dict[Path, list[Path]]:
 
 def _check_donors_suffice(config: ToyConfig, donors: dict[Path, list[Path]]) -> None:
     alone = [path.name for path, others in donors.items() if not others]
-    needy = [name for name in config.families or FAMILIES if FAMILIES[name].needs_donor]
+    needy = [name for name in config.anomaly_types or ANOMALY_TYPES if ANOMALY_TYPES[name].needs_donor]
     if not alone or not needy:
         return
-    if config.families is not None:
+    if config.anomaly_types is not None:
         raise ConfigError(
             file=alone[0],
             expected=f"another subject on the same grid, for {', '.join(needy)}",
             found="none",
-            remedy="bring the healthy volumes onto one grid or choose other families",
+            remedy="bring the healthy volumes onto one grid or choose other anomaly_types",
         )
     log.warning("no other subject on the grid of %d volumes, so they go without %s", len(alone), ", ".join(needy))
-
-
-def _each(task: Callable[[S], T], items: Sequence[S], workers: int) -> Iterator[T]:
-    """Yield the task's result for every item, in order, from as many processes as there are workers."""
-    workers = min(workers, len(items))
-    if workers == 1:
-        yield from map(task, items)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        for item, result in zip(items, pool.map(functools.partial(_attempt, task), items), strict=True):
-            # what failed there is repeated here, where its error reaches the caller whole
-            yield task(item) if result is None else result
-
-
-def _attempt(task: Callable[[S], T], item: S) -> T | None:
-    try:
-        return task(item)
-    except MoodVaeError:
-        return None
 
 
 def _check(path: Path) -> bool:
@@ -219,40 +188,40 @@ def _make(out_dir: Path, plan: _Plan) -> tuple[dict[str, Any], contact_sheet.Row
     volume = volume_files.read(plan.source)
     array, label = volume.array, np.zeros(volume.array.shape, dtype=np.uint8)
     parameters: dict[str, Any] = {}
-    if plan.family is not None:
+    if plan.anomaly_type is not None:
         donor = None if plan.donor is None else volume_files.read(plan.donor).array
-        array, label, parameters = _planted(volume, plan, plan.family, donor)
+        array, label, parameters = _with_anomaly(volume, plan, plan.anomaly_type, donor)
     name = f"{plan.case}.nii.gz"
-    volume_files.write(out_dir / VOLUMES / name, array, volume.affine)
-    volume_files.write(out_dir / PIXEL_LABELS / name, label, volume.affine)
-    atomic.write_text(out_dir / SAMPLE_LABELS / f"{name}.txt", f"{int(plan.family is not None)}\n")
+    volume_files.write(out_dir / TOY_VOLUMES / name, array, volume.affine)
+    volume_files.write(out_dir / TOY_LABELS["pixel"] / name, label, volume.affine)
+    atomic.write_text(out_dir / TOY_LABELS["sample"] / f"{name}.txt", f"{int(plan.anomaly_type is not None)}\n")
     entry = {
         "case": plan.case,
         "source": plan.source.name,
         "donor": None if plan.donor is None else plan.donor.name,
-        "family": plan.family,
+        "anomaly_type": plan.anomaly_type,
         "changed_voxels": int(label.sum()),
         "parameters": parameters,
     }
-    title = f"{plan.case} {plan.family or 'clean'}"
-    across = plan.family == "missing_slab"
+    title = f"{plan.case} {plan.anomaly_type or 'clean'}"
+    across = plan.anomaly_type == "missing_slab"
     return entry, contact_sheet.best_slice(title, volume.array, array, label, across=across)
 
 
-def _planted(
-    volume: Volume, plan: _Plan, family: str, donor: Array | None
+def _with_anomaly(
+    volume: Volume, plan: _Plan, anomaly_type: str, donor: Array | None
 ) -> tuple[Array, npt.NDArray[np.uint8], dict[str, Any]]:
-    planted = plant(
+    inserted = insert_anomaly(
         volume.array,
-        find_body(volume.array),
-        family=family,
+        body_mask(volume.array),
+        anomaly_type=anomaly_type,
         rng=np.random.default_rng(plan.seeds),
         donor=donor,
         spacing_mm=volume.spacing_mm,
     )
-    array = _on_grey_levels(planted.array, volume.array, planted.label.astype(bool))
-    changed = np.abs(array - volume.array) > np.float32(planted.parameters["tolerance"])
-    return np.where(changed, array, volume.array), changed.astype(np.uint8), planted.parameters
+    array = _on_grey_levels(inserted.array, volume.array, inserted.label.astype(bool))
+    changed = np.abs(array - volume.array) > np.float32(inserted.parameters["tolerance"])
+    return np.where(changed, array, volume.array), changed.astype(np.uint8), inserted.parameters
 
 
 def _on_grey_levels(array: Array, healthy: Array, changed: Mask) -> Array:
@@ -275,6 +244,6 @@ def _manifest(config: ToyConfig, entries: Sequence[dict[str, Any]]) -> dict[str,
         "seed": config.seed,
         "clean_fraction": config.clean_fraction,
         "tolerance": TOLERANCE,
-        "families": {name: FAMILIES[name].stated_ranges() for name in config.families or FAMILIES},
+        "anomaly_types": {name: ANOMALY_TYPES[name].stated_ranges() for name in config.anomaly_types or ANOMALY_TYPES},
         "cases": list(entries),
     }

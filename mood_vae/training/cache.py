@@ -8,30 +8,30 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from mood_vae.errors import FolderError, VolumeError
-from mood_vae.imaging import preprocessing
+from mood_vae.imaging import slices
+from mood_vae.imaging.preprocessing import GridConfig, prepare
 from mood_vae.io import atomic, volume_files
-from mood_vae.io.output_folder import Track
+from mood_vae.io.output_folder import Progress
 from mood_vae.io.volume import Array
 
 log = logging.getLogger(__name__)
-FORMAT = 2  # caches of another one are built again
+FORMAT = 3  # caches of another one are built again
 
 
 class SliceCache:
     """Prepared volumes on disk: `array_NKHW[n, k]` is axial slice k of subject n, float16 in [0, 1].
 
     subjects: (N,) case ids. slices: (S, 3) subject, axis and number of each slice that shows at least
-        `MIN_HEAD_PIXELS` of head.
+        `MIN_BRAIN_PIXELS` of brain.
     """
 
-    MIN_HEAD_PIXELS = 64
+    MIN_BRAIN_PIXELS = 64
 
     def __init__(self, folder: Path) -> None:
         index = json.loads((folder / "index.json").read_text())
@@ -40,15 +40,14 @@ class SliceCache:
         self.slices: npt.NDArray[np.int64] = np.asarray(index["slices"], np.int64).reshape(-1, 3)
 
     def volume(self, subject: str) -> Array:
-        """Return the brain of a subject, (I, J, K) float32."""
-        return np.moveaxis(self.array_NKHW[self.subjects.index(subject)].astype(np.float32), 0, 2)
+        """Return the brain of a subject, (K, H, W) float32."""
+        return self.array_NKHW[self.subjects.index(subject)].astype(np.float32)
 
     def slice(self, row: npt.NDArray[np.int64]) -> Array:
         """Return the slice of a row of `slices`, (H, W) float32 as `slices.split` cuts it."""
         subject, axis, number = row
-        volume_IJK = np.moveaxis(self.array_NKHW[subject], 0, 2)
         # a view: `np.take` would copy the whole volume for every slice
-        return np.moveaxis(volume_IJK, axis, 0)[number].astype(np.float32)
+        return slices.along(self.array_NKHW[subject], axis)[number].astype(np.float32)
 
     def slices_of(self, subjects: Sequence[str], axes: Sequence[int] = (2,)) -> npt.NDArray[np.int64]:
         """Return the rows of `slices` that belong to the named subjects, along some axes."""
@@ -56,11 +55,11 @@ class SliceCache:
         return self.slices[wanted[self.slices[:, 0]] & np.isin(self.slices[:, 1], list(axes))]
 
 
-def build(data_dir: Path, folder: Path, grid: preprocessing.GridConfig, *, track: Track) -> SliceCache:
+def build(data_dir: Path, folder: Path, grid: GridConfig, *, progress: Progress) -> SliceCache:
     """Prepare every volume of a folder into a cache, or open the one that is there and still fits.
 
     A cache fits while the names, sizes and times of the volumes and the grid are what they were. Volumes that cannot be
-    read, or in which no head is found, are left out with a warning; FolderError when none remains. Of several processes
+    read, or that show no brain, are left out with a warning; FolderError when none remains. Of several processes
     that build the same cache, as under torchrun, one does and the others wait for it.
     """
     paths = volume_files.list_volumes(data_dir)
@@ -71,19 +70,19 @@ def build(data_dir: Path, folder: Path, grid: preprocessing.GridConfig, *, track
         index_file = folder / "index.json"
         if not index_file.exists() or json.loads(index_file.read_text())["fingerprint"] != fingerprint:
             index_file.unlink(missing_ok=True)
-            subjects, slices = _fill(folder, paths, grid, track)
+            subjects, rows = _fill(folder, paths, grid, progress)
             if not subjects:
                 raise FolderError(
                     file=data_dir, expected="healthy volumes to train on", found="none usable",
                     remedy="see the warnings above",
                 )  # fmt: skip
-            index = {"fingerprint": fingerprint, "subjects": subjects, "slices": slices}
+            index = {"fingerprint": fingerprint, "subjects": subjects, "slices": rows}
             atomic.write_text(index_file, json.dumps(index))
     return SliceCache(folder)
 
 
 def _fill(
-    folder: Path, paths: list[Path], grid: preprocessing.GridConfig, track: Track
+    folder: Path, paths: list[Path], grid: GridConfig, progress: Progress
 ) -> tuple[list[str], list[tuple[int, int, int]]]:
     """Write the array of a cache and return its subjects and slices."""
     i, j, k = grid.shape
@@ -93,26 +92,26 @@ def _fill(
         # an error now where the disk is full; later, writing to memory, it would be a signal that ends the process
         os.posix_fallocate(whole.fileno(), 0, file.stat().st_size)
     subjects: list[str] = []
-    slices: list[tuple[int, int, int]] = []
-    for path in track(paths, "Preparing volumes", len(paths)):
+    rows: list[tuple[int, int, int]] = []
+    for path in progress(paths, "Preparing volumes", len(paths)):
         try:
-            prepared = preprocessing.prepare(volume_files.read(path), grid)
+            brain, _ = prepare(volume_files.read(path), grid)
         except (VolumeError, MemoryError) as error:
             log.warning("left out of training: %s", str(error) or f"{path}: it does not fit into memory")
             continue
-        if not prepared.mask.any():
-            log.warning("left out of training: %s: expected a head, found none; check the volume", path)
+        if not brain.brain_mask.any():
+            log.warning("left out of training: %s: expected a brain, found none; check the volume", path)
             continue
-        array_NKHW[len(subjects)] = np.moveaxis(prepared.array, 2, 0)
+        array_NKHW[len(subjects)] = brain.array
         for axis in range(3):
-            pixels = np.moveaxis(prepared.mask, axis, 0).sum(axis=(1, 2))
-            shown = np.flatnonzero(pixels >= SliceCache.MIN_HEAD_PIXELS)
-            slices += [(len(subjects), axis, int(number)) for number in shown]
+            pixels = slices.along(brain.brain_mask, axis).sum(axis=(1, 2))
+            visible = np.flatnonzero(pixels >= SliceCache.MIN_BRAIN_PIXELS)
+            rows += [(len(subjects), axis, int(number)) for number in visible]
         subjects.append(volume_files.case_id(path))
     array_NKHW.flush()
-    return subjects, slices
+    return subjects, rows
 
 
-def _fingerprint(paths: list[Path], grid: preprocessing.GridConfig) -> str:
+def _fingerprint(paths: list[Path], grid: GridConfig) -> str:
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return hashlib.sha256(json.dumps([FORMAT, files, asdict(grid)]).encode()).hexdigest()
+    return hashlib.sha256(json.dumps([FORMAT, files, grid.to_json()]).encode()).hexdigest()

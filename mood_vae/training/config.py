@@ -1,137 +1,115 @@
-"""How the networks are trained, apart from `train` so that a recipe can be read without Lightning."""
+"""How the networks are trained; apart from the training, so that a recipe can be read without Lightning."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from mood_vae.config import Config
 from mood_vae.errors import ConfigError
-from mood_vae.synthetic.insert import FAMILIES
+from mood_vae.synthetic.insert import ANOMALY_TYPES
+
+Share = Annotated[float, Field(ge=0, le=1)]
 
 LOCAL = (
-    *("uniform_sphere", "noise", "blur", "shuffle", "intensity", "deformation", "foreign_patch", "foreign_poisson"),
-    *("copied_patch", "mirrored_patch", "missing_slab"),
+    *("uniform_sphere", "noise", "blur", "shuffle", "intensity", "deformation"),
+    *("foreign_patch_interpolation", "poisson_image_interpolation", "cutpaste", "mirrored_patch", "missing_slab"),
     *("lesion", "lesion", "hypointense_lesions", "hypointense_lesions"),
 )
-"""Families of anomalies of one place, those like real lesions twice."""
+"""Anomaly types of one place, those like real lesions twice."""
 
+SLICE_FILLING = ("bias_blob", "thick_slices", "ring_artefact", "spike_artefact", "ghost")
+"""Types that fill whole slices, faintly, and outweigh everything else for a discriminator that sees few slices."""
 
-FILLING = ("bias_blob", "thick_slices", "ring_artefact", "spike_artefact", "ghost")
-"""Families that fill whole slices, faintly, and outweigh everything else for a head that sees few slices."""
-
-
-ALL = (*LOCAL, *LOCAL, *FILLING)
-"""All families, those that fill slices rarely."""
-
+ALL = (*LOCAL, *LOCAL, *SLICE_FILLING)
+"""All types, those that fill slices rarely."""
 
 ANATOMICAL = ("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
+FROM_DONOR = ("foreign_patch_interpolation", "poisson_image_interpolation")
+"""Another subject's tissue, which betrays itself by its contrast if it is inserted after the change of scanner."""
 
 
-DONATED = ("foreign_patch", "foreign_poisson")
-"""Another subject's tissue, which betrays itself by its contrast if it is planted after the change of scanner."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SynthesisConfig:
-    """What a sample is made of.
-
-    slab: consecutive axial slices taken of a brain, all if it has no more. judged: how many of them the head has to
-        judge, few, for slices of one slab show the same anomaly; the first half of them shows one if the slab has one.
-    clean_share: share of slabs that get no anomaly. most: the largest number of anomalies in one slab.
-    families: what may be planted, and how often relative to each other. left_out: what of these may not after all, to
-        see how well a head finds what it was never shown.
-    anatomical: families that are part of the anatomy, so that the scanner sees them like everything else; the others
-        come after it, as artefacts do.
-    """
-
-    slab: int = 28
-    judged: int = 4
-    clean_share: float = 0.2
-    most: int = 3
-    families: tuple[str, ...] = LOCAL
-    left_out: tuple[str, ...] = ()
-    anatomical: tuple[str, ...] = ANATOMICAL
-
-    def __post_init__(self) -> None:
-        unknown = {*self.families, *self.left_out, *self.anatomical} - set(FAMILIES)
-        if unknown or not self.planted or not 0 < self.judged <= self.slab or not 0 <= self.clean_share <= 1:
-            raise ConfigError(
-                expected="known families, and fewer judged slices than the slab has",
-                found=f"{self}", remedy="correct the configuration",
-            )  # fmt: skip
-
-    @property
-    def planted(self) -> tuple[str, ...]:
-        """The families that are planted, some of them more than once."""
-        return tuple(name for name in self.families if name not in self.left_out)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How a network is trained; the defaults are the paper's where it states them.
+class VaeTrainingConfig(Config):
+    """How a VAE is trained; the defaults are the paper's where it states them.
 
     epochs, learning_rate: 100 and 1e-4 (Adam), as in the paper.
     batch_size: slices a step, over all devices together.
-    pixel_sigma, beta, likelihood: see `elbo.negative_elbo`.
-    varied: whether each slice is shown as another scanner might have it (`acquire.vary`), anew each epoch.
-    context_share: weight of context encoding (`context.hide_squares`) in the loss, the rest is the ELBO's; 0 for none.
+    pixel_sigma, beta, likelihood: see `vae.negative_elbo`.
+    augmented: whether each slice is shown as another scanner might have it (`augmentation.augment`), anew each epoch.
+    context_share: weight of context encoding (`augmentation.hide_squares`) in the loss, the rest is the ELBO's.
     validation_share: share of the subjects (never of the slices) kept for validation and calibration.
     patience: epochs without a better validation loss before training stops early; None trains to the end.
     """
 
-    epochs: int = 100
-    learning_rate: float = 1e-4
-    batch_size: int = 64
-    pixel_sigma: float = 0.1
-    beta: float = 1.0
-    likelihood: str = "gaussian"
-    varied: bool = False
-    context_share: float = 0.0
-    validation_share: float = 0.1
-    patience: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.epochs, self.batch_size) < 1 or min(self.learning_rate, self.pixel_sigma) <= 0 or self.beta < 0:
-            raise ConfigError(
-                expected="positive epochs, batch size, learning rate and pixel sigma, and beta of at least 0",
-                found=f"{self}",
-                remedy="correct the training configuration",
-            )
-        if self.likelihood not in ("gaussian", "laplace") or not 0 <= self.context_share <= 1:
-            raise ConfigError(
-                expected="likelihood gaussian or laplace, and a context share in [0, 1]",
-                found=f"{self.likelihood}, {self.context_share}",
-                remedy="correct the training configuration",
-            )
-        if not 0 < self.validation_share < 1:
-            raise ConfigError(
-                expected="a validation share strictly between 0 and 1",
-                found=f"{self.validation_share}",
-                remedy="correct the training configuration",
-            )
+    epochs: PositiveInt = 100
+    learning_rate: PositiveFloat = 1e-4
+    batch_size: PositiveInt = 64
+    pixel_sigma: PositiveFloat = 0.1
+    beta: NonNegativeFloat = 1.0
+    likelihood: Literal["gaussian", "laplace"] = "gaussian"
+    augmented: bool = False
+    context_share: Share = 0.0
+    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    patience: PositiveInt | None = None
+    seed: NonNegativeInt = 0
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeadTrainConfig:
-    """How a head is trained.
+class SynthesisConfig(Config):
+    """What a training sample of a discriminator is made of.
 
-    epochs, slabs: epochs of so many new samples each; none comes twice. 0 epochs leave a given head as it is.
-    batch_slabs: samples a step. learning_rate: of AdamW at the start, falling to 0 along a cosine.
-    dice_weight, dice_by_slice: see `train_head.head_loss`.
+    slab_slices: consecutive axial slices taken of a brain, all if it has no more.
+    target_slices: how many of them have a say in the loss; few, since slices of one slab show the same anomaly. The
+        first half of them shows one if the slab has one.
+    clean_share: share of the samples that get no anomaly. most: the largest number of anomalies in one sample.
+    anomaly_types: what may be inserted, and how often relative to each other.
+    left_out: types that are not inserted after all, to see how well what was never shown is found.
+    anatomical: types that are part of the anatomy, so that the scanner sees them like everything else; the others come
+        after it, as artefacts do.
     """
 
-    epochs: int = 50
-    slabs: int = 1350
-    batch_slabs: int = 9
-    learning_rate: float = 1e-3
-    dice_weight: float = 0.2
-    dice_by_slice: bool = False
-    seed: int = 0
-    synthesis: SynthesisConfig = field(default_factory=SynthesisConfig)
+    slab_slices: PositiveInt = 28
+    target_slices: PositiveInt = 4
+    clean_share: Share = 0.2
+    most: PositiveInt = 3
+    anomaly_types: tuple[str, ...] = LOCAL
+    left_out: tuple[str, ...] = ()
+    anatomical: tuple[str, ...] = ANATOMICAL
 
-    def __post_init__(self) -> None:
-        if min(self.slabs, self.batch_slabs) < 1 or self.epochs < 0 or self.learning_rate <= 0:
+    @model_validator(mode="after")
+    def _check(self) -> SynthesisConfig:
+        unknown = {*self.anomaly_types, *self.left_out, *self.anatomical} - set(ANOMALY_TYPES)
+        if unknown or not self.inserted:
             raise ConfigError(
-                expected="epochs of at least 0, and positive slabs, batch and learning rate", found=f"{self}",
-                remedy="correct the configuration",
+                expected=f"anomaly types among {', '.join(ANOMALY_TYPES)}, not all of them left out",
+                found=", ".join(sorted(unknown)) or "none that is inserted", remedy="choose among them",
             )  # fmt: skip
+        if self.target_slices > self.slab_slices:
+            raise ConfigError(
+                expected=f"at most slab_slices={self.slab_slices} target slices", found=f"{self.target_slices}",
+                remedy="take more slices of a brain, or fewer of them as targets",
+            )  # fmt: skip
+        return self
+
+    @property
+    def inserted(self) -> tuple[str, ...]:
+        """The types that are inserted, some of them more than once."""
+        return tuple(name for name in self.anomaly_types if name not in self.left_out)
+
+
+class DiscriminatorTrainingConfig(Config):
+    """How a discriminator is trained.
+
+    epochs, samples: epochs of so many new samples each; none comes twice. 0 epochs leave a given one as it is.
+    batch_samples: samples a step. learning_rate: of AdamW at the start, falling to 0 along a cosine.
+    dice_weight, dice_by_slice: see `train_discriminator.discriminator_loss`.
+    """
+
+    epochs: NonNegativeInt = 50
+    samples: PositiveInt = 1350
+    batch_samples: PositiveInt = 9
+    learning_rate: PositiveFloat = 1e-3
+    dice_weight: NonNegativeFloat = 0.2
+    dice_by_slice: bool = False
+    seed: NonNegativeInt = 0
+    synthesis: SynthesisConfig = SynthesisConfig()

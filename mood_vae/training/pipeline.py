@@ -2,97 +2,83 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from torch import Tensor
 
-from mood_vae import config
 from mood_vae.detection import checkpoint
-from mood_vae.detection.calibration import CalibrationConfig, calibrate
-from mood_vae.detection.checkpoint import Checkpoint, Description
-from mood_vae.detection.detector import VaeDetector, full_size
+from mood_vae.detection.anomaly_map import full_size, make_scorer
+from mood_vae.detection.calibration import calibrate
+from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, Description
+from mood_vae.detection.config import CalibrationConfig
 from mood_vae.errors import CheckpointError, ConfigError
-from mood_vae.imaging import augmentation
-from mood_vae.imaging.preprocessing import Prepared, as_prepared
-from mood_vae.io.output_folder import Track
-from mood_vae.models.discriminator import Head
+from mood_vae.imaging.augmentation import augment
+from mood_vae.imaging.preprocessing import Brain
+from mood_vae.io.output_folder import Progress, silent
+from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.vae import Vae
 from mood_vae.training import cache
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.lightning_run import Hardware, is_first_process
-from mood_vae.training.normative import usual
-from mood_vae.training.presets import Preset, preset
+from mood_vae.training.normative import normative_maps
+from mood_vae.training.presets import Preset
 from mood_vae.training.slice_dataset import split_subjects
-from mood_vae.training.train_discriminator import fit_head, new_head
-from mood_vae.training.train_vae import fit
+from mood_vae.training.train_discriminator import Given, fit_discriminator, new_discriminator
+from mood_vae.training.train_vae import fit_vae
 from mood_vae.version import __version__
 
 CHECKPOINT_NAME = "model.safetensors"
 CALIBRATION_SEED = 500
 
 
-def run(
+def train(
+    preset: Preset,
     data_dir: Path,
     run_dir: Path,
-    name: str,
-    changes: dict[str, Any],
-    hardware: Hardware,
     *,
+    hardware: Hardware | None = None,
     vae_from: Path | None = None,
-    heads_from: Path | None = None,
-    resume: bool,
-    track: Track,
+    discriminators_from: Path | None = None,
+    resume: bool = False,
+    progress: Progress = silent,
 ) -> Path:
     """Train a preset, calibrate it on its validation subjects and return the path of the checkpoint in `run_dir`.
 
-    changes: settings of the preset that the user wants otherwise, by keys such as "training.epochs".
-    vae_from: a checkpoint whose VAE is taken as it is, so that only the heads are trained.
-    heads_from: a checkpoint with whose heads the training of heads begins, instead of random ones.
-    Raises FolderError when there is nothing to train on, ConfigError for an unknown preset or a bad setting.
+    data_dir: healthy volumes. hardware: where it runs, all that there is by default.
+    vae_from: a checkpoint whose VAE is taken as it is, so that only the discriminators are trained.
+    discriminators_from: a checkpoint with whose discriminators theirs begin, instead of random ones.
+    Raises FolderError when there is nothing to train on, ConfigError for a recipe that cannot be, CheckpointError for a
+    checkpoint that does not fit.
     """
-    chosen = config.changed(preset(name), changes)
-    training = chosen.training
-    if not heads_from and not all(head.training.epochs for head in chosen.heads):
-        raise ConfigError(
-            expected="epochs for every head, or a head to leave as it is", found="0 epochs and no heads to begin with",
-            remedy="give epochs, or a checkpoint with heads (--heads)",
-        )  # fmt: skip
-    starts = [new_head(head.model, head.training.seed) for head in chosen.heads]
-    if heads_from:
-        _begin_with(starts, heads_from)
-    slices = cache.build(data_dir, run_dir / "cache", chosen.grid, track=track)
-    trained, validation = split_subjects(slices.subjects, training)
+    hardware = hardware or Hardware()
+    starts = _first_discriminators(preset, discriminators_from)
+    volumes = cache.build(data_dir, run_dir / "cache", preset.detector.grid, progress=progress)
+    training, validation = split_subjects(volumes.subjects, preset.training)
     if vae_from:
-        vae = _given_vae(vae_from, chosen)
+        vae = _given_vae(vae_from, preset)
     else:
-        vae = fit(slices, run_dir, chosen.model, training, hardware, resume=resume)
+        vae = fit_vae(volumes, run_dir, preset.detector.vae, preset.training, hardware, resume=resume)
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
-    if chosen.heads or chosen.residual.standardised:
-        tensors["usual_CKHW"] = usual(vae, slices, trained)
-        usual_CKHW = full_size(tensors["usual_CKHW"], chosen.grid.shape)
-    fitted: list[Head] = []
-    for number, (head, start) in enumerate(zip(chosen.heads, starts, strict=True)):
-        fitted.append(
-            fit_head(
-                slices,
-                (trained, validation),
-                run_dir / f"head-{number}",
-                (vae, fitted[: head.model.before]),
-                usual_CKHW,
-                start,
-                head.training,
-                hardware,
-                spacing_mm=chosen.grid.spacing_mm,
-                resume=resume,
-            )
+    if preset.detector.normative_channels:
+        tensors[NORMATIVE] = normative_maps(vae, volumes, training)
+    trained: list[Discriminator] = []
+    for number, (start, config) in enumerate(zip(starts, preset.discriminator_training, strict=True)):
+        given = Given(
+            vae=vae,
+            cascade=trained[: start.config.cascade_inputs],
+            normative_CKHW=full_size(tensors[NORMATIVE], preset.detector.grid.shape),
+            spacing_mm=preset.detector.grid.spacing_mm,
         )
-        tensors |= {f"head.{number}.{key}": value for key, value in fitted[-1].state_dict().items()}
+        folder = run_dir / f"discriminator-{number}"
+        subjects = (training, validation)
+        trained.append(fit_discriminator(start, given, volumes, subjects, folder, config, hardware, resume=resume))
+        tensors |= {f"discriminator.{number}.{key}": value for key, value in trained[-1].state_dict().items()}
     path = run_dir / CHECKPOINT_NAME
     if is_first_process():
         provenance = {
@@ -100,96 +86,90 @@ def run(
             "torch": torch.__version__,
             "lightning": lightning.__version__,
             "python": platform.python_version(),
-            "precision": hardware.precision,
+            "precision": hardware.chosen_precision(),
             "vae_from": vae_from and vae_from.name,
-            "heads_from": heads_from and heads_from.name,
-            "training": config.to_json(training),
-            "head_training": [config.to_json(head.training) for head in chosen.heads],
-            "training_subjects": trained,
+            "discriminators_from": discriminators_from and discriminators_from.name,
+            "training": preset.training.to_json(),
+            "discriminator_training": [config.to_json() for config in preset.discriminator_training],
+            "training_subjects": training,
             "validation_subjects": validation,
         }
-        checkpoint.save(path, calibrated(tensors, name, chosen, slices, provenance))
+        checkpoint.save(path, calibrated(preset, tensors, volumes, provenance))
     return path
 
 
 def calibrated(
-    tensors: dict[str, torch.Tensor],
-    name: str,
-    chosen: Preset,
-    slices: SliceCache,
-    provenance: dict[str, Any],
+    preset: Preset, tensors: Mapping[str, Tensor], volumes: SliceCache, provenance: Mapping[str, Any]
 ) -> Checkpoint:
-    """Return the checkpoint of trained tensors with the threshold and the reference of healthy validation subjects.
-
-    provenance: names these subjects.
-    """
+    """Return the checkpoint of trained tensors, calibrated by the validation subjects that `provenance` names."""
+    scorer = make_scorer(preset.detector, tensors, torch.device("cpu"))
+    healthy = calibration_brains(volumes, provenance["validation_subjects"], preset.calibration)
     description = Description(
-        preset=name,
-        grid=chosen.grid,
-        model=chosen.model,
-        heads=tuple(head.model for head in chosen.heads),
-        residual=chosen.residual,
-        mirroring=chosen.mirroring,
-        postprocess=chosen.postprocess,
-        aggregate=chosen.aggregate,
-        calibration=chosen.calibration,
-        threshold=1.0,
-        score_reference=1.0,
-        provenance=provenance,
+        preset=preset.name,
+        detector=preset.detector,
+        calibration=calibrate(scorer, healthy, preset.calibration),
+        provenance=dict(provenance),
     )
-    detector = VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
-    healthy = calibrating(slices, provenance["validation_subjects"], chosen.calibration)
-    calibration = calibrate(
-        ((detector.evidence(one, detector.reconstruct(one)), detector.region(one)) for one in healthy),
-        chosen.calibration,
-        chosen.postprocess,
-        chosen.aggregate,
-    )
-    description = dataclasses.replace(description, **calibration._asdict())
-    return Checkpoint(description=description, tensors=tensors)
+    return Checkpoint(description=description, tensors=dict(tensors))
 
 
-def _given_vae(path: Path, chosen: Preset) -> Vae:
+def calibration_brains(volumes: SliceCache, subjects: Sequence[str], config: CalibrationConfig) -> Iterator[Brain]:
+    """Yield the brains that set the threshold: each healthy subject as other scanners might have it, or as it is."""
+    for number, subject in enumerate(subjects):
+        array = volumes.volume(subject)
+        if not config.augmentations:
+            yield Brain.of(array)
+        for scanner in range(config.augmentations):
+            rng = np.random.default_rng((CALIBRATION_SEED, number, scanner))
+            yield Brain.of(augment(array, np.zeros(array.shape, np.uint8), rng)[0])
+
+
+def _given_vae(path: Path, preset: Preset) -> Vae:
     """Return the VAE of a checkpoint, which must have the preset's shape."""
-    given = checkpoint.load(path)
-    if given.description.model != chosen.model or given.description.grid != chosen.grid:
+    loaded, wanted = checkpoint.load(path), preset.detector
+    if loaded.description.detector.vae != wanted.vae or loaded.description.detector.grid != wanted.grid:
         raise CheckpointError(
-            file=path, expected=f"a VAE like {chosen.model} on {chosen.grid}", found="another",
+            file=path, expected=f"a VAE like {wanted.vae} on {wanted.grid}", found="another",
             remedy="train without --vae",
         )  # fmt: skip
-    vae = Vae(chosen.model)
-    given.fill(vae, "vae")
+    vae = Vae(wanted.vae)
+    checkpoint.fill(vae, loaded.tensors, "vae")
     return vae.eval()
 
 
-def _begin_with(heads: list[Head], path: Path) -> None:
-    """Give heads the weights of those of a checkpoint that are like them, or shown fewer heads before them.
+def _first_discriminators(preset: Preset, path: Path | None) -> list[Discriminator]:
+    """Return the discriminators that training begins with: random ones, or with the weights of a checkpoint."""
+    pairs = list(zip(preset.detector.discriminators, preset.discriminator_training, strict=True))
+    if not path and not all(config.epochs for _, config in pairs):
+        raise ConfigError(
+            expected="epochs for every discriminator, or one to leave as it is",
+            found="0 epochs and none to begin with",
+            remedy="give epochs, or a checkpoint with discriminators (--discriminators)",
+        )
+    starts = [new_discriminator(shape, config.seed) for shape, config in pairs]
+    if path:
+        loaded = checkpoint.load(path)
+        for place, start in enumerate(starts):
+            number = _most_alike(start, place, loaded, path)
+            start.initialise_from(checkpoint.part(loaded.tensors, f"discriminator.{number}"))
+    return starts
 
-    Of several, the one that is shown most is taken, then the one nearest to the head's own place.
+
+def _most_alike(start: Discriminator, place: int, loaded: Checkpoint, path: Path) -> int:
+    """Return which discriminator of a checkpoint another can begin with: one alike, or with fewer cascade inputs.
+
+    Of several it is the one with the most cascade inputs, then the one whose number is nearest to `place`.
     """
-    given = checkpoint.load(path)
-    for place, head in enumerate(heads):
-        alike = [
-            (config.before, -abs(number - place), number)
-            for number, config in enumerate(given.description.heads)
-            if dataclasses.replace(head.config, before=config.before, weight=config.weight) == config
-            and config.before <= head.config.before
-        ]
-        if not alike:
-            raise CheckpointError(
-                file=path, expected=f"a head like {head.config}",
-                found="others" if given.description.heads else "none", remedy="train without --heads",
-            )  # fmt: skip
-        *_, number = max(alike)
-        head.begin_with(given.part(f"head.{number}"))
-
-
-def calibrating(slices: SliceCache, subjects: list[str], wanted: CalibrationConfig) -> Iterator[Prepared]:
-    """Yield the brains that set the threshold: each healthy subject as other scanners might have it, or as it is."""
-    for number, subject in enumerate(subjects):
-        array = slices.volume(subject)
-        if not wanted.varied:
-            yield as_prepared(array)
-        for scanner in range(wanted.varied):
-            rng = np.random.default_rng((CALIBRATION_SEED, number, scanner))
-            yield as_prepared(augmentation.vary(array, np.zeros(array.shape, np.uint8), rng)[0])
+    wanted, known = start.config, loaded.description.detector.discriminators
+    alike = [
+        (config.cascade_inputs, -abs(number - place), number)
+        for number, config in enumerate(known)
+        if config == wanted.replaced(cascade_inputs=config.cascade_inputs, ensemble_weight=config.ensemble_weight)
+        and config.cascade_inputs <= wanted.cascade_inputs
+    ]
+    if not alike:
+        raise CheckpointError(
+            file=path, expected=f"a discriminator like {wanted}", found="others" if known else "none",
+            remedy="train without --discriminators",
+        )  # fmt: skip
+    return max(alike)[-1]

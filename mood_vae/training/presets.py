@@ -2,137 +2,168 @@
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass, field
+import re
+from collections.abc import Mapping
+from typing import Any
 
-from mood_vae.detection.calibration import CalibrationConfig
-from mood_vae.detection.postprocessing import AggregateConfig, PostprocessConfig
+from pydantic import model_validator
+
+from mood_vae.config import Config
+from mood_vae.detection.config import CalibrationConfig, DetectorConfig
+from mood_vae.detection.former import today
+from mood_vae.detection.postprocessing import AggregationConfig, PostprocessingConfig
 from mood_vae.detection.residual import ResidualConfig
 from mood_vae.errors import ConfigError
 from mood_vae.imaging.preprocessing import GridConfig
-from mood_vae.models.discriminator_inputs import HeadConfig, check_together
+from mood_vae.models.discriminator_inputs import DiscriminatorConfig
 from mood_vae.models.vae import VaeConfig
 from mood_vae.training.config import (
     ALL,
     ANATOMICAL,
-    DONATED,
-    FILLING,
+    FROM_DONOR,
     LOCAL,
-    HeadTrainConfig,
+    SLICE_FILLING,
+    DiscriminatorTrainingConfig,
     SynthesisConfig,
-    TrainConfig,
+    VaeTrainingConfig,
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class HeadPreset:
-    """One head and how it is trained."""
-
-    model: HeadConfig = field(default_factory=HeadConfig)
-    training: HeadTrainConfig = field(default_factory=HeadTrainConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Preset:
+class Preset(Config):
     """One recipe, from the grid to the sample score.
 
-    mirroring: whether the evidence is the mean of a brain's and of its mirror image's, left to right.
+    detector: what is trained. training: of the VAE. discriminator_training: of each discriminator, in their order.
     """
 
-    grid: GridConfig = field(default_factory=GridConfig)
-    model: VaeConfig = field(default_factory=VaeConfig)
-    training: TrainConfig = field(default_factory=TrainConfig)
-    heads: tuple[HeadPreset, ...] = ()
-    residual: ResidualConfig = field(default_factory=ResidualConfig)
-    mirroring: bool = False
-    postprocess: PostprocessConfig = field(default_factory=PostprocessConfig)
-    aggregate: AggregateConfig = field(default_factory=AggregateConfig)
-    calibration: CalibrationConfig = field(default_factory=CalibrationConfig)
+    name: str
+    detector: DetectorConfig = DetectorConfig()
+    training: VaeTrainingConfig = VaeTrainingConfig()
+    discriminator_training: tuple[DiscriminatorTrainingConfig, ...] = ()
+    calibration: CalibrationConfig = CalibrationConfig()
 
-    def __post_init__(self) -> None:
-        for axis in self.model.axes:
-            seen = tuple(size for other, size in enumerate(self.grid.shape) if other != axis)
-            if any(size > most for size, most in zip(seen, self.model.slice_shape, strict=True)):
-                raise ConfigError(
-                    expected=f"a model.slice_shape that holds slices of {seen} pixels, those along axis {axis}",
-                    found=f"slice_shape={self.model.slice_shape}",
-                    remedy="make the slices of the network larger or those of the grid smaller",
-                )
-        check_together([head.model for head in self.heads])
-        if self.heads and (self.model.axes != (2,) or self.model.slice_shape != self.grid.shape[:2]):
+    @model_validator(mode="after")
+    def _check(self) -> Preset:
+        if len(self.discriminator_training) != len(self.detector.discriminators):
             raise ConfigError(
-                expected=f"for heads, a VAE of axial slices of {self.grid.shape[:2]} pixels",
-                found=f"axes={self.model.axes}, slice_shape={self.model.slice_shape}",
-                remedy="leave out the heads or correct the model's configuration",
-            )
+                expected=f"a training for each of the {len(self.detector.discriminators)} discriminators",
+                found=f"{len(self.discriminator_training)}", remedy="give each its own",
+            )  # fmt: skip
+        return self
 
 
 # slice by slice, with seven neighbouring slices and their roughness in view
-TEXTURE = HeadPreset(
-    model=HeadConfig(roughness=True),
-    training=HeadTrainConfig(
-        epochs=100,
-        dice_by_slice=True,
-        synthesis=SynthesisConfig(families=ALL, anatomical=(*ANATOMICAL, *DONATED)),
-    ),
+TEXTURE = DiscriminatorConfig(roughness=True)
+TEXTURE_TRAINING = DiscriminatorTrainingConfig(
+    epochs=100,
+    dice_by_slice=True,
+    synthesis=SynthesisConfig(anomaly_types=ALL, anatomical=(*ANATOMICAL, *FROM_DONOR)),
 )
-# the whole brain at once, at 2.5 mm, and what the first head found in it: what is seen from afar, and what goes through
-# many slices
-CASCADE = HeadPreset(
-    model=HeadConfig(offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True, before=1),
-    training=HeadTrainConfig(
-        epochs=20,
-        slabs=450,
-        batch_slabs=1,
-        dice_by_slice=True,
-        synthesis=SynthesisConfig(
-            slab=128, judged=128, most=6, families=(*LOCAL, *FILLING), anatomical=(*ANATOMICAL, *DONATED)
-        ),
+# the whole brain at once, at 2.5 mm, and what the first discriminator found in it: what is seen from afar, and what
+# goes through many slices
+CASCADE = DiscriminatorConfig(
+    offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True, cascade_inputs=1
+)  # fmt: skip
+CASCADE_TRAINING = DiscriminatorTrainingConfig(
+    epochs=20,
+    samples=450,
+    batch_samples=1,
+    dice_by_slice=True,
+    synthesis=SynthesisConfig(
+        slab_slices=128,
+        target_slices=128,
+        most=6,
+        anomaly_types=(*LOCAL, *SLICE_FILLING),
+        anatomical=(*ANATOMICAL, *FROM_DONOR),
     ),
 )
 
-# a VAE of fewer nats, which cannot follow every anomaly, and two heads that have learnt from synthetic anomalies what a
-# conspicuous difference is; the second has the say, the first only tells it
-HEADS = Preset(
-    training=TrainConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
-    heads=(dataclasses.replace(TEXTURE, model=dataclasses.replace(TEXTURE.model, weight=0.0)), CASCADE),
-    residual=ResidualConfig(gaussian_vox=0.7),
-    mirroring=True,
-    postprocess=PostprocessConfig(pooling_vox=6, closing_radius_vox=1, smallest_vox=30),
-    aggregate=AggregateConfig(top_share=1e-3),
-    calibration=CalibrationConfig(false_positive_rate=2e-4, varied=4),
+# a VAE of fewer nats, which cannot follow every anomaly, and two discriminators that have learnt from synthetic
+# anomalies what a conspicuous difference is; the second decides, the first only tells it what it found
+DISCRIMINATORS = Preset(
+    name="discriminators",
+    detector=DetectorConfig(
+        residual=ResidualConfig(gaussian_vox=0.7),
+        discriminators=(TEXTURE.replaced(ensemble_weight=0.0), CASCADE),
+        mirroring=True,
+        postprocessing=PostprocessingConfig(pooling_vox=6, closing_radius_vox=1, smallest_vox=30),
+        aggregation=AggregationConfig(top_share=1e-3),
+    ),
+    training=VaeTrainingConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
+    discriminator_training=(TEXTURE_TRAINING, CASCADE_TRAINING),
+    calibration=CalibrationConfig(false_positive_rate=2e-4, augmentations=4),
 )
 
-PRESETS: dict[str, Preset] = {
+_PRESETS = (
     # the paper, faithfully: every default above is its choice, or ours where it is silent (docs/method.md)
-    "seed": Preset(),
-    "heads": HEADS,
-    "head-texture": dataclasses.replace(HEADS, heads=(TEXTURE,)),
+    Preset(name="paper"),
+    DISCRIMINATORS,
+    DISCRIMINATORS.replaced(
+        name="discriminator-2d",
+        detector=DISCRIMINATORS.detector.replaced(discriminators=(TEXTURE,)),
+        discriminator_training=(TEXTURE_TRAINING,),
+    ),
     # the recipe of the challenge's own example (Zimmerer et al. 2019) on the paper's network: its epochs, its score and
     # its loss, in which 0.01 KL a latent beside the mean absolute error of slices in [-1, 1] make this scale
-    "cevae": Preset(
-        training=TrainConfig(epochs=20, batch_size=16, likelihood="laplace", pixel_sigma=0.4, context_share=0.5),
-        residual=ResidualConfig(kind="squared", kl_gradient=True),
+    Preset(
+        name="cevae",
+        detector=DetectorConfig(residual=ResidualConfig(kind="squared", kl_gradient=True)),
+        training=VaeTrainingConfig(epochs=20, batch_size=16, likelihood="laplace", pixel_sigma=0.4, context_share=0.5),
     ),
     # the paper's method for abdominal CT: a coarser grid, and no position in the world to rely on
-    "seed-abdom": Preset(
-        grid=GridConfig(
-            shape=(128, 128, 160),
-            spacing_mm=3.0,
-            origin_mm=(-190.5, -190.5, -238.5),
-            centre_mm=(0.0, 0.0, 0.0),
-            aligned_within_mm=0.0,
+    Preset(
+        name="paper-abdom",
+        detector=DetectorConfig(
+            grid=GridConfig(
+                shape=(128, 128, 160),
+                spacing_mm=3.0,
+                origin_mm=(-190.5, -190.5, -238.5),
+                centre_mm=(0.0, 0.0, 0.0),
+                aligned_within_mm=0.0,
+            ),
+            vae=VaeConfig(slice_shape=(128, 128)),
         ),
-        model=VaeConfig(slice_shape=(128, 128)),
     ),
+)
+PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _PRESETS}
+
+FORMER_SETTINGS = {
+    r"heads\.(\d+)\.training\.synthesis\.families": r"discriminator_training.\1.synthesis.anomaly_types",
+    r"heads\.(\d+)\.training\.slabs": r"discriminator_training.\1.samples",
+    r"heads\.(\d+)\.training\.batch_slabs": r"discriminator_training.\1.batch_samples",
+    r"heads\.(\d+)\.training\.(.+)": r"discriminator_training.\1.\2",
+    r"heads\.(\d+)\.model\.before": r"detector.discriminators.\1.cascade_inputs",
+    r"heads\.(\d+)\.model\.weight": r"detector.discriminators.\1.ensemble_weight",
+    r"heads\.(\d+)\.model\.(.+)": r"detector.discriminators.\1.\2",
+    r"training\.varied": "training.augmented",
+    r"calibration\.varied": "calibration.augmentations",
+    r"model\.(.+)": r"detector.vae.\1",
+    r"postprocess\.(.+)": r"detector.postprocessing.\1",
+    r"aggregate\.(.+)": r"detector.aggregation.\1",
+    r"((?:grid|residual)\..+|mirroring)": r"detector.\1",
 }
+"""Keys of `--set` as they once were, and as they are."""
 
 
-def preset(name: str) -> Preset:
-    """Return the recipe of a name; ConfigError when there is none."""
-    try:
-        return PRESETS[name]
-    except KeyError:
+def find_preset(name: str) -> Preset:
+    """Return the recipe of a name or a former name; raises ConfigError when there is none."""
+    name = today(name)
+    if name not in PRESETS:
         raise ConfigError(
             expected=f"a preset among {', '.join(PRESETS)}", found=repr(name), remedy="choose one of them"
-        ) from None
+        )
+    return PRESETS[name]
+
+
+def changed_preset(preset: Preset, settings: Mapping[str, Any]) -> Preset:
+    """Return a preset with other values at dotted keys, such as "training.epochs"; former keys are understood.
+
+    Raises ConfigError for a key that is not there, or a value that is not possible.
+    """
+    return preset.changed({_today(key): value for key, value in settings.items()})
+
+
+def _today(key: str) -> str:
+    for former, now in FORMER_SETTINGS.items():
+        if found := re.fullmatch(former, key):
+            return found.expand(now)
+    return key

@@ -17,10 +17,10 @@ from mood_vae.imaging.slices import pad
 from mood_vae.io.volume import Array
 from mood_vae.models.vae import VaeConfig
 from mood_vae.training.cache import SliceCache
-from mood_vae.training.config import TrainConfig
+from mood_vae.training.config import VaeTrainingConfig
 
 
-def split_subjects(subjects: list[str], config: TrainConfig) -> tuple[list[str], list[str]]:
+def split_subjects(subjects: list[str], config: VaeTrainingConfig) -> tuple[list[str], list[str]]:
     """Return the subjects for training and for validation, drawn by the seed; at least one for each.
 
     Raises ConfigError when there are fewer than two subjects.
@@ -46,14 +46,14 @@ class Batch(NamedTuple):
 class SliceDataset(Dataset[Tensor]):
     """Batches of slices (B, 1, H, W), float32, of some subjects of a cache: indexed by a whole batch at a time.
 
-    varied: whether each slice is seen by another scanner, which follows from the seed, the epoch and the position.
+    augmented: whether each slice is seen by another scanner, which follows from the seed, the epoch and the position.
     """
 
     def __init__(
-        self, cache: SliceCache, subjects: list[str], model_config: VaeConfig, *, seed: int, varied: bool = False
+        self, cache: SliceCache, subjects: list[str], vae_config: VaeConfig, *, seed: int, augmented: bool = False
     ) -> None:
-        self._cache, self._shape, self._seed, self._varied = cache, model_config.slice_shape, seed, varied
-        self._slices = cache.slices_of(subjects, model_config.axes)
+        self._cache, self._shape, self._seed, self._augmented = cache, vae_config.slice_shape, seed, augmented
+        self._slices = cache.slices_of(subjects, vae_config.axes)
 
     def __len__(self) -> int:
         return len(self._slices)
@@ -64,10 +64,9 @@ class SliceDataset(Dataset[Tensor]):
 
     def _slice(self, epoch: int, position: int) -> Array:
         array = self._cache.slice(self._slices[position])
-        if self._varied:
+        if self._augmented:
             rng = np.random.default_rng((self._seed, epoch, position))
-            varied, _ = augmentation.vary(array[:, :, None], np.zeros((*array.shape, 1), np.uint8), rng)
-            array = varied[:, :, 0]
+            array = augmentation.augment(array[None], np.zeros((1, *array.shape), np.uint8), rng)[0][0]
         return pad(array, self._shape)
 
 

@@ -1,4 +1,4 @@
-"""Training samples for the head: slabs of healthy brains, seen by another scanner, with anomalies planted in them."""
+"""Training samples of a discriminator: parts of healthy brains, seen by another scanner, with anomalies inserted."""
 
 from __future__ import annotations
 
@@ -12,83 +12,84 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mood_vae.errors import MoodVaeError
-from mood_vae.imaging import augmentation
-from mood_vae.imaging.foreground import span
+from mood_vae.imaging.augmentation import Label, augment
+from mood_vae.imaging.foreground import fill_between
 from mood_vae.io.volume import Array
-from mood_vae.synthetic.insert import plant
-from mood_vae.synthetic.local_anomalies import FAMILIES
+from mood_vae.synthetic.insert import ANOMALY_TYPES, insert_anomaly
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import SynthesisConfig
 
 
 class Sample(NamedTuple):
-    """A slab `x_KHW` with its label and its reach, both 0 or 1, at the slices `ks` to judge; it begins at `first`."""
+    """A slab of slices `x_KHW`, and the label and the search mask, both 0 or 1, of its target slices `ks`.
+
+    first: the number of its first slice in the brain.
+    """
 
     x_KHW: Tensor
     ks: Tensor
     y_BHW: Tensor
-    reach_BHW: Tensor
+    search_BHW: Tensor
     first: int
 
 
-class SlabDataset(Dataset[Sample]):
+class SyntheticSamples(Dataset[Sample]):
     """Sample number n follows from the seed and n alone, whichever process makes it."""
 
     def __init__(
-        self, cache: SliceCache, subjects: Sequence[str], config: SynthesisConfig, *, spacing_mm: float, seed: int
+        self, volumes: SliceCache, subjects: Sequence[str], config: SynthesisConfig, *, spacing_mm: float, seed: int
     ) -> None:
-        self._cache, self._config, self._spacing_mm, self._seed = cache, config, spacing_mm, seed
-        self._rows = [cache.subjects.index(subject) for subject in subjects]
-        # the axial slices that show a head, of each row
-        self._shown = {row: cache.slices_of([cache.subjects[row]])[:, 2] for row in self._rows}
+        self._volumes, self._config, self._spacing_mm, self._seed = volumes, config, spacing_mm, seed
+        self._rows = [volumes.subjects.index(subject) for subject in subjects]
+        # the axial slices that show brain, of each row
+        self._visible = {row: volumes.slices_of([volumes.subjects[row]])[:, 2] for row in self._rows}
 
     def __getitem__(self, number: int) -> Sample:
         config, rng = self._config, np.random.default_rng((self._seed, number))
         row, other = rng.choice(self._rows, 2, replace=len(self._rows) < 2)
-        shown = self._shown[row]
-        first = int(rng.integers(shown.min(), max(shown.min() + 1, shown.max() - config.slab + 2)))
+        visible = self._visible[row]
+        first = int(rng.integers(visible.min(), max(visible.min() + 1, visible.max() - config.slab_slices + 2)))
         # a slab of all slices begins with the first
-        first = min(first, max(0, self._cache.array_NKHW.shape[1] - config.slab))
+        first = min(first, max(0, self._volumes.array_NKHW.shape[1] - config.slab_slices))
         array = self._slab(row, first)
-        label: augmentation.Label = np.zeros(array.shape, np.uint8)
+        label: Label = np.zeros(array.shape, np.uint8)
         names = self._names(rng)
-        donor = self._slab(other, first) if any(FAMILIES[name].needs_donor for name in names) else None
+        donor = self._slab(other, first) if any(ANOMALY_TYPES[name].needs_donor for name in names) else None
         for name in (name for name in names if name in config.anatomical):
-            array, label = self._plant(array, label, name, donor, rng)
-        array, label = augmentation.vary(array, label, rng)
+            array, label = self._insert(array, label, name, donor, rng)
+        array, label = augment(array, label, rng)
         for name in (name for name in names if name not in config.anatomical):
-            array, label = self._plant(array, label, name, donor, rng)
-        ks = np.sort(_choose(label, min(config.judged, array.shape[2]), rng))
-        reach = span(array > 0)
-        x_KHW, y_BHW, reach_BHW = (
-            torch.from_numpy(np.ascontiguousarray(np.moveaxis(part, 2, 0)))
-            for part in (array.clip(0, 1), label[:, :, ks], reach[:, :, ks])
+            array, label = self._insert(array, label, name, donor, rng)
+        ks = np.sort(_target_slices(label, min(config.target_slices, len(array)), rng))
+        x_KHW, y_BHW, search_BHW = (
+            torch.from_numpy(part) for part in (array.clip(0, 1), label[ks], fill_between(array > 0)[ks])
         )
-        return Sample(x_KHW, torch.from_numpy(ks), y_BHW, reach_BHW, first)
+        return Sample(x_KHW, torch.from_numpy(ks), y_BHW, search_BHW, first)
 
     def _slab(self, row: int, first: int) -> Array:
-        """Return (I, J, slab) float32 of a cached brain."""
-        slices_KHW = self._cache.array_NKHW[row, first : first + self._config.slab]
-        return np.ascontiguousarray(np.moveaxis(slices_KHW, 0, 2), np.float32)
+        """Return (slab_slices, H, W) float32 of a cached brain."""
+        return self._volumes.array_NKHW[row, first : first + self._config.slab_slices].astype(np.float32)
 
     def _names(self, rng: np.random.Generator) -> list[str]:
         if rng.random() < self._config.clean_share:
             return []
-        return list(rng.choice(self._config.planted, rng.integers(1, self._config.most + 1)))
+        return list(rng.choice(self._config.inserted, rng.integers(1, self._config.most + 1)))
 
-    def _plant(
-        self, array: Array, label: augmentation.Label, name: str, donor: Array | None, rng: np.random.Generator
-    ) -> tuple[Array, augmentation.Label]:
+    def _insert(
+        self, array: Array, label: Label, name: str, donor: Array | None, rng: np.random.Generator
+    ) -> tuple[Array, Label]:
         try:
-            planted = plant(array, array > 0, family=name, rng=rng, donor=donor, spacing_mm=self._spacing_mm)
-        except MoodVaeError:  # a slab at the very top may hold too little brain for this family
+            insertion = insert_anomaly(
+                array, array > 0, anomaly_type=name, rng=rng, donor=donor, spacing_mm=self._spacing_mm
+            )
+        except MoodVaeError:  # a slab at the very top may hold too little brain for this type
             return array, label
-        return planted.array, label | planted.label
+        return insertion.array, label | insertion.label
 
 
-def _choose(label: augmentation.Label, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+def _target_slices(label: Label, count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return `count` different slices, at least half of them with an anomaly where there are so many."""
-    order = rng.permutation(label.shape[2])
-    shows = label[:, :, order].max(axis=(0, 1)) > 0
-    first = order[shows][: (count + 1) // 2]
+    order = rng.permutation(len(label))
+    anomalous = label[order].max(axis=(1, 2)) > 0
+    first = order[anomalous][: (count + 1) // 2]
     return np.concatenate([first, order[~np.isin(order, first)][: count - len(first)]])

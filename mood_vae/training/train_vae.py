@@ -14,21 +14,21 @@ from torch.utils.data import DataLoader
 from mood_vae.imaging.augmentation import hide_squares
 from mood_vae.models.vae import Elbo, Vae, VaeConfig, VaeOutput, negative_elbo
 from mood_vae.training.cache import SliceCache
-from mood_vae.training.config import TrainConfig
+from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware, make_trainer, resume_from
 from mood_vae.training.slice_dataset import GlobalBatches, SliceDataset, split_subjects
 
 
-def fresh_vae(model_config: VaeConfig, config: TrainConfig) -> Vae:
+def fresh_vae(vae_config: VaeConfig, config: VaeTrainingConfig) -> Vae:
     """Return the untrained network that the seed determines."""
     L.seed_everything(config.seed, verbose=False)
-    return Vae(model_config)
+    return Vae(vae_config)
 
 
 class VaeTraining(L.LightningModule):
     """Maximise the ELBO; every random number follows from the seed, the step and the process."""
 
-    def __init__(self, vae: Vae, config: TrainConfig) -> None:
+    def __init__(self, vae: Vae, config: VaeTrainingConfig) -> None:
         super().__init__()
         self.config = config
         self.vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -81,11 +81,11 @@ class ReconstructionPictures(Callback):
         board.experiment.add_image("validation/reconstruction", picture.cpu(), trainer.current_epoch)
 
 
-def fit(
+def fit_vae(
     cache: SliceCache,
     run_dir: Path,
-    model_config: VaeConfig,
-    config: TrainConfig,
+    vae_config: VaeConfig,
+    config: VaeTrainingConfig,
     hardware: Hardware,
     *,
     resume: bool = False,
@@ -96,14 +96,14 @@ def fit(
     at the very weights of a run that was never interrupted. Losses go to `run_dir/logs`, as CSV and for TensorBoard.
     """
     training, validation = split_subjects(cache.subjects, config)
-    module = VaeTraining(fresh_vae(model_config, config), config)
+    module = VaeTraining(fresh_vae(vae_config, config), config)
     callbacks: list[Callback] = [ReconstructionPictures()]
     if config.patience is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
     trainer = make_trainer(run_dir, config.epochs, hardware, callbacks)
 
-    def loader(subjects: list[str], *, varied: bool) -> DataLoader[Tensor]:
-        dataset = SliceDataset(cache, subjects, model_config, seed=config.seed, varied=varied)
+    def loader(subjects: list[str], *, augmented: bool) -> DataLoader[Tensor]:
+        dataset = SliceDataset(cache, subjects, vae_config, seed=config.seed, augmented=augmented)
         batches = GlobalBatches(
             len(dataset),
             config.batch_size,
@@ -111,13 +111,13 @@ def fit(
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
-        # varying takes about as long as a step: beside it, in a process of its own
-        return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=int(varied))
+        # augmenting takes about as long as a step: beside it, in a process of its own
+        return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=int(augmented))
 
     trainer.fit(
         module,
-        loader(training, varied=config.varied),
-        loader(validation, varied=False),
+        loader(training, augmented=config.augmented),
+        loader(validation, augmented=False),
         ckpt_path=resume_from(run_dir, resume=resume),
         weights_only=True,
     )

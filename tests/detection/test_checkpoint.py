@@ -13,8 +13,8 @@ from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.imaging.preprocessing import GridConfig
 from mood_vae.models.vae import Vae
-from mood_vae.training.config import TrainConfig
-from mood_vae.training.presets import HeadPreset, Preset
+from mood_vae.training.config import VaeTrainingConfig
+from mood_vae.training.presets import DiscriminatorPreset, Preset
 
 
 @pytest.fixture
@@ -76,23 +76,23 @@ def test_unknown_setting_is_refused(saved: Path) -> None:
 
 
 def test_configurations_survive_json() -> None:
-    for original in (GridConfig(shape=(16, 32, 48)), TrainConfig(patience=3), TrainConfig()):
+    for original in (GridConfig(shape=(16, 32, 48)), VaeTrainingConfig(patience=3), VaeTrainingConfig()):
         text = json.dumps(config.to_json(original))
         assert config.from_json(type(original), json.loads(text), where="here") == original
 
 
 def test_missing_setting_is_refused() -> None:
-    values = config.to_json(TrainConfig())
+    values = config.to_json(VaeTrainingConfig())
     del values["epochs"]
     with pytest.raises(ConfigError, match="exactly the keys"):
-        config.from_json(TrainConfig, values, where="here")
+        config.from_json(VaeTrainingConfig, values, where="here")
 
 
 def test_settings_are_changed_by_their_keys() -> None:
-    two = Preset(heads=(HeadPreset(), HeadPreset()))
+    two = Preset(heads=(DiscriminatorPreset(), DiscriminatorPreset()))
     changed = config.changed(two, {"training.epochs": 3, "heads.1.training.synthesis.left_out": ["noise"]})
-    assert changed.training == TrainConfig(epochs=3)
-    assert changed.heads[0] == HeadPreset()
+    assert changed.training == VaeTrainingConfig(epochs=3)
+    assert changed.heads[0] == DiscriminatorPreset()
     assert changed.heads[1].training.synthesis.left_out == ("noise",)
     assert config.changed(Preset(), {"training.patience": 4, "training.beta": 2}).training.patience == 4
     for key, value, complaint in (

@@ -13,15 +13,15 @@ from scipy import ndimage
 from mood_vae.detection import postprocessing
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import Detection, VaeDetector
-from mood_vae.detection.postprocessing import PostprocessConfig
+from mood_vae.detection.postprocessing import PostprocessingConfig
 from mood_vae.detection.reconstruction import kl_gradient, reconstruct
 from mood_vae.detection.residual import ResidualConfig
 from mood_vae.errors import CheckpointError
 from mood_vae.imaging import foreground, preprocessing
 from mood_vae.imaging.preprocessing import Prepared
 from mood_vae.io.volume_files import read
-from mood_vae.models.discriminator import Head
-from mood_vae.models.discriminator_inputs import HeadConfig
+from mood_vae.models.discriminator import Discriminator
+from mood_vae.models.discriminator_inputs import DiscriminatorConfig
 from mood_vae.models.vae import Vae
 from tests.small_models import SMALL_GRID, SMALL_MODEL
 
@@ -32,7 +32,7 @@ def prepared(rng: np.random.Generator) -> Prepared:
     mask = np.zeros(SMALL_GRID.shape, bool)
     mask[8:24, 8:24, 8:24] = True
     array = np.where(mask, rng.uniform(0.1, 1, mask.shape), 0).astype(np.float32)
-    return Prepared(array=array, mask=mask, reach=foreground.span(mask), to_native=np.eye(4))
+    return Prepared(array=array, mask=mask, reach=foreground.fill_between(mask), to_native=np.eye(4))
 
 
 def detector(checkpoint: Checkpoint, config: ResidualConfig, **tensors: torch.Tensor) -> VaeDetector:
@@ -46,9 +46,9 @@ def evidence(found: VaeDetector, prepared: Prepared) -> np.ndarray:
 
 
 def test_a_standardised_residual_is_in_units_of_the_usual_one(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    usual_CKHW = torch.full((1, 16, 16, 16), 0.25)
+    normative_CKHW = torch.full((1, 16, 16, 16), 0.25)
     plain = evidence(detector(small_checkpoint, ResidualConfig()), prepared)
-    divided = detector(small_checkpoint, ResidualConfig(standardised=True), usual_CKHW=usual_CKHW)
+    divided = detector(small_checkpoint, ResidualConfig(standardised=True), normative_CKHW=normative_CKHW)
     assert plain.any()
     np.testing.assert_allclose(evidence(divided, prepared), 4 * plain, rtol=1e-5)
 
@@ -111,14 +111,14 @@ def test_pooling_changes_the_map_and_its_mask_but_not_the_score(
     prepared = preprocessing.prepare(volume, SMALL_GRID)
     evidence_here = evidence(found, prepared)
     threshold = float(np.quantile(evidence_here[prepared.mask], 0.9))
-    config = PostprocessConfig(pooling_vox=2.0, closing_radius_vox=0)
+    config = PostprocessingConfig(pooling_vox=2.0, closing_radius_vox=0)
 
-    def detect(config: PostprocessConfig) -> Detection:
+    def detect(config: PostprocessingConfig) -> Detection:
         described = dataclasses.replace(found.description, postprocess=config, threshold=threshold)
         changed = Checkpoint(description=described, tensors=small_checkpoint.tensors)
         return VaeDetector(changed, torch.device("cpu")).detect(volume)
 
-    plain, pooled = detect(PostprocessConfig(closing_radius_vox=0)), detect(config)
+    plain, pooled = detect(PostprocessingConfig(closing_radius_vox=0)), detect(config)
     assert pooled.score == plain.score
     expected = np.sqrt(evidence_here * ndimage.gaussian_filter(evidence_here, 2.0, truncate=3))
     values = postprocessing.to_map(expected, threshold, expected >= threshold, prepared.mask)
@@ -140,16 +140,16 @@ def test_a_head_in_a_single_slice_is_judged(small_checkpoint: Checkpoint, prepar
 
 
 def test_a_standardised_residual_needs_the_usual_one(small_checkpoint: Checkpoint) -> None:
-    with pytest.raises(CheckpointError, match="usual_CKHW"):
+    with pytest.raises(CheckpointError, match="normative_CKHW"):
         detector(small_checkpoint, ResidualConfig(standardised=True))
 
 
-def with_heads(checkpoint: Checkpoint, heads: dict[HeadConfig, Head], *, mirroring: bool = False) -> VaeDetector:
+def with_heads(checkpoint: Checkpoint, heads: dict[DiscriminatorConfig, Discriminator], *, mirroring: bool = False) -> VaeDetector:
     """A detector of these heads, and nothing done to their probabilities."""
     description = dataclasses.replace(
         checkpoint.description, heads=tuple(heads), residual=ResidualConfig(), mirroring=mirroring
     )
-    tensors = dict(checkpoint.tensors) | {"usual_CKHW": torch.full((3, 16, 16, 16), 0.25)}
+    tensors = dict(checkpoint.tensors) | {"normative_CKHW": torch.full((3, 16, 16, 16), 0.25)}
     for number, head in enumerate(heads.values()):
         tensors |= {f"head.{number}.{name}": tensor for name, tensor in head.state_dict().items()}
     return VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
@@ -157,8 +157,8 @@ def with_heads(checkpoint: Checkpoint, heads: dict[HeadConfig, Head], *, mirrori
 
 def test_several_heads_give_the_mean_of_their_evidence(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
     torch.manual_seed(1)
-    shapes = HeadConfig(offsets=(-1, 0), widths=(4, 4)), HeadConfig(offsets=(0,), widths=(4, 6), roughness=True)
-    first, second = ({shape: Head(shape)} for shape in shapes)
+    shapes = DiscriminatorConfig(offsets=(-1, 0), widths=(4, 4)), DiscriminatorConfig(offsets=(0,), widths=(4, 6), roughness=True)
+    first, second = ({shape: Discriminator(shape)} for shape in shapes)
     one, two, both = (with_heads(small_checkpoint, heads) for heads in (first, second, first | second))
     x_hat = both.reconstruct(prepared)
     (p,) = one.judge(prepared, x_hat)
@@ -171,9 +171,9 @@ def test_several_heads_give_the_mean_of_their_evidence(small_checkpoint: Checkpo
 
 def test_a_head_without_weight_only_tells_those_after_it(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
     torch.manual_seed(1)
-    silent = HeadConfig(offsets=(-1, 0), widths=(4, 4), weight=0.0)
-    told = HeadConfig(offsets=(0,), widths=(4, 6), volumetric=True, before=1)
-    first, second = Head(silent), Head(told)
+    silent = DiscriminatorConfig(offsets=(-1, 0), widths=(4, 4), weight=0.0)
+    told = DiscriminatorConfig(offsets=(0,), widths=(4, 6), volumetric=True, before=1)
+    first, second = Discriminator(silent), Discriminator(told)
     found = with_heads(small_checkpoint, {silent: first, told: second})
     x_hat = found.reconstruct(prepared)
     p = found.judge(prepared, x_hat)
@@ -195,8 +195,8 @@ def test_mirroring_gives_the_mean_of_a_brain_s_and_its_mirror_image_s_evidence(
     small_checkpoint: Checkpoint, prepared: Prepared
 ) -> None:
     torch.manual_seed(1)
-    shape = HeadConfig(offsets=(-1, 0), widths=(4, 4))
-    head = {shape: Head(shape)}
+    shape = DiscriminatorConfig(offsets=(-1, 0), widths=(4, 4))
+    head = {shape: Discriminator(shape)}
     left_right = dataclasses.replace(prepared, array=prepared.array[::-1].copy(), reach=prepared.reach[::-1].copy())
     one_way = with_heads(small_checkpoint, head)
     one, other = evidence(one_way, prepared), evidence(one_way, left_right)[::-1]
@@ -207,8 +207,8 @@ def test_mirroring_gives_the_mean_of_a_brain_s_and_its_mirror_image_s_evidence(
 
 def test_a_volumetric_head_sees_the_whole_brain(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
     torch.manual_seed(1)
-    shape = HeadConfig(offsets=(0,), widths=(4, 6), volumetric=True, roughness=True)
-    found = with_heads(small_checkpoint, {shape: Head(shape)})
+    shape = DiscriminatorConfig(offsets=(0,), widths=(4, 6), volumetric=True, roughness=True)
+    found = with_heads(small_checkpoint, {shape: Discriminator(shape)})
     x_hat = found.reconstruct(prepared)
     (p,) = found.judge(prepared, x_hat)
     assert 0 < p[prepared.reach].min() < p[prepared.reach].max() < 1
@@ -220,11 +220,11 @@ def test_a_volumetric_head_sees_the_whole_brain(small_checkpoint: Checkpoint, pr
     assert np.abs(changed - p)[..., lowest].max() > 1e-6
 
 
-@pytest.mark.parametrize("usual", [{}, {"usual_CKHW": torch.ones(1, 16, 16, 16)}])
+@pytest.mark.parametrize("usual", [{}, {"normative_CKHW": torch.ones(1, 16, 16, 16)}])
 def test_a_head_needs_what_is_usual(small_checkpoint: Checkpoint, usual: dict[str, torch.Tensor]) -> None:
-    shape = HeadConfig(offsets=(0,), widths=(4, 4), roughness=True)
-    tensors = {f"head.0.{name}": value for name, value in Head(shape).state_dict().items()} | usual
+    shape = DiscriminatorConfig(offsets=(0,), widths=(4, 4), roughness=True)
+    tensors = {f"head.0.{name}": value for name, value in Discriminator(shape).state_dict().items()} | usual
     description = dataclasses.replace(small_checkpoint.description, heads=(shape,))
     made = Checkpoint(description=description, tensors=tensors | small_checkpoint.tensors)
-    with pytest.raises(CheckpointError, match=r"usual_CKHW, of 3 channels.*shape"):
+    with pytest.raises(CheckpointError, match=r"normative_CKHW, of 3 channels.*shape"):
         VaeDetector(made, torch.device("cpu"))

@@ -90,9 +90,9 @@ def test_the_batch_size_changes_the_last_digit_at_most(
     assert_equal_up_to_rounding(detector.detect(volume), expected)
 
 
-def predict_in_new_process(kind: str, scans: Path, out: Path, hash_seed: int) -> bytes:
+def predict_in_new_process(level: str, scans: Path, out: Path, hash_seed: int) -> bytes:
     subprocess.run(
-        [sys.executable, "-m", "mood_vae", "predict", kind, str(scans), str(out), "--device", "cpu"],
+        [sys.executable, "-m", "mood_vae", "predict", level, str(scans), str(out), "--device", "cpu"],
         env=os.environ | {"OMP_NUM_THREADS": "2", "PYTHONHASHSEED": str(hash_seed)},
         check=True,
     )
@@ -100,9 +100,9 @@ def predict_in_new_process(kind: str, scans: Path, out: Path, hash_seed: int) ->
     return prediction.read_bytes()
 
 
-@pytest.mark.parametrize("kind", ["pixel", "sample"])
-def test_every_process_writes_the_same_bytes(volume: Volume, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("level", ["pixel", "sample"])
+def test_every_process_writes_the_same_bytes(volume: Volume, tmp_path: Path, level: str) -> None:
     (tmp_path / "in").mkdir()
     volume_files.write(tmp_path / "in/case.nii.gz", volume.array, volume.affine)
-    written = [predict_in_new_process(kind, tmp_path / "in", tmp_path / f"out{seed}", seed) for seed in (1, 2)]
+    written = [predict_in_new_process(level, tmp_path / "in", tmp_path / f"out{seed}", seed) for seed in (1, 2)]
     assert written[0] == written[1]

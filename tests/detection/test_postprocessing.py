@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from mood_vae.detection import calibration, flat_regions, postprocessing, residual
 from mood_vae.detection.calibration import CalibrationConfig
-from mood_vae.detection.postprocessing import AggregateConfig, PostprocessConfig
+from mood_vae.detection.postprocessing import AggregationConfig, PostprocessingConfig
 from mood_vae.detection.residual import ResidualConfig
 from mood_vae.errors import ConfigError
 from mood_vae.io.volume import Volume
@@ -26,15 +26,15 @@ def evidence_with(*voxels: tuple[int, int, int]) -> np.ndarray:
 def test_closing_fills_a_gap_of_one_voxel_between_two_plates() -> None:
     evidence = np.zeros(HEAD.shape, np.float32)
     evidence[2:7, 2:7, 3] = evidence[2:7, 2:7, 5] = 2.0
-    assert postprocessing.binary_mask(evidence, 1.0, HEAD, PostprocessConfig(closing_radius_vox=0)).sum() == 50
-    closed = postprocessing.binary_mask(evidence, 1.0, HEAD, PostprocessConfig(closing_radius_vox=1))
+    assert postprocessing.binary_mask(evidence, 1.0, HEAD, PostprocessingConfig(closing_radius_vox=0)).sum() == 50
+    closed = postprocessing.binary_mask(evidence, 1.0, HEAD, PostprocessingConfig(closing_radius_vox=1))
     # ITK's ball of radius 1 is a voxel and the 18 that share a face or an edge: only the gap's corners stay open
     assert closed[3:6, 3:6, 4].all()
     assert closed.sum() == 50 + 25 - 4
 
 
 def test_pooled_evidence_is_the_geometric_mean_with_the_neighbourhood(rng: np.random.Generator) -> None:
-    config = PostprocessConfig(pooling_vox=2.0)
+    config = PostprocessingConfig(pooling_vox=2.0)
     assert postprocessing.pool(np.full((30, 30, 30), 3.0, np.float32), config) == pytest.approx(3.0, rel=1e-5)
     alone = np.zeros((31, 31, 31), np.float32)
     alone[15, 15, 15] = 5.0
@@ -48,12 +48,12 @@ def test_pooled_evidence_is_the_geometric_mean_with_the_neighbourhood(rng: np.ra
     pooled = postprocessing.pool(among, config)
     assert pooled[6, 6, 6] > 2 * pooled[15, 15, 15]
     some = rng.random((8, 8, 8), np.float32)
-    np.testing.assert_array_equal(postprocessing.pool(some, PostprocessConfig()), some)
+    np.testing.assert_array_equal(postprocessing.pool(some, PostprocessingConfig()), some)
 
 
 def test_small_parts_go() -> None:
     evidence = evidence_with((1, 1, 1), (5, 5, 5), (5, 5, 6))
-    mask = postprocessing.binary_mask(evidence, 1.0, HEAD, PostprocessConfig(closing_radius_vox=0, smallest_vox=2))
+    mask = postprocessing.binary_mask(evidence, 1.0, HEAD, PostprocessingConfig(closing_radius_vox=0, smallest_vox=2))
     assert np.argwhere(mask).tolist() == [[5, 5, 5], [5, 5, 6]]
 
 
@@ -62,7 +62,7 @@ def test_the_mask_stays_in_the_head() -> None:
     evidence[2:7, 2:7, 3] = evidence[2:7, 2:7, 5] = 2.0
     head = HEAD.copy()
     head[4, 4, 4] = False
-    closed = postprocessing.binary_mask(evidence, 1.0, head, PostprocessConfig(closing_radius_vox=1))
+    closed = postprocessing.binary_mask(evidence, 1.0, head, PostprocessingConfig(closing_radius_vox=1))
     assert closed[4, 3, 4]
     assert not closed[4, 4, 4]
 
@@ -130,8 +130,8 @@ def test_the_score_is_the_mean_of_the_strongest_voxels() -> None:
     evidence = np.arange(1000, dtype=np.float32).reshape(10, 10, 10)
     head = np.ones(evidence.shape, bool)
     # one per cent of 1000 voxels: 990 to 999
-    assert postprocessing.top_mean(evidence, head, AggregateConfig(top_share=0.01)) == pytest.approx(994.5)
-    assert postprocessing.top_mean(evidence, np.zeros_like(head), AggregateConfig()) == 0
+    assert postprocessing.top_k_mean(evidence, head, AggregationConfig(top_share=0.01)) == pytest.approx(994.5)
+    assert postprocessing.top_k_mean(evidence, np.zeros_like(head), AggregationConfig()) == 0
 
 
 @given(arrays(np.float32, (3, 3, 3), elements=st.floats(0, 100, width=32)), st.integers(0, 26), st.floats(0.01, 100))
@@ -139,14 +139,14 @@ def test_more_evidence_never_lowers_the_score(evidence: np.ndarray, at: int, mor
     head = np.ones(evidence.shape, bool)
     raised = evidence.copy()
     raised.flat[at] += more
-    config = AggregateConfig(top_share=0.2)
-    assert postprocessing.top_mean(raised, head, config) >= postprocessing.top_mean(evidence, head, config)
+    config = AggregationConfig(top_share=0.2)
+    assert postprocessing.top_k_mean(raised, head, config) >= postprocessing.top_k_mean(evidence, head, config)
 
 
 def test_calibration_lets_the_stated_share_of_healthy_voxels_pass(rng: np.random.Generator) -> None:
     healthy = [(rng.random((20, 20, 20)).astype(np.float32), np.ones((20, 20, 20), bool)) for _ in range(3)]
     found = calibration.calibrate(
-        healthy, CalibrationConfig(false_positive_rate=0.02), PostprocessConfig(), AggregateConfig(top_share=0.1)
+        healthy, CalibrationConfig(false_positive_rate=0.02), PostprocessingConfig(), AggregationConfig(top_share=0.1)
     )
     voxels = np.concatenate([evidence.ravel() for evidence, _ in healthy])
     assert (voxels > found.threshold).mean() == pytest.approx(0.02, abs=1e-3)
@@ -156,20 +156,20 @@ def test_calibration_lets_the_stated_share_of_healthy_voxels_pass(rng: np.random
 def test_calibration_without_evidence_is_an_error() -> None:
     with pytest.raises(ConfigError, match="finite positive evidence"):
         calibration.calibrate([(np.zeros((5, 5, 5), np.float32), np.ones((5, 5, 5), bool))], CalibrationConfig(),
-                            PostprocessConfig(), AggregateConfig())  # fmt: skip
+                            PostprocessingConfig(), AggregationConfig())  # fmt: skip
 
 
 def test_a_constant_ball_is_found_and_noise_is_not(rng: np.random.Generator) -> None:
     array = rng.random((40, 40, 40)).astype(np.float32) + 0.5
     ball = np.linalg.norm(np.indices(array.shape) - 20, axis=0) <= 6
-    clean = flat_regions.constant_radius(array, np.ones(array.shape, bool))
+    clean = flat_regions.flat_radius(array, np.ones(array.shape, bool))
     assert not clean.any()
     array[ball] = 0.8
-    radius = flat_regions.constant_radius(array, np.ones(array.shape, bool))
+    radius = flat_regions.flat_radius(array, np.ones(array.shape, bool))
     assert (radius[ball] > 0).mean() > 0.95
     assert not radius[~ball].any()
     assert radius.max() == pytest.approx(6, abs=0.3)
-    found = flat_regions.ConstantDetector().detect(Volume(array=array, affine=np.eye(4), case_id="ball"))
+    found = flat_regions.FlatRegionDetector().detect(Volume(array=array, affine=np.eye(4), case_id="ball"))
     assert 0.5 < found.score < 1
     assert ((found.map >= 0.5) <= ball).all()
 
@@ -181,8 +181,8 @@ def test_a_constant_ball_is_found_and_noise_is_not(rng: np.random.Generator) -> 
         lambda: ResidualConfig(median_vox=0),
         lambda: CalibrationConfig(false_positive_rate=0),
         lambda: CalibrationConfig(varied=-1),
-        lambda: PostprocessConfig(smallest_vox=0),
-        lambda: AggregateConfig(top_share=0),
+        lambda: PostprocessingConfig(smallest_vox=0),
+        lambda: AggregationConfig(top_share=0),
     ],
 )
 def test_settings_out_of_range_are_refused(make) -> None:

@@ -14,7 +14,7 @@ from mood_vae.cli import main
 from mood_vae.detection import checkpoint, pretrained
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import Detection, VaeDetector, detection
-from mood_vae.detection.flat_regions import ConstantDetector
+from mood_vae.detection.flat_regions import FlatRegionDetector
 from mood_vae.detection.prediction import predict
 from mood_vae.errors import CheckpointError, ConfigError, FolderError
 from mood_vae.imaging import preprocessing
@@ -173,7 +173,7 @@ def test_wrong_use_exits_with_2(scans: Path, tmp_path: Path) -> None:
 
 def test_the_abdomen_is_judged_without_training_until_there_are_weights() -> None:
     chosen = pretrained.choose_detector(region="abdom", name=None, weights=None, device="cpu")
-    assert isinstance(chosen, ConstantDetector)
+    assert isinstance(chosen, FlatRegionDetector)
     with pytest.raises(CheckpointError):
         pretrained.choose_detector(region="brain", name="nobody", weights=None, device="cpu")
 

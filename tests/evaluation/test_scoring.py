@@ -30,9 +30,9 @@ def _score(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["score", *map(str, arguments), "--resamples", "20"], catch_exceptions=False)
 
 
-def _report(mode: str, folders: tuple[Path, Path], tmp_path: Path, *options: object) -> dict[str, Any]:
+def _report(level: str, folders: tuple[Path, Path], tmp_path: Path, *options: object) -> dict[str, Any]:
     json_file = tmp_path / "report.json"
-    result = _score(mode, *folders, "--workers", 1, "--json", json_file, *options)
+    result = _score(level, *folders, "--workers", 1, "--json", json_file, *options)
     report = json.loads(json_file.read_text())
     assert f"average_precision {report['average_precision']:.9f}" in result.stdout.splitlines()
     assert result.exit_code == (1 if report["problems"] else 0)

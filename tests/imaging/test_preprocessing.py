@@ -132,7 +132,7 @@ def test_outside_the_head_everything_is_zero() -> None:
     volume = brain_volume()
     prepared = preprocessing.prepare(volume, GRID)
     native = preprocessing.undo(np.ones(GRID.shape, np.float32), prepared.mask, prepared, volume.array.shape)
-    inside = foreground.fill(volume.array > 0)
+    inside = foreground.fill_holes(volume.array > 0)
     assert not native[~inside].any()
 
 
@@ -155,8 +155,8 @@ def test_the_span_joins_what_lies_between_two_voxels_of_a_line() -> None:
     head[2, 1, 1] = head[2, 1, 9] = head[4, 3, 3] = True
     expected = head.copy()
     expected[2, 1, 1:10] = True
-    np.testing.assert_array_equal(foreground.span(head), expected)
-    assert not foreground.span(np.zeros((3, 4, 5), bool)).any()
+    np.testing.assert_array_equal(foreground.fill_between(head), expected)
+    assert not foreground.fill_between(np.zeros((3, 4, 5), bool)).any()
 
 
 def test_fill_keeps_the_large_parts_and_fills_their_holes() -> None:
@@ -164,7 +164,7 @@ def test_fill_keeps_the_large_parts_and_fills_their_holes() -> None:
     mask[2:15, 2:15, 2:15] = True
     mask[6:9, 6:9, 6:9] = False
     mask[18, 18, 18] = True
-    filled = foreground.fill(mask)
+    filled = foreground.fill_holes(mask)
     assert filled[2:15, 2:15, 2:15].all()
     assert not filled[18, 18, 18]
 

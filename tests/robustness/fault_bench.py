@@ -33,7 +33,7 @@ from mood_vae.training import (
     pipeline,  # noqa: F401 - likewise
     presets,
 )
-from mood_vae.training.config import TrainConfig
+from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.presets import Preset
 
 CRASHED = 70
@@ -42,7 +42,7 @@ BIG = "00002-big.nii.gz"
 presets.PRESETS["drill"] = Preset(
     grid=GridConfig(shape=(32, 32, 32), spacing_mm=6.0, origin_mm=(-95.0, -115.0, -85.0), centre_mm=(0.5, -23.0, 11.0)),
     model=VaeConfig(slice_shape=(32, 32), channels=(2, 3, 4, 5), latents=4),
-    training=TrainConfig(epochs=4, batch_size=32, learning_rate=1e-3, validation_share=0.3),
+    training=VaeTrainingConfig(epochs=4, batch_size=32, learning_rate=1e-3, validation_share=0.3),
 )
 
 

@@ -84,21 +84,21 @@ def mutate(original: bytes, rng: np.random.Generator) -> bytes:
 def _damage(data: bytearray, rng: np.random.Generator) -> bytearray:
     end = min(len(data), _HEADER_BYTES) if rng.random() < 0.8 else len(data)
     at = int(rng.integers(0, end)) if end else 0
-    kind = rng.choice(["bit", "byte", "nasty", "aligned", "text", "cut", "remove", "repeat"])
-    if kind == "cut":
+    level = rng.choice(["bit", "byte", "nasty", "aligned", "text", "cut", "remove", "repeat"])
+    if level == "cut":
         return data[:at]
-    if kind == "remove":
+    if level == "remove":
         return data[:at] + data[at + int(rng.integers(1, 65)) :]
-    if kind == "repeat":
+    if level == "repeat":
         return data[:at] + data[max(0, at - 40) : at] * int(rng.integers(1, 50)) + data[at:]
-    if kind == "text":
+    if level == "text":
         digits = [i for i in range(min(len(data), _HEADER_BYTES)) if chr(data[i]).isdigit()] or [at]
         at = int(rng.choice(digits))
         return data[:at] + rng.choice(np.array(NASTY_TEXT, object)) + data[at + 1 :]
     new = bytes([rng.integers(0, 256)])
-    if kind == "bit" and data:
+    if level == "bit" and data:
         new = bytes([data[at] ^ (1 << int(rng.integers(0, 8)))])
-    if kind in ("nasty", "aligned"):
+    if level in ("nasty", "aligned"):
         new = rng.choice(np.array(_NASTY, object))
-        at -= at % 2 if kind == "aligned" else 0
+        at -= at % 2 if level == "aligned" else 0
     return data[:at] + new + data[at + len(new) :]

@@ -43,20 +43,20 @@ def _voxels(draw: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     """The voxels that a header promises, or, now and then, too few or too many of them."""
     n_promised = max(0, reduce(lambda n, side: n * side, shape, 1))
     n = min(n_promised, 20_000)
-    kind = draw(st.sampled_from(["noise", "head", "steps", "bits", "constant"]))
+    level = draw(st.sampled_from(["noise", "head", "steps", "bits", "constant"]))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    if kind == "bits":
+    if level == "bits":
         values = np.frombuffer(rng.bytes(n * dtype.itemsize), dtype)
-    elif kind == "constant":
+    elif level == "constant":
         values = np.full(n, draw(st.sampled_from([0, 1, 100])))
-    elif kind == "steps":
+    elif level == "steps":
         values = rng.integers(0, 3, n) * draw(st.sampled_from([1, 40]))
     else:
         values = rng.uniform(0, 100, n)
-    if kind == "head":
+    if level == "head":
         values = np.where(_ball(shape, n), values + 1, 0)
     values = values.astype(dtype)
-    if n and dtype.kind == "f":
+    if n and dtype.level == "f":
         odd = draw(st.lists(st.tuples(st.integers(0, n - 1), _ANY_FLOAT32), max_size=4))
         for place, value in odd:
             values[place] = value
@@ -128,8 +128,8 @@ def _affines(draw: Any) -> Any:
 @st.composite
 def nifti_files(draw: Any) -> File:
     """NIfTI-1 or -2, of either byte order, packed or not."""
-    kind = draw(st.sampled_from([nib.Nifti1Header, nib.Nifti2Header]))
-    native = kind(endianness=draw(st.sampled_from("<>")))
+    level = draw(st.sampled_from([nib.Nifti1Header, nib.Nifti2Header]))
+    native = level(endianness=draw(st.sampled_from("<>")))
     code = draw(st.sampled_from(sorted(_NIFTI_CODES)))
     shape = draw(_SHAPES)
     native["dim"] = [len(shape), *shape, *[1] * (7 - len(shape))]

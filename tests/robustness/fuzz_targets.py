@@ -19,16 +19,16 @@ import torch
 from mood_vae.detection.calibration import CalibrationConfig
 from mood_vae.detection.checkpoint import Checkpoint, Description
 from mood_vae.detection.detector import Detection, Detector, VaeDetector
-from mood_vae.detection.flat_regions import ConstantDetector
-from mood_vae.detection.postprocessing import AggregateConfig, PostprocessConfig
-from mood_vae.detection.prediction import Kind, output_path, predict
+from mood_vae.detection.flat_regions import FlatRegionDetector
+from mood_vae.detection.postprocessing import AggregationConfig, PostprocessingConfig
+from mood_vae.detection.prediction import Level, output_path, predict
 from mood_vae.detection.residual import ResidualConfig
 from mood_vae.errors import MoodVaeError, VolumeError
 from mood_vae.imaging.preprocessing import GridConfig
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Volume
-from mood_vae.models.discriminator import Head
-from mood_vae.models.discriminator_inputs import HeadConfig
+from mood_vae.models.discriminator import Discriminator
+from mood_vae.models.discriminator_inputs import DiscriminatorConfig
 from mood_vae.models.vae import Vae, VaeConfig
 
 Target = Callable[[Path], object]
@@ -65,7 +65,7 @@ def one_thread() -> None:
 def brain_detector() -> VaeDetector:
     """An untrained VAE with a head, on a grid of 16 x 16 x 16 voxels of 12 mm."""
     torch.manual_seed(0)
-    model, head = VaeConfig(slice_shape=(16, 16), channels=(2, 2, 2, 2), latents=2), HeadConfig(widths=(2, 2))
+    model, head = VaeConfig(slice_shape=(16, 16), channels=(2, 2, 2, 2), latents=2), DiscriminatorConfig(widths=(2, 2))
     description = Description(
         preset="tiny",
         grid=GridConfig(shape=(16, 16, 16), spacing_mm=12.0, origin_mm=(-90.0, -113.0, -79.0)),
@@ -73,30 +73,30 @@ def brain_detector() -> VaeDetector:
         heads=(head,),
         residual=ResidualConfig(gaussian_vox=0.7),
         mirroring=True,
-        postprocess=PostprocessConfig(closing_radius_vox=1, smallest_vox=2),
-        aggregate=AggregateConfig(),
+        postprocess=PostprocessingConfig(closing_radius_vox=1, smallest_vox=2),
+        aggregate=AggregationConfig(),
         calibration=CalibrationConfig(),
         threshold=0.5,
         score_reference=0.5,
     )
     tensors = {f"vae.{name}": tensor for name, tensor in Vae(model).state_dict().items()}
-    tensors |= {f"head.0.{name}": tensor for name, tensor in Head(head).state_dict().items()}
-    tensors["usual_CKHW"] = torch.full((1, 4, 4, 4), 0.1)
+    tensors |= {f"head.0.{name}": tensor for name, tensor in Discriminator(head).state_dict().items()}
+    tensors["normative_CKHW"] = torch.full((1, 4, 4, 4), 0.1)
     return VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
 
 
-def predict_folder(path: Path, *, kind: Kind, make_detector: Callable[[], Detector]) -> None:
+def predict_folder(path: Path, *, level: Level, make_detector: Callable[[], Detector]) -> None:
     """Predict a folder that holds this volume alone, and hold the output to what docs/inputs.md promises."""
     with tempfile.TemporaryDirectory() as folder:
         scans, out = Path(folder) / "in", Path(folder) / "out"
         scans.mkdir()
         scan = scans / path.name
         shutil.copyfile(path, scan)
-        run = predict(kind, scans, out, _Frank(make_detector()), track=lambda paths, *_: paths, max_voxels=_MAX_VOXELS)
-        output = output_path(kind, scan, out)
+        run = predict(level, scans, out, _Frank(make_detector()), track=lambda paths, *_: paths, max_voxels=_MAX_VOXELS)
+        output = output_path(level, scan, out)
         if set(out.iterdir()) - {output}:
             raise Surprise("there is more than the prediction")
-        (_check_score if kind == "sample" else _check_map)(scan, output, failed=bool(run.failures))
+        (_check_score if level == "sample" else _check_map)(scan, output, failed=bool(run.failures))
         if run.failures:
             raise VolumeError(file=path, expected="a prediction", found=run.failures[path.name], remedy="none")
 
@@ -140,7 +140,7 @@ TARGETS: dict[str, Target] = {
     "read": volume_files.read,
     "read_array": volume_files.read_array,
     "write_neutral_map": write_neutral_map,
-    "predict_pixel": partial(predict_folder, kind="pixel", make_detector=brain_detector),
-    "predict_sample": partial(predict_folder, kind="sample", make_detector=brain_detector),
-    "predict_abdom": partial(predict_folder, kind="pixel", make_detector=ConstantDetector),
+    "predict_pixel": partial(predict_folder, level="pixel", make_detector=brain_detector),
+    "predict_sample": partial(predict_folder, level="sample", make_detector=brain_detector),
+    "predict_abdom": partial(predict_folder, level="pixel", make_detector=FlatRegionDetector),
 }

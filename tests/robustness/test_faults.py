@@ -63,15 +63,15 @@ def test_a_slice_of_the_drill_loses_nothing() -> None:
 
 def test_a_neutral_prediction_is_not_kept(scans: Path, tmp_path: Path) -> None:
     """What a failure left is tried again, so that a second run names it or mends it."""
-    for kind in ("sample", "pixel"):
-        out = tmp_path / kind
+    for level in ("sample", "pixel"):
+        out = tmp_path / level
         cut = (scans / "1.nii.gz").read_bytes()
         (scans / "1.nii.gz").write_bytes(cut[: len(cut) // 2])
-        assert list(prediction.predict(kind, scans, out, Bright(), track=silent).failures) == ["1.nii.gz"]
-        again = prediction.predict(kind, scans, out, Bright(), track=silent, resume=True)
+        assert list(prediction.predict(level, scans, out, Bright(), track=silent).failures) == ["1.nii.gz"]
+        again = prediction.predict(level, scans, out, Bright(), track=silent, resume=True)
         assert (list(again.failures), again.kept) == (["1.nii.gz"], ["0.nii.gz", "2.nii.gz"])
         (scans / "1.nii.gz").write_bytes(cut)
-        mended = prediction.predict(kind, scans, out, Bright(), track=silent, resume=True)
+        mended = prediction.predict(level, scans, out, Bright(), track=silent, resume=True)
         assert (list(mended.cases), mended.failures) == (["1.nii.gz"], {})
 
 

@@ -1,4 +1,4 @@
-"""Toy anomalies: exact labels, an untouched background, same seed same bytes, and what each family does."""
+"""Toy anomalies: exact labels, an untouched background, same seed same bytes, and what each anomaly_type does."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import scipy.ndimage
 
 from mood_vae.errors import ConfigError, VolumeError
 from mood_vae.imaging.random_fields import smooth_noise
-from mood_vae.synthetic.insert import FAMILIES, MIN_CHANGED_MM3, TOLERANCE, plant
+from mood_vae.synthetic.insert import ANOMALY_TYPES, MIN_CHANGED_MM3, TOLERANCE, insert_anomaly
 from mood_vae.synthetic.local_anomalies import Range
 from mood_vae.synthetic.phantom import healthy_brain
 from mood_vae.synthetic.shapes import box_around, displace, poisson_blend, random_blob, soft_edge, sphere
@@ -32,9 +32,9 @@ def body(brain):
     return scipy.ndimage.binary_fill_holes(brain > 0)
 
 
-def draw(family, brain, body, donor, seed, **settings):
+def draw(anomaly_type, brain, body, donor, seed, **settings):
     rng = np.random.default_rng(seed)
-    return plant(brain, body, family=family, rng=rng, donor=donor, spacing_mm=SPACING_MM, **settings)
+    return insert_anomaly(brain, body, anomaly_type=anomaly_type, rng=rng, donor=donor, spacing_mm=SPACING_MM, **settings)
 
 
 def relative_range(brain, body):
@@ -44,151 +44,151 @@ def relative_range(brain, body):
 
 
 def test_the_families_of_the_request_are_there():
-    assert set(FAMILIES) >= {
+    assert set(ANOMALY_TYPES) >= {
         "uniform_sphere",
         "noise",
         "blur",
         "shuffle",
         "intensity",
         "deformation",
-        "foreign_patch",
-        "foreign_poisson",
+        "foreign_patch_interpolation",
+        "poisson_image_interpolation",
         "mirrored_patch",
         "missing_slab",
         "lesion",
         "ring_artefact",
         "spike_artefact",
-        "copied_patch",
+        "cutpaste",
     }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("anomaly_type", ANOMALY_TYPES)
 @pytest.mark.parametrize("seed", range(3))
-def test_label_is_exactly_where_the_volume_changed(family, seed, brain, body, donor):
+def test_label_is_exactly_where_the_volume_changed(anomaly_type, seed, brain, body, donor):
     healthy = brain.copy()
-    planted = draw(family, brain, body, donor, seed)
+    inserted = draw(anomaly_type, brain, body, donor, seed)
 
     np.testing.assert_array_equal(brain, healthy)  # the input is left alone
-    assert planted.array.dtype == np.float32
-    assert planted.label.dtype == np.uint8
-    np.testing.assert_array_equal(planted.label == 1, planted.array != healthy)
+    assert inserted.array.dtype == np.float32
+    assert inserted.label.dtype == np.uint8
+    np.testing.assert_array_equal(inserted.label == 1, inserted.array != healthy)
     _, scale = relative_range(brain, body)
-    moved = np.abs(planted.array - healthy)
-    assert moved[planted.label == 1].min() > 0.99 * TOLERANCE * scale
-    assert not planted.label[~body].any()
-    assert planted.array.min() >= healthy.min()
-    assert planted.array.max() <= healthy.max()
-    changed_mm3 = planted.label.sum() * 64.0
-    assert planted.parameters["changed_mm3"] == changed_mm3 >= MIN_CHANGED_MM3
-    assert planted.parameters["mean_change"] == pytest.approx(moved[planted.label == 1].mean() / scale, rel=0.02)
+    moved = np.abs(inserted.array - healthy)
+    assert moved[inserted.label == 1].min() > 0.99 * TOLERANCE * scale
+    assert not inserted.label[~body].any()
+    assert inserted.array.min() >= healthy.min()
+    assert inserted.array.max() <= healthy.max()
+    changed_mm3 = inserted.label.sum() * 64.0
+    assert inserted.parameters["changed_mm3"] == changed_mm3 >= MIN_CHANGED_MM3
+    assert inserted.parameters["mean_change"] == pytest.approx(moved[inserted.label == 1].mean() / scale, rel=0.02)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_same_seed_same_bytes(family, brain, body, donor):
-    first, again = (draw(family, brain, body, donor, 7) for _ in range(2))
-    other = draw(family, brain, body, donor, 8)
+@pytest.mark.parametrize("anomaly_type", ANOMALY_TYPES)
+def test_same_seed_same_bytes(anomaly_type, brain, body, donor):
+    first, again = (draw(anomaly_type, brain, body, donor, 7) for _ in range(2))
+    other = draw(anomaly_type, brain, body, donor, 8)
     assert first.array.tobytes() == again.array.tobytes()
     assert first.label.tobytes() == again.label.tobytes()
     assert first.parameters == again.parameters
     assert first.array.tobytes() != other.array.tobytes()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_units_do_not_matter(family, brain, body, donor):
+@pytest.mark.parametrize("anomaly_type", ANOMALY_TYPES)
+def test_units_do_not_matter(anomaly_type, brain, body, donor):
     # a power of two scales float32 without rounding, so that every decision must come out the same
-    planted = draw(family, brain, body, donor, 3)
-    scaled = draw(family, brain * 1024, body, donor * 1024, 3)
-    np.testing.assert_array_equal(scaled.label, planted.label)
-    np.testing.assert_allclose(scaled.array, planted.array * 1024, rtol=1e-5)
+    inserted = draw(anomaly_type, brain, body, donor, 3)
+    scaled = draw(anomaly_type, brain * 1024, body, donor * 1024, 3)
+    np.testing.assert_array_equal(scaled.label, inserted.label)
+    np.testing.assert_allclose(scaled.array, inserted.array * 1024, rtol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_computed_tomography_units(family, brain, body, donor):
+@pytest.mark.parametrize("anomaly_type", ANOMALY_TYPES)
+def test_computed_tomography_units(anomaly_type, brain, body, donor):
     ct = np.where(body, 400 * brain - 150, -1024).astype(np.float32)
     donor_ct = np.where(donor > 0, 400 * donor - 150, -1024).astype(np.float32)
-    planted = draw(family, ct, body, donor_ct, 4)
-    np.testing.assert_array_equal(planted.label == 1, planted.array != ct)
-    assert planted.array.min() == -1024
+    inserted = draw(anomaly_type, ct, body, donor_ct, 4)
+    np.testing.assert_array_equal(inserted.label == 1, inserted.array != ct)
+    assert inserted.array.min() == -1024
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_parameters_lie_in_the_stated_ranges(family, brain, body, donor):
-    parameters = draw(family, brain, body, donor, 5).parameters
-    for name, allowed in FAMILIES[family].ranges.items():
+@pytest.mark.parametrize("anomaly_type", ANOMALY_TYPES)
+def test_parameters_lie_in_the_stated_ranges(anomaly_type, brain, body, donor):
+    parameters = draw(anomaly_type, brain, body, donor, 5).parameters
+    for name, allowed in ANOMALY_TYPES[anomaly_type].ranges.items():
         if isinstance(allowed, Range):
             assert allowed.low <= parameters[name] <= allowed.high
         else:
             assert parameters[name] in allowed
 
 
-@pytest.mark.parametrize("family", ["uniform_sphere", "lesion"])
-def test_in_place_writes_into_the_volume(family, brain, body, donor):
+@pytest.mark.parametrize("anomaly_type", ["uniform_sphere", "lesion"])
+def test_in_place_writes_into_the_volume(anomaly_type, brain, body, donor):
     own = brain.copy()
-    planted = draw(family, own, body, donor, 6, in_place=True)
-    assert planted.array is own
-    np.testing.assert_array_equal(own, draw(family, brain, body, donor, 6).array)
+    inserted = draw(anomaly_type, own, body, donor, 6, in_place=True)
+    assert inserted.array is own
+    np.testing.assert_array_equal(own, draw(anomaly_type, brain, body, donor, 6).array)
 
 
 def test_sizes_are_in_mm(brain, body):
     # a ball within the body has 4/3 pi r^3; its centre is at least 0.6 r deep, so a part may be cut off
     ratios = []
     for seed in range(40):
-        planted = draw("uniform_sphere", brain, body, None, seed)
-        radius_mm = planted.parameters["radius_mm"]
-        if planted.parameters["shape"] == "ball" and radius_mm > 10:
-            ratios.append(planted.parameters["changed_mm3"] / (4 / 3 * np.pi * radius_mm**3))
+        inserted = draw("uniform_sphere", brain, body, None, seed)
+        radius_mm = inserted.parameters["radius_mm"]
+        if inserted.parameters["shape"] == "ball" and radius_mm > 10:
+            ratios.append(inserted.parameters["changed_mm3"] / (4 / 3 * np.pi * radius_mm**3))
     assert len(ratios) >= 5
     assert 0.7 < np.median(ratios) < 1.15
 
 
 def test_a_uniform_sphere_is_of_one_intensity(brain, body):
-    planted = next(
+    inserted = next(
         p for p in (draw("uniform_sphere", brain, body, None, s) for s in range(50)) if p.parameters["radius_mm"] > 18
     )
-    values, counts = np.unique(planted.array[planted.label == 1], return_counts=True)
+    values, counts = np.unique(inserted.array[inserted.label == 1], return_counts=True)
     assert counts.max() > 0.5 * counts.sum()
     _, scale = relative_range(brain, body)
-    assert np.abs(values[counts.argmax()] - np.median(brain[planted.label == 1])) > 0.1 * scale
+    assert np.abs(values[counts.argmax()] - np.median(brain[inserted.label == 1])) > 0.1 * scale
 
 
 def test_a_missing_slab_is_down_to_the_background(brain, body):
-    planted = next(
+    inserted = next(
         p for p in (draw("missing_slab", brain, body, None, s) for s in range(20)) if p.parameters["kept"] == "none"
     )
-    where = np.nonzero(planted.label)
+    where = np.nonzero(inserted.label)
     assert min(np.ptp(axis) for axis in where) * SPACING_MM <= 20 + 2 + 2 * SPACING_MM
-    lost = planted.array[planted.label == 1] == 0
+    lost = inserted.array[inserted.label == 1] == 0
     assert lost.mean() > 0.3  # the rest lies on the soft edge
 
 
 def test_dark_spots_only_darken(brain, body):
-    planted = draw("hypointense_lesions", brain, body, None, 0)
-    changed = planted.label == 1
-    assert (planted.array[changed] < brain[changed]).all()
+    inserted = draw("hypointense_lesions", brain, body, None, 0)
+    changed = inserted.label == 1
+    assert (inserted.array[changed] < brain[changed]).all()
 
 
 def test_shuffled_voxels_are_the_old_ones(brain, body):
-    planted = draw("shuffle", brain, body, None, 2)
-    new = planted.array[planted.label == 1]
+    inserted = draw("shuffle", brain, body, None, 2)
+    new = inserted.array[inserted.label == 1]
     # up to the rounding of the change of units and back
     nearest = np.abs(new[:, None] - np.unique(brain[body])[None, :]).min(axis=1)
     assert nearest.max() < 1e-6
 
 
 def test_a_foreign_patch_moves_towards_the_donor(brain, body, donor):
-    planted = draw("foreign_patch", brain, body, donor, 1)
-    changed = planted.label == 1
+    inserted = draw("foreign_patch_interpolation", brain, body, donor, 1)
+    changed = inserted.label == 1
     before = np.abs(donor - brain)[changed]
-    after = np.abs(np.clip(donor, 0, brain.max()) - planted.array)[changed]
+    after = np.abs(np.clip(donor, 0, brain.max()) - inserted.array)[changed]
     assert (after < before).all()
 
 
-@pytest.mark.parametrize("family", [name for name in FAMILIES if FAMILIES[name].needs_donor])
-def test_a_foreign_family_wants_a_donor_on_the_same_grid(family, brain, body, donor):
-    with pytest.raises(ConfigError, match="a donor for the family"):
-        draw(family, brain, body, None, 0)
+@pytest.mark.parametrize("anomaly_type", [name for name in ANOMALY_TYPES if ANOMALY_TYPES[name].needs_donor])
+def test_a_foreign_family_wants_a_donor_on_the_same_grid(anomaly_type, brain, body, donor):
+    with pytest.raises(ConfigError, match="a donor for the anomaly_type"):
+        draw(anomaly_type, brain, body, None, 0)
     with pytest.raises(ConfigError, match=r"donor of the volume's shape"):
-        draw(family, brain, body, donor[1:], 0)
+        draw(anomaly_type, brain, body, donor[1:], 0)
 
 
 def test_unknown_family(brain, body):
@@ -217,8 +217,8 @@ def test_nothing_to_plant_in(brain, body):
 
 def test_the_document_states_every_family_and_its_ranges():
     text = Path(__file__).parents[2].joinpath("docs/toy-anomalies.md").read_text(encoding="utf-8")
-    for family in FAMILIES.values():
-        assert f"| `{family.name}` | {family.description} | {family.stated_ranges()} |" in text
+    for anomaly_type in ANOMALY_TYPES.values():
+        assert f"| `{anomaly_type.name}` | {anomaly_type.description} | {anomaly_type.stated_ranges()} |" in text
 
 
 def test_soft_edge_by_hand():
@@ -243,7 +243,7 @@ def test_a_random_shape_stays_within_its_reach_and_has_about_the_volume_of_a_bal
     box = box_around((40, 40, 40), 38.0, np.ones(3), (81, 81, 81))
     inside = blob.depth_mm(box, rng) > 0
     distance = np.sqrt(sum(o**2 for o in box.offset_mm))
-    assert distance[inside].max() <= blob.reach_mm
+    assert distance[inside].max() <= blob.extent_mm
     assert 0.4 < inside.sum() / (4 / 3 * np.pi * 12**3) < 2.0
 
 

@@ -9,10 +9,10 @@ from click.testing import CliRunner
 
 from mood_vae.cli import main
 from mood_vae.errors import ConfigError, FolderError, VolumeError
-from mood_vae.imaging.foreground import find_body
+from mood_vae.imaging.foreground import body_mask
 from mood_vae.io import volume_files
 from mood_vae.synthetic.healthy_volume import largest_flat_region, read_healthy
-from mood_vae.synthetic.insert import FAMILIES
+from mood_vae.synthetic.insert import ANOMALY_TYPES
 from mood_vae.synthetic.phantom import healthy_brain, write_phantoms
 from mood_vae.synthetic.toy_set import ToyConfig, write_toy_set
 
@@ -61,17 +61,17 @@ def test_labels_in_the_files_are_exact(healthy_dir, toy_dir):
         assert entry["changed_voxels"] == label.sum()
         sample = (toy_dir / "toy_label/sample" / f"{name}.txt").read_text(encoding="utf-8")
         assert sample == f"{int(label.any())}\n"
-        assert (entry["family"] is not None) == label.any()
-        if entry["family"]:
+        assert (entry["anomaly_type"] is not None) == label.any()
+        if entry["anomaly_type"]:
             moved = np.abs(toy.array - healthy.array)[label == 1]
             assert moved.min() > entry["parameters"]["tolerance"] * 0.999
 
 
 def test_a_quarter_stays_clean_and_every_family_takes_its_turn(toy_dir):
-    families = [entry["family"] for entry in manifest(toy_dir)["cases"]]
-    assert families.count(None) == 6
-    assert set(families) - {None} == set(FAMILIES)
-    donors = [entry["donor"] for entry in manifest(toy_dir)["cases"] if entry["family"] == "foreign_patch"]
+    anomaly_types = [entry["anomaly_type"] for entry in manifest(toy_dir)["cases"]]
+    assert anomaly_types.count(None) == 6
+    assert set(anomaly_types) - {None} == set(ANOMALY_TYPES)
+    donors = [entry["donor"] for entry in manifest(toy_dir)["cases"] if entry["anomaly_type"] == "foreign_patch_interpolation"]
     assert all(donors)
 
 
@@ -83,9 +83,9 @@ def test_bytes_depend_on_the_seed_and_not_on_the_processes(healthy_dir, tmp_path
 
 
 def test_chosen_families_and_clean_fraction(healthy_dir, tmp_path):
-    config = ToyConfig(seed=0, cases=4, clean_fraction=0, families=("blur", "noise"))
+    config = ToyConfig(seed=0, cases=4, clean_fraction=0, anomaly_types=("blur", "noise"))
     write_toy_set(healthy_dir, tmp_path, config, workers=1)
-    assert sorted(entry["family"] for entry in manifest(tmp_path)["cases"]) == ["blur", "blur", "noise", "noise"]
+    assert sorted(entry["anomaly_type"] for entry in manifest(tmp_path)["cases"]) == ["blur", "blur", "noise", "noise"]
 
 
 def test_grey_levels_of_the_source_are_kept(tmp_path):
@@ -104,10 +104,10 @@ def test_a_lone_subject_goes_without_foreign_patches(tmp_path, caplog):
     write_phantoms(tmp_path / "healthy", n=1, seed=0, **SMALL)
     with caplog.at_level(logging.WARNING):
         write_toy_set(tmp_path / "healthy", tmp_path / "out", ToyConfig(seed=0, cases=20), workers=1)
-    assert "foreign_patch" in caplog.text
-    assert not {e["family"] for e in manifest(tmp_path / "out")["cases"]} & {"foreign_patch", "foreign_poisson"}
+    assert "foreign_patch_interpolation" in caplog.text
+    assert not {e["anomaly_type"] for e in manifest(tmp_path / "out")["cases"]} & {"foreign_patch_interpolation", "poisson_image_interpolation"}
     with pytest.raises(ConfigError, match="another subject on the same grid"):
-        write_toy_set(tmp_path / "healthy", tmp_path / "no", ToyConfig(seed=0, families=("foreign_patch",)))
+        write_toy_set(tmp_path / "healthy", tmp_path / "no", ToyConfig(seed=0, anomaly_types=("foreign_patch_interpolation",)))
     assert not (tmp_path / "no").exists()
 
 
@@ -132,7 +132,7 @@ def test_a_volume_that_holds_a_uniform_ball_is_refused(tmp_path):
 
 
 def test_a_label_is_no_healthy_volume(toy_dir):
-    entry = next(e for e in manifest(toy_dir)["cases"] if e["family"] is None)
+    entry = next(e for e in manifest(toy_dir)["cases"] if e["anomaly_type"] is None)
     with pytest.raises(VolumeError, match="stands out from the background"):
         read_healthy(toy_dir / "toy_label/pixel" / f"{entry['case']}.nii.gz")
 
@@ -161,8 +161,8 @@ def test_two_sets_are_never_mixed(healthy_dir, toy_dir):
         ({"cases": 0}, "cases, found 0"),
         ({"clean_fraction": 1.5}, "clean fraction"),
         ({"clean_fraction": float("nan")}, "clean fraction"),
-        ({"families": ("blur", "bulr")}, "found bulr"),
-        ({"families": ()}, "found none"),
+        ({"anomaly_types": ("blur", "bulr")}, "found bulr"),
+        ({"anomaly_types": ()}, "found none"),
     ],
 )
 def test_senseless_settings_are_refused(setting, message):
@@ -188,7 +188,7 @@ def test_body_of_a_stripped_brain_is_filled_and_in_one_piece():
     array[1, 1, 1] = 1  # a stray voxel
     expected = np.zeros(array.shape, dtype=bool)
     expected[4:16, 4:16, 4:16] = True
-    np.testing.assert_array_equal(find_body(array), expected)
+    np.testing.assert_array_equal(body_mask(array), expected)
 
 
 def test_body_of_a_head_in_noisy_air():
@@ -197,7 +197,7 @@ def test_body_of_a_head_in_noisy_air():
     array[4:16, 4:16, 4:16] = rng.uniform(0.5, 1, (12, 12, 12))
     expected = np.zeros(array.shape, dtype=bool)
     expected[4:16, 4:16, 4:16] = True
-    np.testing.assert_array_equal(find_body(array), expected)
+    np.testing.assert_array_equal(body_mask(array), expected)
 
 
 def test_body_of_a_trunk_includes_lungs_that_the_volume_s_end_cuts_open():
@@ -206,12 +206,12 @@ def test_body_of_a_trunk_includes_lungs_that_the_volume_s_end_cuts_open():
     array[7:11, 7:11] = -850
     expected = np.zeros(array.shape, dtype=bool)
     expected[3:17, 3:17] = True
-    np.testing.assert_array_equal(find_body(array), expected)
+    np.testing.assert_array_equal(body_mask(array), expected)
 
 
 def test_command(healthy_dir, tmp_path):
     arguments = ["toy", str(healthy_dir), str(tmp_path / "out"), "--seed", "3", "--workers", "1"]
-    done = CliRunner().invoke(main, [*arguments, "--cases", "3", "--families", "lesion, noise"])
+    done = CliRunner().invoke(main, [*arguments, "--cases", "3", "--anomaly_types", "lesion, noise"])
     assert done.exit_code == 0, done.output
     assert len(manifest(tmp_path / "out")["cases"]) == 3
     again = CliRunner().invoke(main, arguments)

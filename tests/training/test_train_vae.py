@@ -22,7 +22,7 @@ from mood_vae.io.output_folder import silent
 from mood_vae.io.volume_files import read
 from mood_vae.training import cache, lightning_run, pipeline, presets, slice_dataset, train_vae
 from mood_vae.training.cache import SliceCache
-from mood_vae.training.config import TrainConfig
+from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware
 from mood_vae.training.slice_dataset import Batch, GlobalBatches, SliceDataset
 from tests.small_models import SMALL_GRID, SMALL_MODEL, SMALL_PRESET
@@ -179,7 +179,7 @@ from mood_vae.training import train_vae
 torch.set_num_threads(1)
 train_vae.fit(cache.SliceCache(Path({str(Path(slices.array_NKHW.filename).parent)!r})), Path({str(tmp_path / "cut")!r}),
           SMALL_MODEL,
-          train_vae.TrainConfig(**{dataclasses.asdict(config)!r}), lightning_run.Hardware(accelerator="cpu"))
+          train_vae.VaeTrainingConfig(**{dataclasses.asdict(config)!r}), lightning_run.Hardware(accelerator="cpu"))
 """
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ
@@ -208,7 +208,7 @@ from mood_vae.training import cache
 from mood_vae.training import train_vae
 slices = cache.SliceCache(Path({str(Path(slices.array_NKHW.filename).parent)!r}))
 vae = train_vae.fit(slices, Path({str(tmp_path / "two")!r}), SMALL_MODEL,
-                train_vae.TrainConfig(**{dataclasses.asdict(CONFIG)!r}),
+                train_vae.VaeTrainingConfig(**{dataclasses.asdict(CONFIG)!r}),
                 lightning_run.Hardware(accelerator="cpu", devices=2, strategy="ddp"))
 if lightning_run.is_first_process():
     np.save({str(tmp_path / "two.npy")!r}, weights(vae))
@@ -229,9 +229,9 @@ if lightning_run.is_first_process():
 
 def test_the_threshold_is_set_by_healthy_brains_as_they_are_or_as_other_scanners_have_them(slices: SliceCache) -> None:
     subjects = slices.subjects[:2]
-    plain = [one.array for one in pipeline.calibrating(slices, subjects, CalibrationConfig())]
-    varied = [one.array for one in pipeline.calibrating(slices, subjects, CalibrationConfig(varied=3))]
-    again = [one.array for one in pipeline.calibrating(slices, subjects, CalibrationConfig(varied=3))]
+    plain = [one.array for one in pipeline.calibration_brains(slices, subjects, CalibrationConfig())]
+    varied = [one.array for one in pipeline.calibration_brains(slices, subjects, CalibrationConfig(varied=3))]
+    again = [one.array for one in pipeline.calibration_brains(slices, subjects, CalibrationConfig(varied=3))]
     assert len(plain) == 2
     for array, subject in zip(plain, subjects, strict=True):
         np.testing.assert_array_equal(array, slices.volume(subject))
@@ -255,9 +255,9 @@ def test_a_run_ends_with_a_calibrated_checkpoint(
 
 def test_an_impossible_configuration_is_refused() -> None:
     with pytest.raises(ConfigError, match="positive epochs"):
-        TrainConfig(epochs=0)
+        VaeTrainingConfig(epochs=0)
     with pytest.raises(ConfigError, match="validation share"):
-        TrainConfig(validation_share=1.0)
+        VaeTrainingConfig(validation_share=1.0)
 
 
 @pytest.mark.parametrize(

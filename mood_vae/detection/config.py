@@ -1,0 +1,102 @@
+"""The whole configuration of a detector, which a preset and a checkpoint hold alike."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+
+from mood_vae.config import Config
+from mood_vae.detection.postprocessing import AggregationConfig, PostprocessingConfig
+from mood_vae.detection.residual import ResidualConfig
+from mood_vae.errors import ConfigError
+from mood_vae.imaging.preprocessing import GridConfig
+from mood_vae.models.discriminator_inputs import DiscriminatorConfig
+from mood_vae.models.vae import VaeConfig
+
+
+class DetectorConfig(Config):
+    """All that turns a volume into an anomaly map and a score, but for the weights and the calibration.
+
+    grid: where the networks see a brain. vae: the network that reconstructs it.
+    residual: the raw anomaly map without discriminators, and how one is smoothed in either case.
+    discriminators: networks that judge brain and reconstruction, in their order; without any the residual counts.
+    mirroring: whether the raw map is the mean of a brain's and of its mirror image's.
+    postprocessing, aggregation: from the raw map to mask and map, and to the score.
+    """
+
+    grid: GridConfig = GridConfig()
+    vae: VaeConfig = VaeConfig()
+    residual: ResidualConfig = ResidualConfig()
+    discriminators: tuple[DiscriminatorConfig, ...] = ()
+    mirroring: bool = False
+    postprocessing: PostprocessingConfig = PostprocessingConfig()
+    aggregation: AggregationConfig = AggregationConfig()
+
+    @model_validator(mode="after")
+    def _check(self) -> DetectorConfig:
+        self._check_slices()
+        self._check_order()
+        if self.discriminators and not any(config.ensemble_weight for config in self.discriminators):
+            raise ConfigError(
+                expected="a discriminator with an ensemble weight",
+                found="0 for each",
+                remedy="give one of them a weight",
+            )
+        return self
+
+    def _check_slices(self) -> None:
+        for axis in self.vae.axes:
+            size = tuple(length for other, length in enumerate(self.grid.shape) if other != axis)
+            if any(length > most for length, most in zip(size, self.vae.slice_shape, strict=True)):
+                raise ConfigError(
+                    expected=f"a vae.slice_shape that holds slices of {size} pixels, those along axis {axis}",
+                    found=f"slice_shape={self.vae.slice_shape}",
+                    remedy="make the slices of the network larger or those of the grid smaller",
+                )
+        if self.discriminators and (self.vae.axes != (2,) or self.vae.slice_shape != self.grid.shape[:2]):
+            raise ConfigError(
+                expected=f"for discriminators, a VAE of axial slices of {self.grid.shape[:2]} pixels",
+                found=f"axes={self.vae.axes}, slice_shape={self.vae.slice_shape}",
+                remedy="leave out the discriminators or correct the VAE's configuration",
+            )
+
+    def _check_order(self) -> None:
+        for number, config in enumerate(self.discriminators):
+            earlier = self.discriminators[: config.cascade_inputs]
+            if config.cascade_inputs > number or any(other.volumetric for other in earlier):
+                raise ConfigError(
+                    expected="only earlier discriminators, of slices, as cascade inputs",
+                    found=f"cascade_inputs={config.cascade_inputs} of discriminator {number}",
+                    remedy="correct their order",
+                )
+
+    @property
+    def normative_channels(self) -> int:
+        """How many maps of healthy brains are needed: the residual's, then those of the roughness; 0 for none."""
+        needed = [config.normative_channels for config in self.discriminators]
+        return max([*needed, int(self.residual.standardised)])
+
+
+class CalibrationConfig(Config):
+    """What the threshold is set by.
+
+    false_positive_rate: share of the healthy voxels in the search mask above it, of all brains together, before
+        closing.
+    augmentations: as how many other scanners might have it each healthy subject is seen (`augmentation.augment`); 0
+        for as it is.
+    """
+
+    false_positive_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    augmentations: NonNegativeInt = 0
+
+
+class Calibration(Config):
+    """What healthy brains say about a scorer.
+
+    threshold: pooled raw anomaly map at which the mask begins. score_reference: a healthy brain's raw score.
+    """
+
+    threshold: PositiveFloat
+    score_reference: PositiveFloat
+    config: CalibrationConfig = CalibrationConfig()

@@ -1,0 +1,35 @@
+"""One task for many items, in as many processes as there are workers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TypeVar
+
+from mood_vae.errors import MoodVaeError
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+
+def parallel_map(task: Callable[[S], T], items: Sequence[S], workers: int) -> Iterator[T]:
+    """Yield the task's result for every item, in order; an error of the task reaches the caller.
+
+    task, items: must be picklable. Raises MoodVaeError when the system ends a process, as for want of memory.
+    """
+    workers = min(workers, len(items))
+    if workers <= 1:
+        yield from map(task, items)
+        return
+    # not fork: the progress bar's thread may hold a lock at that moment
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        try:
+            yield from pool.map(task, items)
+        except BrokenProcessPool as error:
+            raise MoodVaeError(
+                expected="every process to finish",
+                found="one that the system ended, most likely for want of memory",
+                remedy="try fewer --workers",
+            ) from error
