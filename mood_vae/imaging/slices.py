@@ -18,8 +18,9 @@ def split(array: Array, axis: int = 2, shape: tuple[int, int] | None = None) -> 
     axis: 2 gives axial slices, whose two axes run right and front, 1 coronal (right, up) and 0 sagittal (front, up).
     shape: (H, W) of a network that takes larger slices; zeros follow at the end of each slice.
     """
-    cut = along(array, axis)
-    return np.ascontiguousarray((cut if shape is None else pad(cut, shape))[:, None])
+    cut = np.ascontiguousarray(along(array, axis) if shape is None else pad(along(array, axis), shape))
+    # by reshape, for a new axis of stride 0 would let torch choose convolutions that round otherwise
+    return cut.reshape(len(cut), 1, *cut.shape[1:])
 
 
 def along(array: npt.NDArray, axis: int) -> npt.NDArray:
