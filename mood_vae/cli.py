@@ -11,14 +11,16 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
 from mood_vae.errors import MoodVaeError
-from mood_vae.io.challenge_layout import Level
 from mood_vae.system import signals
 from mood_vae.version import __version__
+
+if TYPE_CHECKING:
+    from mood_vae.io.challenge_layout import Level
 
 log = logging.getLogger(__name__)
 
