@@ -16,10 +16,11 @@ SURFACE = {
     "demo": "--out --seed",
     "predict": "LEVEL IN_DIR OUT_DIR --region --model/--preset --weights --device --resume --max-voxels --report",
     "rank": "SUBMISSION_DIR... --json --picture --resamples --seed",
-    "score": "LEVEL PRED LABEL --json --strict --subsets --lesions/--no-lesions --resamples --false-positive-ml --workers",
+    "score": "LEVEL PRED LABEL --json --strict --subsets --lesions/--no-lesions --resamples --false-positive-ml "
+    "--workers",
     "toy": "HEALTHY_DIR OUT_DIR --seed --cases --clean-fraction --types/--families --workers",
-    "train": "DATA_DIR --out --preset --vae --discriminators/--heads --resume --set --device --devices --nodes --strategy "
-    "--precision",
+    "train": "DATA_DIR --out --preset --vae --discriminators/--heads --resume --set --device --devices --nodes "
+    "--strategy --precision",
 }
 """Arguments and options of each command, in their order; names after a slash are aliases or the off switch."""
 
