@@ -44,10 +44,13 @@ class SampleNumbers(Sampler[int]):
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a discriminator is trained on, and what does not change any more.
+    """What a discriminator is trained on, none of which changes any more.
 
-    vae: the trained VAE. cascade: the trained discriminators whose logits it sees.
-    normative_CKHW: see `discriminator_inputs.BrainView`. spacing_mm: edge of the grid's voxels.
+    Attributes:
+        vae: the trained VAE.
+        cascade: the trained discriminators whose logits it sees.
+        normative_CKHW: the normative maps on the whole grid, see `discriminator_inputs.BrainView`.
+        spacing_mm: edge of the grid's voxels.
     """
 
     vae: Vae
@@ -57,7 +60,7 @@ class Given:
 
 
 class DiscriminatorTraining(L.LightningModule):
-    """Tell inserted voxels from healthy ones: `discriminator_loss` over the search mask."""
+    """Classify voxels as inserted or healthy: minimise `discriminator_loss` over the search mask."""
 
     def __init__(
         self, discriminator: Discriminator, given: Given, config: DiscriminatorTrainingConfig, steps: int
@@ -123,8 +126,17 @@ def discriminator_loss(
 ) -> Tensor:
     """Return the cross-entropy over the search mask plus 1 - soft Dice, over all of it or slice by slice.
 
-    Cross-entropy and the Dice of all voxels are ruled by large anomalies; slice by slice, a small one counts as much as
+    Large anomalies dominate the cross-entropy and the Dice of all voxels. Slice by slice, a small one counts as much as
     a large one, and slices without any have no Dice.
+
+    Args:
+        logits_BHW: of every voxel, float32.
+        y_BHW: the label, float32, 0 or 1.
+        search_BHW: bool; voxels outside do not count.
+        config: holds `dice_weight`, the weight of 1 - Dice, and `dice_by_slice`.
+
+    Returns:
+        A scalar.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits_BHW[search_BHW], y_BHW[search_BHW])
     p_BHW = logits_BHW.sigmoid() * search_BHW
@@ -154,7 +166,15 @@ def fit_discriminator(
 ) -> Discriminator:
     """Train a discriminator and return it, on the CPU and ready for use; it resumes as `train_vae.fit_vae` does.
 
-    discriminator: what to begin with. subjects: for training and for validation.
+    Args:
+        discriminator: what to begin with.
+        given: the trained VAE and the rest that stays as it is.
+        volumes: the healthy brains.
+        subjects: for training and for validation.
+        run_dir: where logs and states go.
+        config: how it is trained.
+        hardware: where it runs.
+        resume: go on from the last finished epoch.
     """
     if not config.epochs:
         return discriminator.eval()
