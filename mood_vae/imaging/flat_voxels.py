@@ -8,21 +8,14 @@ from mood_vae.imaging.foreground import CT_BODY_HU
 from mood_vae.io.volume import Array, Mask
 
 CT_SATURATED_HU = 3000.0
-"""Many scanners store no more than 12 bits, so that metal in a CT has one flat value."""
+"""Many scanners store no more than 12 bits, so that metal in a CT is one flat value."""
 
 
 def flat_voxels(array: Array, body: Mask) -> Mask:
-    """Return the voxels of the body that equal all six of their neighbours, which noise all but forbids.
+    """Return the voxels (I, J, K) of the body that equal all six of their neighbours, which noise all but forbids.
 
-    The volume's own minimum and maximum do not count, nor do air and metal in a CT: background and saturation are flat
-    in healthy volumes too.
-
-    Args:
-        array: (I, J, K) float32, in any units; with values below `foreground.CT_BODY_HU` it is taken for a CT.
-        body: (I, J, K) bool, such as `foreground.body_mask`.
-
-    Returns:
-        (I, J, K) bool; a voxel at the volume's end has too few neighbours.
+    The volume's own minimum and maximum do not count, nor do air and metal in a CT: background and saturation are
+    flat in healthy volumes too.
     """
     lowest, highest = float(array.min()), float(array.max())
     if lowest < CT_BODY_HU:

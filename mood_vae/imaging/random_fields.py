@@ -11,19 +11,11 @@ Vector = npt.NDArray[np.float64]
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int, int], scale_mm: float, spacing_mm: Vector) -> Array:
-    """Return a stationary Gaussian random field with mean 0 and variance 1.
+    """Return a stationary Gaussian random field with mean 0, variance 1 and correlation length `scale_mm`.
 
-    White noise on a coarse grid, spread with Gaussian kernels one axis at a time: a small matrix product per axis
-    whatever the scale, where filtering white noise on the full grid would cost more the smoother it gets.
-
-    Args:
-        rng: same state, same field.
-        shape: of the field, in voxels.
-        scale_mm: correlation length: voxels that are `d` apart correlate by exp(-d^2 / (2 scale_mm^2)).
-        spacing_mm: (3,) voxel edge lengths.
-
-    Returns:
-        float32 of the given shape.
+    White noise on a coarse grid, spread with Gaussian kernels one axis at a time: a small matrix product per
+    axis whatever the scale, where filtering white noise on the full grid would cost more the smoother it
+    gets.
     """
     # spacing the coarse grid at 0.7 of the kernel's width leaves no visible lattice
     kernels = [
