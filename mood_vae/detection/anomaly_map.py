@@ -32,8 +32,8 @@ class AnomalyScorer(Protocol):
     """Anything that gives a brain a raw anomaly map.
 
     Attributes:
-        config: the whole configuration of the detector.
-        searches_gaps: whether the map covers the search mask, gaps in the brain included, or the brain mask alone.
+        config: The whole configuration of the detector.
+        searches_gaps: Whether the map covers the search mask, gaps in the brain included, or the brain mask alone.
     """
 
     config: DetectorConfig
@@ -134,7 +134,7 @@ def make_scorer(config: DetectorConfig, tensors: Mapping[str, Tensor], device: t
     """Return the scorer of a configuration, with the weights of a checkpoint.
 
     Raises:
-        CheckpointError: the tensors are not those that the configuration asks for.
+        CheckpointError: The tensors are not those that the configuration asks for.
     """
     vae = Vae(config.vae)
     fill(vae, tensors, "vae")

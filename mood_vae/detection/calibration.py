@@ -21,7 +21,7 @@ def calibrate(scorer: AnomalyScorer, healthy: Iterable[Brain], config: Calibrati
     the median of their raw scores.
 
     Raises:
-        ConfigError: the raw maps are nowhere positive, or not finite, as after a training that did not converge.
+        ConfigError: The raw maps are nowhere positive, or not finite, as after a training that did not converge.
     """
     voxels: list[Array] = []
     scores: list[float] = []

@@ -33,10 +33,10 @@ class Description(Config):
     """The JSON half of a checkpoint.
 
     Attributes:
-        preset: the name of the recipe.
-        detector: the configuration that was trained.
-        calibration: threshold and score reference, by healthy validation subjects.
-        provenance: data, software and settings of the training, for people to read.
+        preset: The name of the recipe.
+        detector: The configuration that was trained.
+        calibration: Threshold and score reference, by healthy validation subjects.
+        provenance: Data, software and settings of the training, for people to read.
     """
 
     preset: str
@@ -50,8 +50,8 @@ class Checkpoint:
     """A description and the arrays.
 
     Attributes:
-        description: everything but the arrays.
-        tensors: the weights under `vae.` and `discriminator.0.`, `discriminator.1.` and so on, and `NORMATIVE` where it
+        description: Everything but the arrays.
+        tensors: The weights under `vae.` and `discriminator.0.`, `discriminator.1.` and so on, and `NORMATIVE` where it
             is needed.
     """
 
@@ -69,7 +69,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
     """Load the tensors under `name.` into a network.
 
     Raises:
-        CheckpointError: they are not those of this network.
+        CheckpointError: They are not those of this network.
     """
     try:
         network.load_state_dict(part(tensors, name))
@@ -93,8 +93,8 @@ def load(path: Path) -> Checkpoint:
     """Read the checkpoint of which `path` names either file, of this format or of the one before it.
 
     Raises:
-        CheckpointError: a file is missing or damaged, or of another format.
-        ConfigError: the description holds a setting that is unknown or out of range.
+        CheckpointError: A file is missing or damaged, or of another format.
+        ConfigError: The description holds a setting that is unknown or out of range.
     """
     weights, text = path.with_suffix(".safetensors"), path.with_suffix(".json")
     payload, values = _read(path, weights, text)

@@ -19,14 +19,14 @@ class DetectorConfig(Config):
     """All that turns a volume into an anomaly map and a score, but for the weights and the calibration.
 
     Attributes:
-        grid: the grid that a brain is resampled to.
-        vae: the network that reconstructs it.
-        residual: the raw anomaly map without discriminators, and how it is smoothed with and without them.
-        discriminators: networks that compare brain and reconstruction, in their order; without any, the residual is
+        grid: The grid that a brain is resampled to.
+        vae: The network that reconstructs it.
+        residual: The raw anomaly map without discriminators, and how it is smoothed with and without them.
+        discriminators: Networks that compare brain and reconstruction, in their order; without any, the residual is
             the raw anomaly map.
-        mirroring: whether the raw map is the mean of a brain's and of its mirror image's.
-        postprocessing: from the raw map to the mask and the anomaly map.
-        aggregation: from the raw map to the score.
+        mirroring: Whether the raw map is the mean of a brain's and of its mirror image's.
+        postprocessing: From the raw map to the mask and the anomaly map.
+        aggregation: From the raw map to the score.
     """
 
     grid: GridConfig = GridConfig()
@@ -86,8 +86,8 @@ class CalibrationConfig(Config):
     """How the threshold is set.
 
     Attributes:
-        false_positive_rate: share of all healthy voxels in the search masks that lie above it, before closing.
-        augmentations: how many times each healthy subject is used, each time as another scanner might have it
+        false_positive_rate: Share of all healthy voxels in the search masks that lie above it, before closing.
+        augmentations: How many times each healthy subject is used, each time as another scanner might have it
             (`augmentation.augment`); 0 uses it once, as it is.
     """
 
@@ -99,9 +99,9 @@ class Calibration(Config):
     """The scale of a scorer's raw maps, measured on healthy brains.
 
     Attributes:
-        threshold: value of the pooled raw map from which a voxel belongs to the mask.
-        score_reference: a healthy brain's raw score; such a brain's anomaly score is 0.5.
-        config: how both were set.
+        threshold: Value of the pooled raw map from which a voxel belongs to the mask.
+        score_reference: A healthy brain's raw score; such a brain's anomaly score is 0.5.
+        config: How both were set.
     """
 
     threshold: PositiveFloat

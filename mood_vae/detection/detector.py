@@ -30,9 +30,9 @@ class Detection:
     Attributes:
         anomaly_map: (I, J, K) float32 on the volume's own grid, in [0, 1), higher is more anomalous, 0 outside the
             brain; `anomaly_map >= 0.5` is the mask, and every value is one that float16 holds.
-        anomaly_score: in [0, 1), higher is more anomalous.
-        location_vox: voxel ijk of the map's maximum; None where the map is 0.
-        location_mm: the same place in RAS+ millimetres.
+        anomaly_score: In [0, 1), higher is more anomalous.
+        location_vox: Voxel ijk of the map's maximum; None where the map is 0.
+        location_mm: The same place in RAS+ millimetres.
     """
 
     anomaly_map: Array
@@ -66,7 +66,7 @@ class VaeDetector:
         """Return the detector of a checkpoint.
 
         Raises:
-            CheckpointError: the tensors do not fit the description.
+            CheckpointError: The tensors do not fit the description.
         """
         description = checkpoint.description
         return cls(make_scorer(description.detector, checkpoint.tensors, device), description.calibration)

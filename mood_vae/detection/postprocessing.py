@@ -20,9 +20,9 @@ class PostprocessingConfig(Config):
     """From raw map to mask: pool, threshold, close (Chatterjee et al. 2021), and drop small components.
 
     Attributes:
-        pooling_vox: standard deviation of the neighbourhood, see `neighbourhood_pool`; 0 for none, as in the paper.
-        closing_radius_vox: radius of the closing's ball on the model's grid; 0 closes nothing.
-        smallest_vox: connected components of the mask with fewer voxels are dropped; 1 keeps all, as the paper does.
+        pooling_vox: Standard deviation of the neighbourhood, see `neighbourhood_pool`; 0 for none, as in the paper.
+        closing_radius_vox: Radius of the closing's ball on the model's grid; 0 closes nothing.
+        smallest_vox: Connected components of the mask with fewer voxels are dropped; 1 keeps all, as the paper does.
     """
 
     pooling_vox: NonNegativeFloat = 0.0

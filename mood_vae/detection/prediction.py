@@ -35,10 +35,10 @@ class Run:
     """What a prediction run did.
 
     Attributes:
-        finished: whether it came to its end.
-        cases: score and location of the maximum of each case that it predicted, by file name.
-        kept: the files whose prediction was there already.
-        failures: what went wrong, by file name.
+        finished: Whether it came to its end.
+        cases: Score and location of the maximum of each case that it predicted, by file name.
+        kept: The files whose prediction was there already.
+        failures: What went wrong, by file name.
     """
 
     finished: bool = False
@@ -66,16 +66,16 @@ def predict(
     Args:
         level: `pixel` for maps, `sample` for scores, `both` for both in one pass, to `out_dir/pixel` and
             `out_dir/sample`.
-        in_dir: the volumes.
-        out_dir: where the predictions go.
-        detector: the pretrained default for brains if none is given.
-        progress: shows how far the run is.
-        resume: leave cases alone that have sound predictions other than the neutral ones.
-        max_voxels: larger volumes are refused.
-        report: where the `Run` goes as JSON, however the run ends short of a kill.
+        in_dir: The volumes.
+        out_dir: Where the predictions go.
+        detector: The pretrained default for brains if none is given.
+        progress: Shows how far the run is.
+        resume: Leave cases alone that have sound predictions other than the neutral ones.
+        max_voxels: Larger volumes are refused.
+        report: Where the `Run` goes as JSON, however the run ends short of a kill.
 
     Raises:
-        FolderError: the input folder holds no volumes or is the output folder too, or the latter cannot be written.
+        FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
     """
     paths = volume_files.list_volumes(in_dir)
     folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}

@@ -35,8 +35,8 @@ def load_pretrained(model: str | None = None, *, device: str = "auto") -> VaeDet
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        CheckpointError: there is no such model.
-        ConfigError: there is no such device, or the model's name is a path.
+        CheckpointError: There is no such model.
+        ConfigError: There is no such device, or the model's name is a path.
     """
     limit_threads()
     return VaeDetector.of(checkpoint.load(_path(model or DEFAULT["brain"])), choose_device(device))
@@ -48,13 +48,13 @@ def detect(
     """Return the anomaly map and score of one volume.
 
     Args:
-        image: a `Volume`, the path of one, or an array (I, J, K) in any units.
+        image: A `Volume`, the path of one, or an array (I, J, K) in any units.
         affine: (4, 4), the array's voxel indices to RAS+ millimetres; only an array needs it.
-        detector: the pretrained default for brains if none is given; load it once for many volumes.
+        detector: The pretrained default for brains if none is given; load it once for many volumes.
 
     Raises:
-        VolumeError: the file cannot be used.
-        ConfigError: the array comes without an affine, or has other than three axes.
+        VolumeError: The file cannot be used.
+        ConfigError: The array comes without an affine, or has other than three axes.
     """
     detector = detector or load_pretrained()
     if isinstance(image, Volume):
@@ -76,13 +76,13 @@ def choose_detector(*, region: str, model: str | None, weights: Path | None, dev
 
     Args:
         region: `brain` or `abdom`, whose default model is taken if the other options are None.
-        model: the name of a pretrained model.
-        weights: a checkpoint of the user's own, which comes before both.
+        model: The name of a pretrained model.
+        weights: A checkpoint of the user's own, which comes before both.
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        CheckpointError: the weights are missing or damaged.
-        ConfigError: there is no such device, or the model's name is a path.
+        CheckpointError: The weights are missing or damaged.
+        ConfigError: There is no such device, or the model's name is a path.
     """
     limit_threads()
     path = weights or _path(model or DEFAULT[region])
@@ -104,7 +104,7 @@ def choose_device(name: str) -> torch.device:
     """Return the device of a name; `auto` takes CUDA where it is there.
 
     Raises:
-        ConfigError: there is no CUDA device.
+        ConfigError: There is no CUDA device.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(expected="a CUDA device", found="none", remedy="use --device cpu, or run with --gpus all")

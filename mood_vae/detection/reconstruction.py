@@ -21,7 +21,7 @@ def reconstruct(vae: Vae, array: Array, search_mask: Mask) -> Array:
     """Return the reconstruction of a brain from the posterior means, the mean over the VAE's axes.
 
     Args:
-        vae: the trained network.
+        vae: The trained network.
         array: (K, H, W) float32 in [0, 1].
         search_mask: (K, H, W) bool; slices that show none of it stay 0.
 

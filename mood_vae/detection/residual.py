@@ -22,11 +22,11 @@ class ResidualConfig(Config):
         kind: `absolute` |x - x_hat|, `squared` its square, `positive` max(x - x_hat, 0), `negative` max(x_hat - x, 0),
             or `ssim`, (1 - s) / 2 for the local structural similarity s (Wang et al., IEEE TIP 2004) over a Gaussian
             window of 1.5 voxels.
-        erosion_vox: the rim of the mask this deep is set to 0.
-        median_vox: edge of a cubic 3-D median filter; 1 leaves the map as it is.
-        gaussian_vox: standard deviation of a 3-D Gaussian filter; 0 leaves the map as it is.
-        standardised: divide by the normative residual, the mean one of healthy brains at the same position.
-        kl_gradient: multiply by |d KL / d x|, see `reconstruction.kl_gradient`.
+        erosion_vox: The rim of the mask this deep is set to 0.
+        median_vox: Edge of a cubic 3-D median filter; 1 leaves the map as it is.
+        gaussian_vox: Standard deviation of a 3-D Gaussian filter; 0 leaves the map as it is.
+        standardised: Divide by the normative residual, the mean one of healthy brains at the same position.
+        kl_gradient: Multiply by |d KL / d x|, see `reconstruction.kl_gradient`.
     """
 
     kind: ResidualKind = "absolute"
@@ -41,9 +41,9 @@ def residual(x: Array, x_hat: Array, kind: ResidualKind) -> Array:
     """Return the residual of a brain and its reconstruction, all (K, H, W) float32.
 
     Args:
-        x: the brain, in [0, 1].
-        x_hat: its reconstruction, about in [0, 1].
-        kind: see `ResidualConfig`.
+        x: The brain, in [0, 1].
+        x_hat: Its reconstruction, about in [0, 1].
+        kind: See `ResidualConfig`.
 
     Returns:
         At least 0, higher is more anomalous; `ssim` gives at most 1.

@@ -24,7 +24,7 @@ def augment(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array
     Args:
         array: (K, H, W) float32 in [0, 1], 0 outside the brain.
         label: (K, H, W) uint8.
-        rng: same state, same change.
+        rng: Same state, same change.
 
     Returns:
         Both in the same form; the brain's voxels are at least 0.001.

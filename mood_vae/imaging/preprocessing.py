@@ -28,13 +28,13 @@ class GridConfig(Config):
     """The model's grid and how a volume is brought onto it.
 
     Attributes:
-        shape: voxels along right, front and up, (I, J, K).
-        spacing_mm: edge of the cubic voxels.
+        shape: Voxels along right, front and up, (I, J, K).
+        spacing_mm: Edge of the cubic voxels.
         origin_mm: RAS+ world position of voxel (0, 0, 0) for a brain in MNI position.
-        centre_mm: where the centre of mass of such a brain lies.
-        aligned_within_mm: a brain whose centre of mass lies this close to `centre_mm` counts as aligned and stays where
+        centre_mm: Where the centre of mass of such a brain lies.
+        aligned_within_mm: A brain whose centre of mass lies this close to `centre_mm` counts as aligned and stays where
             it is; any other is moved so that the two centres meet.
-        top_percentile: the intensity percentile of the brain that becomes 1.
+        top_percentile: The intensity percentile of the brain that becomes 1.
     """
 
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (128, 160, 128)

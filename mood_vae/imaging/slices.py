@@ -44,7 +44,7 @@ def join(slices_BCHW: Array, axis: int = 2, shape: tuple[int, int, int] | None =
 
     Args:
         slices_BCHW: (B, 1, H, W).
-        axis: see `split`.
+        axis: See `split`.
         shape: (K, H, W) of the volume, which cuts off what padding added.
     """
     cut = slices_BCHW[:, 0]

@@ -28,14 +28,14 @@ class DiscriminatorConfig(Config):
     """The shape of a discriminator.
 
     Attributes:
-        offsets: which slices of the brain it sees, relative to the one that it classifies.
-        widths: feature maps at each scale of the U-Net; the first works on 2 x 2 pixels at a time.
-        volumetric: whether its U-Net is one of volumes instead of slices; the first scale then works on 2 x 2 x 2
+        offsets: Which slices of the brain it sees, relative to the one that it classifies.
+        widths: Feature maps at each scale of the U-Net; the first works on 2 x 2 pixels at a time.
+        volumetric: Whether its U-Net is one of volumes instead of slices; the first scale then works on 2 x 2 x 2
             voxels.
-        roughness: whether it sees how rough the slice is (`roughness`).
-        reconstruction: whether it sees the VAE's reconstruction; if not, zeros stand there.
-        cascade_inputs: how many earlier discriminators' logits it sees, those of the first ones (Isensee et al. 2021).
-        ensemble_weight: its weight in the anomaly map, relative to the others'; 0 for one that only serves a later one.
+        roughness: Whether it sees how rough the slice is (`roughness`).
+        reconstruction: Whether it sees the VAE's reconstruction; if not, zeros stand there.
+        cascade_inputs: How many earlier discriminators' logits it sees, those of the first ones (Isensee et al. 2021).
+        ensemble_weight: Its weight in the anomaly map, relative to the others'; 0 for one that only serves a later one.
     """
 
     offsets: tuple[int, ...] = (-4, -2, -1, 0, 1, 2, 4)
@@ -76,11 +76,11 @@ class BrainView:
     """Some slices of a brain, and all that discriminators see of them but each other's logits.
 
     Attributes:
-        x_KHW: the slices of the whole brain, or of a slab of it, in [0, 1].
+        x_KHW: The slices of the whole brain, or of a slab of it, in [0, 1].
         ks: (B,) int64, the numbers of the slices to classify.
-        search_BHW: the search mask of the slices `ks`; without it a lost slice would look like the air above a brain.
-        x_hat_BHW: their reconstructions.
-        normative_BCHW: the normative maps there: the mean absolute residual of healthy brains and, for a discriminator
+        search_BHW: The search mask of the slices `ks`; without it a lost slice would look like the air above a brain.
+        x_hat_BHW: Their reconstructions.
+        normative_BCHW: The normative maps there: the mean absolute residual of healthy brains and, for a discriminator
             that sees roughness, their roughness relative to the slice's.
     """
 
@@ -110,10 +110,10 @@ def input_channels(
     and the logits of earlier discriminators.
 
     Args:
-        view: the slices.
-        at: which of the view's slices, by their places in `ks`.
-        logits: of each discriminator so far on all of the view's slices, (B, H, W) each, at least the cascade inputs.
-        config: of the discriminator.
+        view: The slices.
+        at: Which of the view's slices, by their places in `ks`.
+        logits: Of each discriminator so far on all of the view's slices, (B, H, W) each, at least the cascade inputs.
+        config: Of the discriminator.
 
     Returns:
         (B, C, H, W) float32, each channel about in [-1, 1].
@@ -143,9 +143,9 @@ def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
     network does not learn by itself in a short training.
 
     Args:
-        below_BHW: the slice below each one, in [0, 1], 0 outside the brain.
-        x_BHW: the slices.
-        above_BHW: the slice above each one.
+        below_BHW: The slice below each one, in [0, 1], 0 outside the brain.
+        x_BHW: The slices.
+        above_BHW: The slice above each one.
 
     Returns:
         (B, 4, H, W) float32, about in [-1, 1]: within and across the slices, then both relative to the slice's mean.

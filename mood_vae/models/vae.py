@@ -30,9 +30,9 @@ class VaeConfig(Config):
 
     Attributes:
         slice_shape: (H, W) in pixels, each divisible by 16 (four layers halve the slice).
-        channels: feature maps after each of the four halving layers; the fifth layer yields the latent vectors.
-        latents: number of latent variables; the paper has 256.
-        axes: along which a brain is cut into slices, 2 for axial ones, 1 for coronal and 0 for sagittal; with several,
+        channels: Feature maps after each of the four halving layers; the fifth layer yields the latent vectors.
+        latents: Number of latent variables; the paper has 256.
+        axes: Along which a brain is cut into slices, 2 for axial ones, 1 for coronal and 0 for sagittal; with several,
             one network sees them all, and a voxel is reconstructed as the mean over its slices.
     """
 
@@ -122,10 +122,10 @@ def negative_elbo(
 
     Args:
         x_BCHW: (B, 1, H, W) in [0, 1].
-        output: of the network for these slices.
-        pixel_sigma: standard deviation of a `gaussian` pixel around its reconstruction, or the scale of a `laplace`
+        output: Of the network for these slices.
+        pixel_sigma: Standard deviation of a `gaussian` pixel around its reconstruction, or the scale of a `laplace`
             one, in units of intensity.
-        beta: weight of the KL term; 1 is the ELBO itself (other values: Higgins et al., beta-VAE, ICLR 2017).
+        beta: Weight of the KL term; 1 is the ELBO itself (other values: Higgins et al., beta-VAE, ICLR 2017).
         likelihood: `gaussian` or `laplace`.
     """
     difference_BCHW = output.x_hat_BCHW.float() - x_BCHW

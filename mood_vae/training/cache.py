@@ -28,7 +28,7 @@ class SliceCache:
     """Prepared volumes on disk.
 
     Attributes:
-        array_NKHW: axial slice k of subject n is `array_NKHW[n, k]`, float16 in [0, 1].
+        array_NKHW: Axial slice k of subject n is `array_NKHW[n, k]`, float16 in [0, 1].
         subjects: (N,) case ids.
         slices: (S, 3) subject, axis and number of each slice that shows at least `MIN_BRAIN_PIXELS` of the brain mask.
     """
@@ -65,13 +65,13 @@ def build(data_dir: Path, folder: Path, grid: GridConfig, *, progress: Progress)
     torchrun, one does and the others wait for it.
 
     Args:
-        data_dir: healthy volumes.
-        folder: of the cache, made if absent.
-        grid: see `preprocessing.prepare`.
-        progress: shows how far it is.
+        data_dir: Healthy volumes.
+        folder: Of the cache, made if absent.
+        grid: See `preprocessing.prepare`.
+        progress: Shows how far it is.
 
     Raises:
-        FolderError: no usable volume remains.
+        FolderError: No usable volume remains.
     """
     paths = volume_files.list_volumes(data_dir)
     fingerprint = _fingerprint(paths, grid)

@@ -36,13 +36,13 @@ class VaeTrainingConfig(Config):
     Attributes:
         epochs: 100, as in the paper.
         learning_rate: 1e-4 (Adam), as in the paper.
-        batch_size: slices a step, over all devices together.
-        pixel_sigma: see `vae.negative_elbo`, as for `beta` and `likelihood`.
-        augmented: whether each slice is augmented (`augmentation.augment`), differently each epoch.
-        context_share: weight of context encoding (`augmentation.hide_squares`) in the loss, the rest is the ELBO's.
-        validation_share: share of the subjects (never of the slices) kept for validation and calibration.
-        patience: epochs without a better validation loss before training stops early; None trains to the end.
-        seed: of the weights, the split of the subjects, the order of the slices and the noise.
+        batch_size: Slices a step, over all devices together.
+        pixel_sigma: See `vae.negative_elbo`, as for `beta` and `likelihood`.
+        augmented: Whether each slice is augmented (`augmentation.augment`), differently each epoch.
+        context_share: Weight of context encoding (`augmentation.hide_squares`) in the loss, the rest is the ELBO's.
+        validation_share: Share of the subjects (never of the slices) kept for validation and calibration.
+        patience: Epochs without a better validation loss before training stops early; None trains to the end.
+        seed: Of the weights, the split of the subjects, the order of the slices and the noise.
     """
 
     epochs: PositiveInt = 100
@@ -62,14 +62,14 @@ class SynthesisConfig(Config):
     """What a training sample of a discriminator is made of.
 
     Attributes:
-        slab_slices: consecutive axial slices taken of a brain, all if it has no more.
-        target_slices: how many of them count in the loss; few, since slices of one slab show the same anomaly. At least
+        slab_slices: Consecutive axial slices taken of a brain, all if it has no more.
+        target_slices: How many of them count in the loss; few, since slices of one slab show the same anomaly. At least
             half of them show an anomaly if so many slices of the slab do.
-        clean_share: share of the samples that get no anomaly.
-        most: the largest number of anomalies in one sample.
-        anomaly_types: what may be inserted, and how often relative to each other.
-        left_out: types that are not inserted after all, to measure how well an unseen type is detected.
-        anatomical: types that belong to the anatomy and are inserted before the augmentation; the others, such as
+        clean_share: Share of the samples that get no anomaly.
+        most: The largest number of anomalies in one sample.
+        anomaly_types: What may be inserted, and how often relative to each other.
+        left_out: Types that are not inserted after all, to measure how well an unseen type is detected.
+        anatomical: Types that belong to the anatomy and are inserted before the augmentation; the others, such as
             artefacts, are inserted after it.
     """
 
@@ -107,12 +107,12 @@ class DiscriminatorTrainingConfig(Config):
 
     Attributes:
         epochs: 0 leaves a given discriminator as it is.
-        samples: new samples in each epoch; none comes twice.
-        batch_samples: samples a step.
-        learning_rate: the highest one of AdamW, reached after a short warm-up and falling to 0 along a cosine.
-        dice_weight: see `train_discriminator.discriminator_loss`, as for `dice_by_slice`.
-        seed: of the weights and the samples.
-        synthesis: what a sample is made of.
+        samples: New samples in each epoch; none comes twice.
+        batch_samples: Samples a step.
+        learning_rate: The highest one of AdamW, reached after a short warm-up and falling to 0 along a cosine.
+        dice_weight: See `train_discriminator.discriminator_loss`, as for `dice_by_slice`.
+        seed: Of the weights and the samples.
+        synthesis: What a sample is made of.
     """
 
     epochs: NonNegativeInt = 50

@@ -27,9 +27,9 @@ class Hardware:
 
     Attributes:
         accelerator: `auto`, `cpu` or `cuda`.
-        devices: processes (CPU) or GPUs on each node.
-        num_nodes: nodes, started by torchrun or Slurm.
-        strategy: such as `ddp`.
+        devices: Processes (CPU) or GPUs on each node.
+        num_nodes: Nodes, started by torchrun or Slurm.
+        strategy: Such as `ddp`.
         precision: Lightning's, or `auto`: bf16-mixed where the hardware has it, 32-true elsewhere. On processors
             without bf16 instructions a bf16 convolution takes some 30 times as long as a float32 one.
     """
@@ -103,7 +103,7 @@ def resume_from(run_dir: Path, *, resume: bool) -> str | None:
     """Return the state that an interrupted run left, or None if there is none or the run shall not be resumed.
 
     Raises:
-        CheckpointError: it is damaged or holds anything but numbers: nothing in it may run code.
+        CheckpointError: It is damaged or holds anything but numbers: nothing in it may run code.
     """
     # absolute: Lightning takes a relative name such as `https-run/last.ckpt` for an address
     state = run_dir.absolute() / RESUME_NAME

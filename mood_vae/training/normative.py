@@ -26,9 +26,9 @@ def normative_maps(vae: Vae, volumes: SliceCache, subjects: Sequence[str]) -> Te
     """Return the normative residual and roughness, averaged over 4 x 4 x 4 voxels.
 
     Args:
-        vae: the trained network.
-        volumes: the training brains.
-        subjects: whose brains count; of more than `NORMATIVE_SUBJECTS` the first ones.
+        vae: The trained network.
+        volumes: The training brains.
+        subjects: Whose brains count; of more than `NORMATIVE_SUBJECTS` the first ones.
 
     Returns:
         (3, K / 4, H / 4, W / 4) float32, the channels of `discriminator_inputs.BrainView.normative_BCHW`.
@@ -45,15 +45,15 @@ def mean_absolute_residual(
     """Return the mean absolute residual of healthy brains, smoothed.
 
     Args:
-        pairs: brain and reconstruction, (K, H, W) each, in units of the intensity range.
-        smoothing_vox: standard deviation of the Gaussian filter.
-        floor: the least value of the result, since a division by it follows.
+        pairs: Brain and reconstruction, (K, H, W) each, in units of the intensity range.
+        smoothing_vox: Standard deviation of the Gaussian filter.
+        floor: The least value of the result, since a division by it follows.
 
     Returns:
         (K, H, W) float32.
 
     Raises:
-        ConfigError: there are no pairs.
+        ConfigError: There are no pairs.
     """
     total: Array | None = None
     count = 0

@@ -51,19 +51,19 @@ def train(
     """Train a preset, calibrate it on its validation subjects and return the path of the checkpoint in `run_dir`.
 
     Args:
-        preset: what is trained and how.
-        data_dir: healthy volumes.
-        run_dir: where cache, logs, states and the checkpoint go.
-        hardware: where it runs; by default on a GPU if there is one.
-        vae_from: a checkpoint whose VAE is taken as it is, so that only the discriminators are trained.
-        discriminators_from: a checkpoint whose discriminators the training begins with, instead of random ones.
-        resume: go on from the last finished epoch of an interrupted run.
-        progress: shows how far the preparation of the volumes is.
+        preset: What is trained and how.
+        data_dir: Healthy volumes.
+        run_dir: Where cache, logs, states and the checkpoint go.
+        hardware: Where it runs; by default on a GPU if there is one.
+        vae_from: A checkpoint whose VAE is taken as it is, so that only the discriminators are trained.
+        discriminators_from: A checkpoint whose discriminators the training begins with, instead of random ones.
+        resume: Go on from the last finished epoch of an interrupted run.
+        progress: Shows how far the preparation of the volumes is.
 
     Raises:
-        FolderError: there is nothing to train on.
-        ConfigError: the preset cannot be trained.
-        CheckpointError: a given checkpoint does not fit the preset.
+        FolderError: There is nothing to train on.
+        ConfigError: The preset cannot be trained.
+        CheckpointError: A given checkpoint does not fit the preset.
     """
     hardware = hardware or Hardware()
     starts = _first_discriminators(preset, discriminators_from)
@@ -113,13 +113,13 @@ def calibrated(
     """Return the checkpoint of trained tensors, calibrated by the validation subjects that `provenance` names.
 
     Args:
-        preset: what was trained.
-        tensors: see `checkpoint.Checkpoint`.
-        volumes: holds the validation subjects.
-        provenance: goes into the checkpoint; its `validation_subjects` are the case ids.
+        preset: What was trained.
+        tensors: See `checkpoint.Checkpoint`.
+        volumes: Holds the validation subjects.
+        provenance: Goes into the checkpoint; its `validation_subjects` are the case ids.
 
     Raises:
-        ConfigError: the raw maps of the validation subjects give no calibration.
+        ConfigError: The raw maps of the validation subjects give no calibration.
     """
     scorer = make_scorer(preset.detector, tensors, torch.device("cpu"))
     healthy = calibration_brains(volumes, provenance["validation_subjects"], preset.calibration)

@@ -33,11 +33,11 @@ class Preset(Config):
     """A recipe, from the grid to the score.
 
     Attributes:
-        name: its name on the command line.
-        detector: what is trained.
-        training: of the VAE.
-        discriminator_training: of each discriminator, in their order.
-        calibration: how the threshold is set.
+        name: Its name on the command line.
+        detector: What is trained.
+        training: Of the VAE.
+        discriminator_training: Of each discriminator, in their order.
+        calibration: How the threshold is set.
     """
 
     name: str
@@ -153,7 +153,7 @@ def find_preset(name: str) -> Preset:
     """Return the preset of a name or a former name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: There is none.
     """
     name = today(name)
     if name not in PRESETS:
@@ -167,7 +167,7 @@ def changed_preset(preset: Preset, settings: Mapping[str, Any]) -> Preset:
     """Return a preset with other values at dotted keys, such as "training.epochs"; former keys are understood.
 
     Raises:
-        ConfigError: there is no such key, or the value is not possible.
+        ConfigError: There is no such key, or the value is not possible.
     """
     return preset.changed({_today(key): value for key, value in settings.items()})
 

@@ -24,7 +24,7 @@ def split_subjects(subjects: list[str], config: VaeTrainingConfig) -> tuple[list
     """Return the subjects for training and for validation, drawn by the seed; at least one for each.
 
     Raises:
-        ConfigError: there are fewer than two subjects.
+        ConfigError: There are fewer than two subjects.
     """
     if len(subjects) < 2:
         raise ConfigError(

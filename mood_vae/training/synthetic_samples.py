@@ -24,11 +24,11 @@ class Sample(NamedTuple):
     """A slab of axial slices with anomalies in it.
 
     Attributes:
-        x_KHW: the slices, float32 in [0, 1].
+        x_KHW: The slices, float32 in [0, 1].
         ks: (B,) int64, which of them are target slices, in rising order.
-        y_BHW: the label of the target slices, uint8, 1 for an anomaly.
-        search_BHW: their search mask, bool.
-        first: the number of the slab's first slice in the brain.
+        y_BHW: The label of the target slices, uint8, 1 for an anomaly.
+        search_BHW: Their search mask, bool.
+        first: The number of the slab's first slice in the brain.
     """
 
     x_KHW: Tensor

@@ -47,10 +47,10 @@ class Given:
     """What a discriminator is trained on, none of which changes any more.
 
     Attributes:
-        vae: the trained VAE.
-        cascade: the trained discriminators whose logits it sees.
-        normative_CKHW: the normative maps on the whole grid, see `discriminator_inputs.BrainView`.
-        spacing_mm: edge of the grid's voxels.
+        vae: The trained VAE.
+        cascade: The trained discriminators whose logits it sees.
+        normative_CKHW: The normative maps on the whole grid, see `discriminator_inputs.BrainView`.
+        spacing_mm: Edge of the grid's voxels.
     """
 
     vae: Vae
@@ -130,10 +130,10 @@ def discriminator_loss(
     a large one, and slices without any have no Dice.
 
     Args:
-        logits_BHW: of every voxel, float32.
-        y_BHW: the label, float32, 0 or 1.
-        search_BHW: bool; voxels outside do not count.
-        config: holds `dice_weight`, the weight of 1 - Dice, and `dice_by_slice`.
+        logits_BHW: Of every voxel, float32.
+        y_BHW: The label, float32, 0 or 1.
+        search_BHW: Bool; voxels outside do not count.
+        config: Holds `dice_weight`, the weight of 1 - Dice, and `dice_by_slice`.
 
     Returns:
         A scalar.
@@ -167,14 +167,14 @@ def fit_discriminator(
     """Train a discriminator and return it, on the CPU and ready for use; it resumes as `train_vae.fit_vae` does.
 
     Args:
-        discriminator: what to begin with.
-        given: the trained VAE and the rest that stays as it is.
-        volumes: the healthy brains.
-        subjects: for training and for validation.
-        run_dir: where logs and states go.
-        config: how it is trained.
-        hardware: where it runs.
-        resume: go on from the last finished epoch.
+        discriminator: What to begin with.
+        given: The trained VAE and the rest that stays as it is.
+        volumes: The healthy brains.
+        subjects: For training and for validation.
+        run_dir: Where logs and states go.
+        config: How it is trained.
+        hardware: Where it runs.
+        resume: Go on from the last finished epoch.
     """
     if not config.epochs:
         return discriminator.eval()
