@@ -95,7 +95,7 @@ class DiscriminatorTraining(L.LightningModule):
         self.log("validation/loss", loss, on_epoch=True, batch_size=len(samples), sync_dist=True)
 
     def _loss(self, samples: list[Sample]) -> Tensor:
-        inputs = self._inputs(samples)
+        inputs = self.inputs(samples)
         if not self.discriminator.config.volumetric:
             inputs = [torch.cat(inputs).contiguous(memory_format=torch.channels_last)]
         logits_BHW = torch.cat([self.discriminator(x_BCHW) for x_BCHW in inputs]).float()
@@ -104,7 +104,8 @@ class DiscriminatorTraining(L.LightningModule):
         return discriminator_loss(logits_BHW, y_BHW, search_BHW, self._config)
 
     @torch.no_grad()
-    def _inputs(self, samples: list[Sample]) -> list[Tensor]:
+    def inputs(self, samples: list[Sample]) -> list[Tensor]:
+        """Return the input channels of each sample's target slices, (B, C, H, W)."""
         x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
         x_hat_BHW = self._vae[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
         cascade = [earlier.to(self.device) for earlier in self._cascade]
