@@ -84,9 +84,7 @@ def begun(healthy_dir: Path, vae_only: Path, three: Path, tmp_path: Path) -> Beg
     """A function that gives the checkpoint of a preset that begins with `three`."""
 
     def train(preset: Preset, start: Path = three) -> Checkpoint:
-        path = pipeline.train(
-            preset, healthy_dir, tmp_path, hardware=CPU, vae_from=vae_only, discriminators_from=start
-        )
+        path = pipeline.train(preset, healthy_dir, tmp_path, hardware=CPU, vae_from=vae_only, discriminators_from=start)
         return checkpoint.load(path)
 
     return train
@@ -199,7 +197,7 @@ def test_discriminators_of_other_shapes_are_refused(begun: Begun, vae_only: Path
     with pytest.raises(CheckpointError, match=r"a discriminator like .*widths=\(4, 8\).*found others"):
         begun(preset_of((FIRST.replaced(widths=(4, 8)), TRAINING)))
     # nor is one with more cascade inputs than wanted
-    with pytest.raises(CheckpointError, match="a discriminator like .*found others"):
+    with pytest.raises(CheckpointError, match=r"a discriminator like .*found others"):
         begun(preset_of((FIRST, TRAINING), (VOLUMETRIC.replaced(cascade_inputs=1), TRAINING)))
 
 
@@ -212,7 +210,8 @@ def test_no_epochs_and_nothing_to_begin_with_are_refused_before_anything_is_read
 
 
 @pytest.mark.parametrize(
-    "settings", [{"detector.vae.latents": 5}, {"detector.grid.spacing_mm": 5.9}, {"detector.vae.channels": [2, 3, 4, 6]}]
+    "settings",
+    [{"detector.vae.latents": 5}, {"detector.grid.spacing_mm": 5.9}, {"detector.vae.channels": [2, 3, 4, 6]}],
 )
 def test_a_vae_of_another_shape_or_grid_is_refused(
     settings: dict[str, object], healthy_dir: Path, vae_only: Path, tmp_path: Path

@@ -40,14 +40,19 @@ def test_every_preset_has_its_name() -> None:
 
 @pytest.mark.parametrize(
     ("former", "present"),
-    [("seed", "paper"), ("heads", "discriminators"), ("head-texture", "discriminator-2d"), ("seed-abdom", "paper-abdom")],
+    [
+        ("seed", "paper"),
+        ("heads", "discriminators"),
+        ("head-texture", "discriminator-2d"),
+        ("seed-abdom", "paper-abdom"),
+    ],
 )
 def test_former_names_are_understood(former: str, present: str) -> None:
     assert find_preset(former) is PRESETS[present]
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a preset among paper, discriminators.*found 'nobody'"):
+    with pytest.raises(ConfigError, match=r"a preset among paper, discriminators.*found 'nobody'"):
         find_preset("nobody")
 
 

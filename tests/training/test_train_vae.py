@@ -132,7 +132,9 @@ torch.save(vae.state_dict(), Path(folder) / "vae.pt")
 """
 
 
-def arguments(volumes: SliceCache, folder: Path, model: VaeConfig, config: VaeTrainingConfig, **more: object) -> list[str]:
+def arguments(
+    volumes: SliceCache, folder: Path, model: VaeConfig, config: VaeTrainingConfig, **more: object
+) -> list[str]:
     cache = Path(str(volumes.array_NKHW.filename)).parent  # type: ignore[attr-defined]
     texts = (json.dumps(part) for part in (model.to_json(), config.to_json(), {"accelerator": "cpu", **more}))
     return [str(cache), str(folder), *texts]
