@@ -124,6 +124,20 @@ def test_a_thin_gap_is_background_unless_gaps_are_searched_however_coarse_the_mo
         assert not anomaly_map[~inside].any()
 
 
+@pytest.mark.parametrize("searches_gaps", [False, True])
+def test_a_lost_slab_is_marked_if_gaps_are_searched(lattice_volume: Volume, *, searches_gaps: bool) -> None:
+    array = lattice_volume.array.copy()
+    array[12:16] = 0  # four slices, right through
+    scorer = StandInScorer(
+        lambda brain: (brain.search_mask & ~brain.brain_mask).astype(np.float32), searches_gaps=searches_gaps
+    )
+    detection = VaeDetector(scorer, CALIBRATION).detect(dataclasses.replace(lattice_volume, array=array))
+    lost = (lattice_volume.array > 0) & (array == 0)
+    assert lost.sum() == 4 * 20 * 28
+    np.testing.assert_array_equal(detection.anomaly_map >= 0.5, lost & searches_gaps)
+    assert detection.anomaly_score == pytest.approx(1 / 1.5 if searches_gaps else 0)
+
+
 def test_the_vae_detector_keeps_its_promises(small_checkpoint: Checkpoint, healthy_dir: Path) -> None:
     volume = read(sorted(healthy_dir.iterdir())[0])
     detector = on_cpu(small_checkpoint)

@@ -26,6 +26,10 @@ def test_auto_precision_is_what_the_processor_has(
     assert Hardware(accelerator="cpu", precision="auto").chosen_precision() == precision
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert Hardware(accelerator="auto", precision="auto").chosen_precision() == precision
+    # beside a GPU, too
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: not has_bf16)
+    assert Hardware(accelerator="cpu", precision="auto").chosen_precision() == precision
 
 
 @pytest.mark.parametrize(("has_bf16", "precision"), [(True, "bf16-mixed"), (False, "32-true")])

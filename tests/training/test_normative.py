@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -36,6 +39,22 @@ def test_normative_maps_are_the_healthy_mean(small_cache: SliceCache) -> None:
         before.append(float(relative[:, inside].std()))
         after.append(float((relative - everywhere[1:, 1:-1])[:, inside].std()))
     assert np.mean(after) < np.mean(before)
+
+
+def test_the_normative_roughness_is_relative_to_the_slice(tmp_path: Path) -> None:
+    # the left half of a brain is rough and the right one is not, in each slice
+    x = np.zeros((1, 28, 32, 48), np.float16)
+    x[0, 4:24, 4:28, 6:42] = 0.5
+    rng = np.random.default_rng(0)
+    x[0, 4:24, 4:16, 6:42] += rng.uniform(-0.1, 0.1, (20, 12, 36)).astype(np.float16)
+    np.save(tmp_path / "volumes.npy", x)
+    (tmp_path / "index.json").write_text(json.dumps({"subjects": ["a"], "slices": []}))
+    torch.manual_seed(0)
+    maps_CKHW = normative.normative_maps(Vae(SMALL_MODEL).eval(), SliceCache(tmp_path), ["a"])
+    for channel in (1, 2):
+        left, right = (float(maps_CKHW[channel, 2:5, part, 3:9].mean()) for part in (slice(2, 3), slice(5, 6)))
+        assert left == pytest.approx(-right, abs=0.15)
+        assert left - right > 0.5
 
 
 def test_only_the_named_subjects_count(small_cache: SliceCache) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from mood_vae.detection.anomaly_map import DiscriminatorScorer, make_scorer
-from mood_vae.detection.checkpoint import Checkpoint, fill
+from mood_vae.detection.anomaly_map import DiscriminatorScorer, full_size, make_scorer
+from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, fill
 from mood_vae.imaging.preprocessing import Brain
 from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.discriminator_inputs import LOGIT_RANGE, DiscriminatorConfig
@@ -26,7 +26,7 @@ from mood_vae.training.train_discriminator import (
     fit_discriminator,
     new_discriminator,
 )
-from tests.small_models import SLICES_FIRST, SMALL_MODEL, with_discriminators
+from tests.small_models import SLICES_FIRST, SMALL_GRID, SMALL_MODEL, with_discriminators
 
 OF_SLICES = DiscriminatorConfig(offsets=(-1, 0, 1), widths=(4, 6), roughness=True)
 TRAINING = DiscriminatorTrainingConfig(
@@ -103,15 +103,15 @@ def test_cascade_inputs_are_the_same_in_training_and_in_prediction(
         first.out.weight *= 100
     second = Discriminator(DiscriminatorConfig(offsets=(0,), widths=(4, 6), cascade_inputs=1))
     made = with_discriminators(small_checkpoint, [first, second])
-    scorer = make_scorer(made.description.detector, made.tensors, torch.device("cpu"))
+    normative_CKHW = 0.05 + torch.rand(3, 7, 8, 12)
+    scorer = make_scorer(made.description.detector, made.tensors | {NORMATIVE: normative_CKHW}, torch.device("cpu"))
     assert isinstance(scorer, DiscriminatorScorer)
     brain = Brain.of(small_cache.volume(small_cache.subjects[0]))
     logits = scorer.predict_logits(brain)[0]
     inside = brain.search_mask
     assert logits[inside].std() > 0.2
-    training = DiscriminatorTraining(
-        second, dataclasses.replace(given, cascade=[first]), DiscriminatorTrainingConfig(), 1
-    )
+    given = dataclasses.replace(given, cascade=[first], normative_CKHW=full_size(normative_CKHW, SMALL_GRID.shape))
+    training = DiscriminatorTraining(second, given, DiscriminatorTrainingConfig(), 1)
     # some slices of a slab that begins with slice 5 of the brain
     ks = torch.tensor([2, 3, 9, 12])
     x, search = torch.from_numpy(brain.array), torch.from_numpy(brain.search_mask)

@@ -113,6 +113,7 @@ def test_context_encoding_has_its_share_of_the_loss(monkeypatch: pytest.MonkeyPa
     # a weighted mean of two losses, of the same noise and the same squares
     assert loss(0.25) == pytest.approx(0.75 * loss(0.0) + 0.25 * loss(1.0), rel=1e-5)
     assert abs(loss(1.0) - loss(0.0)) > 0.1
+    assert loss(1.0) == pytest.approx(loss(0.0), rel=0.1)
 
 
 START = """
