@@ -39,6 +39,10 @@ class VolumeError(MoodVaeError):
     """A volume that cannot be read, or whose content cannot be used."""
 
 
+class OutputError(MoodVaeError):
+    """A file that cannot be written."""
+
+
 class CheckpointError(MoodVaeError):
     """Weights that are missing, damaged or made by another version."""
 
