@@ -1,4 +1,4 @@
-"""Synthetic healthy T1 brains, for the demo and the tests: no download, no patient.
+"""Synthetic healthy T1 brains for the tests: no download, no patient.
 
 Each is the ICBM 152 (2009a, nonlinear symmetric) template that nilearn carries (Fonov et al. 2011), bent by
 random smooth deformations, given random tissue intensities, bias field, resolution and Rician noise, and
