@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.ndimage
 
+from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.synthetic.anomaly_type import RADIUS, Parameters, Patch, Range, anomaly_type, mix, place, place_soft
 from mood_vae.synthetic.host import Host
-from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.synthetic.shapes import displace, poisson_blend, random_blob, soft_edge, sphere, swirl
 
 
