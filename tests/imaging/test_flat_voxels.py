@@ -40,9 +40,12 @@ def test_only_the_foreground_counts(noisy: Array) -> None:
 
 def test_a_voxel_on_the_border_lacks_a_neighbour(noisy: Array) -> None:
     noisy[0:4, 3:6, 3:6] = 1.5
+    noisy[3:6, 3:6, -4:] = 1.25
     flat = flat_voxels(noisy, np.ones(noisy.shape, dtype=bool))
     assert flat[1, 4, 4]
+    assert flat[4, 4, -2]
     assert not flat[0].any()
+    assert not flat[..., -1].any()
 
 
 @pytest.mark.parametrize("extreme", [0.0, 9.0])

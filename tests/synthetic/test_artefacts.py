@@ -18,8 +18,9 @@ def test_slab_weight_by_hand() -> None:
     np.testing.assert_array_equal(slab_weight(box, 2, 6.0, 0.0).ravel(), [0, 0, 1, 0, 0])
     # -6 to 6 mm in steps of 2: half a weight at the edge of a slab of 8 mm
     np.testing.assert_allclose(slab_weight(box, 1, 8.0, 4.0).ravel(), [0, 0.5, 1, 1, 1, 0.5, 0])
-    # a slab thinner than a slice is one slice
+    # a slab thinner than a slice is one slice, whole also where its edge is wider than itself
     np.testing.assert_array_equal(slab_weight(box, 2, 0.5, 0.0).ravel(), [0, 0, 1, 0, 0])
+    np.testing.assert_array_equal(slab_weight(box, 2, 0.5, 2.0).ravel(), [0, 0, 1, 0, 0])
 
 
 def test_a_missing_slab_is_down_to_the_background(subject: Subject) -> None:

@@ -164,6 +164,14 @@ def test_a_volume_that_nothing_can_be_inserted_into_is_refused(subject: Subject)
         subject.insert("noise", 0, foreground=tiny)
 
 
+def test_what_changes_less_than_56_mm3_is_no_anomaly(subject: Subject) -> None:
+    small = np.zeros_like(subject.foreground)
+    small[20:27, 20:27, 20:26] = True  # 294 voxels: 37 mm^3 at half a millimetre, 294 at one
+    assert subject.insert("noise", 0, foreground=small, spacing_mm=1.0).parameters["changed_mm3"] > 56
+    with pytest.raises(VolumeError, match="type noise, found none in 50 draws"):
+        subject.insert("noise", 0, foreground=small, spacing_mm=0.5)
+
+
 def test_the_document_states_every_type_and_its_ranges() -> None:
     text = Path(__file__).parents[2].joinpath("docs/toy-anomalies.md").read_text(encoding="utf-8")
     for anomaly_type in ANOMALY_TYPES.values():

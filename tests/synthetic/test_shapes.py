@@ -60,6 +60,25 @@ def test_poisson_blend_ignores_brightness() -> None:
     np.testing.assert_allclose(poisson_blend(target, target + 5, weight), target, atol=1e-5)
 
 
+def test_poisson_blend_equals_a_dense_solution() -> None:
+    # laplace(u) = div(weight grad(source - target)), u = 0 beyond the box, written out voxel by voxel
+    rng = np.random.default_rng(0)
+    target, source, weight = rng.random((3, 3, 4, 5))
+    index = np.arange(60).reshape(3, 4, 5)
+    laplacian, divergence = np.zeros((60, 60)), np.zeros(60)
+    for here in np.ndindex(3, 4, 5):
+        for axis in range(3):
+            for step in (-1, 1):
+                there = tuple(n + step * (a == axis) for a, n in enumerate(here))
+                laplacian[index[here], index[here]] -= 1
+                if all(0 <= n < size for n, size in zip(there, (3, 4, 5), strict=True)):
+                    laplacian[index[here], index[there]] += 1
+                    gradient = (source[there] - target[there]) - (source[here] - target[here])
+                    divergence[index[here]] += 0.5 * (weight[here] + weight[there]) * gradient
+    u = np.linalg.solve(laplacian, divergence).reshape(3, 4, 5)
+    np.testing.assert_allclose(poisson_blend(target, source, weight), target + weight * u, atol=1e-5)
+
+
 def test_poisson_blend_leaves_what_has_no_weight() -> None:
     rng = np.random.default_rng(0)
     target, source = rng.random((2, 8, 9, 7), dtype=np.float32)

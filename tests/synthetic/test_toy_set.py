@@ -118,9 +118,15 @@ def test_grey_levels_of_the_source_are_kept(tmp_path: Path) -> None:
         levels = np.rint(brain.array * 255).astype(np.uint8)
         volume_files.write(tmp_path / "healthy" / f"{index}.nii.gz", levels, brain.affine)
     write_toy_set(tmp_path / "healthy", tmp_path / "out", ToyConfig(seed=0, cases=6, clean_fraction=0), workers=1)
-    for path in volume_files.list_volumes(tmp_path / "out/toy"):
-        array = volume_files.read(path).array
+    for entry in cases(tmp_path / "out"):
+        name = f"{entry['case']}.nii.gz"
+        array = volume_files.read(tmp_path / "out/toy" / name).array
+        healthy = volume_files.read(tmp_path / "healthy" / entry["source"]).array
         np.testing.assert_array_equal(array, np.rint(array))
+        # also where the nearest grey level is no change any more
+        label = volume_files.read_array(tmp_path / "out/toy_label/pixel" / name)
+        np.testing.assert_array_equal(label == 1, array != healthy)
+        assert np.abs(array - healthy)[label == 1].min() > entry["parameters"]["tolerance"]
 
 
 def test_a_lone_subject_goes_without_foreign_tissue(tmp_path: Path) -> None:
