@@ -25,8 +25,7 @@ class MoodVaeError(Exception):
         self.expected = expected
         self.found = found
         self.remedy = remedy
-        # ascii-escapes line breaks and control characters that a hostile file name could smuggle into a log
-        where = "" if self.file is None else f"{_printable(self.file)}: "
+        where = "" if self.file is None else f"{printable(self.file)}: "
         super().__init__(f"{where}expected {expected}, found {found}; {remedy}")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -37,6 +36,10 @@ class MoodVaeError(Exception):
 
 class VolumeError(MoodVaeError):
     """A volume that cannot be read, or whose content cannot be used."""
+
+
+class OutputError(MoodVaeError):
+    """A file that cannot be written."""
 
 
 class CheckpointError(MoodVaeError):
@@ -51,5 +54,6 @@ class FolderError(MoodVaeError):
     """A folder that is missing, empty, or laid out for another purpose."""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text with line breaks and control characters escaped, as a hostile file name may hold them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -29,7 +29,7 @@ class CaseCounts:
     """Every case's histogram, packed, so that a thousand cases fit into some tens of megabytes.
 
     values: (bins,) the predicted value of each bin, ascending.
-    packed: a histogram (2, bins) each, as `cases.encode` makes it; zeros for a case that is not scored.
+    packed: a histogram (2, bins) each, as `case_results.encode` makes it; zeros for a case that is not scored.
     voxel_ml: (cases,) volume of a voxel; 0 at the sample level.
     """
 

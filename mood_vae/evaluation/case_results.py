@@ -129,8 +129,8 @@ def read_cases(cases: list[Case], *, level: Level, lesions: bool, workers: int) 
 def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:
     """Read a label and its map and count their voxels; every fault of a file becomes the result's `problem`."""
     try:
-        geometry = volume_files.read_geometry(case.label)
-        label = volume_files.read_array(case.label)
+        with volume_files.open_volume(case.label) as file:
+            geometry, label = file.geometry, file.read_array()
     except VolumeError as error:
         return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {error}")
     prediction, problem = _read_map(case, geometry.shape)
@@ -157,10 +157,10 @@ def _read_map(case: Case, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any] | No
     if not path.is_file():
         return None, f"prediction missing: no file {path.name}{_alike(path, case.case_id)}"
     try:
-        found = volume_files.read_geometry(path).shape
-        if found != shape:
-            return None, f"prediction misshaped: {found}, the label is {shape}"
-        return volume_files.read_array(path), ""
+        with volume_files.open_volume(path) as file:
+            if file.header.shape != shape:
+                return None, f"prediction misshaped: {file.header.shape}, the label is {shape}"
+            return file.read_array(), ""
     except VolumeError as error:
         return None, f"prediction unreadable: {error}"
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from mood_vae.errors import FolderError
+from mood_vae.errors import FolderError, printable
 
 log = logging.getLogger(__name__)
 
@@ -144,7 +144,7 @@ def _table(names: list[str], of_each: list[Values], region: str, missing: list[s
         table[row] = [found.get(case, np.nan) for case in cases]
         n_missing = int(np.isnan(table[row]).sum())
         if n_missing:
-            missing.append(f"{name}: {n_missing} of {len(cases)} values of {region}")
+            missing.append(f"{printable(name)}: {n_missing} of {len(cases)} values of {region}")
     return np.nan_to_num(table, nan=0.0)
 
 
@@ -189,6 +189,8 @@ def summarise(ranking: Ranking) -> list[dict[str, Any]]:
 
 def mean_kendall_tau(ranking: Ranking) -> float:
     """Return the mean of Kendall's tau-b between the consensus and the resampled ones; NaN if it is one big tie."""
+    if len(ranking.names) < 2:
+        return float("nan")
     from scipy.stats import kendalltau
 
     found = [kendalltau(ranking.consensus, drawn).statistic for drawn in ranking.bootstrap_consensus]

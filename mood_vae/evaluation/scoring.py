@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from mood_vae.config import Config
-from mood_vae.errors import ConfigError, FolderError
+from mood_vae.errors import ConfigError, FolderError, printable
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import (
     CaseCounts,
@@ -284,7 +284,7 @@ def log_findings(report: Report) -> None:
     for case_id, note in report["notes"].items():
         log.warning("case %r: %s", case_id, note)
     if report["extra_predictions"]:
-        log.warning("predictions without a label, not scored: %s", ", ".join(report["extra_predictions"]))
+        log.warning("predictions without a label, not scored: %s", printable(", ".join(report["extra_predictions"])))
 
 
 def refuse_problems(report: Report) -> None:

@@ -15,7 +15,7 @@ from mood_vae.errors import FolderError
 log = logging.getLogger(__name__)
 
 UNFINISHED = ".mood-vae-*"
-"""The hidden files of `nifti` that are not yet renamed to what they shall be; a kill leaves them."""
+"""The hidden files of `atomic` that do not yet have their final name; a kill leaves them."""
 
 
 @contextmanager
