@@ -1,12 +1,14 @@
-"""The paper's Figure 2: what goes in, what the VAE makes of it, what is left over, and the mask."""
+"""Pictures: the paper's Figure 2 (what goes in, what the VAE makes of it, what is left over, the mask), and intervals."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from mood_vae.benchmark.results import Estimate
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.postprocessing import neighbourhood_pool
 from mood_vae.imaging.preprocessing import prepare
@@ -71,3 +73,28 @@ def draw(panels: list[Panel], path: Path) -> None:
             if shown.truth is not None and shown.truth.any() and name in ("input", "mask"):
                 axes.contour(shown.truth.T, levels=[0.5], colors="cyan", linewidths=0.8)
     figure.savefig(path, dpi=110)
+
+
+def draw_intervals(rows: Mapping[str, Sequence[Estimate | None]], titles: Sequence[str], path: Path) -> None:
+    """Draw figures with their intervals side by side, a row each, the last row on top and in red.
+
+    rows: for each row its figure under each title, None for one that it has not.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.32 * len(rows) + 1), layout="constrained")
+    for column, (axes, title) in enumerate(
+        zip(figure.subplots(1, len(titles), sharey=True, squeeze=False)[0], titles, strict=True)
+    ):
+        for at, estimates in enumerate(rows.values()):
+            estimate = estimates[column]
+            if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
+                continue
+            axes.plot([estimate.low, estimate.high], [at, at], color="0.7", linewidth=4, solid_capstyle="round")
+            axes.plot(estimate.value, at, "o", color="tab:red" if at == len(rows) - 1 else "black", markersize=6)
+            place = {"xytext": (6, -3), "textcoords": "offset points", "fontsize": 8}
+            axes.annotate(f"{estimate.value:.2f}", (estimate.high, at), **place)
+        axes.set(title=title, xlim=(0, 0.8), yticks=range(len(rows)), yticklabels=list(rows))
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(left=False)
+    figure.savefig(path, dpi=130)
