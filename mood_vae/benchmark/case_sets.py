@@ -1,6 +1,6 @@
 """The cases that figures are reported on: toy anomalies in held-out healthy volumes, and real lesions.
 
-    DATA/sources.csv                       what each volume is (`mood_vae.benchmark.manifest`)
+    DATA/sources.csv                       the manifest (`mood_vae.benchmark.manifest`)
     DATA/brain/train                       healthy volumes that the weights learnt from
     DATA/brain/healthy_heldout             healthy volumes of other subjects, hosts of the toy anomalies
     DATA/brain/lesion/{images,labels}      volumes with real lesions, and their masks
@@ -8,6 +8,8 @@
     OUT/predictions/SET/ROW/...            maps and scores
     OUT/raw/SET--ROW.json                  the reports of both levels with each case's histogram, and what each case is
     OUT/seconds.json                       the seconds of each row for each lesion volume
+
+The manifest says what each volume is; nothing is told from its name.
 """
 
 from __future__ import annotations

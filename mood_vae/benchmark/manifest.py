@@ -4,8 +4,8 @@
     brain/train/00000.nii.gz,"healthy, training",ds002748_sub-01
     brain/lesion/images/00000.nii.gz,"tumour or MS lesion, never for training",BraTS_BraTS2021_00000
 
-file: relative to DATA. role: in words, of which two count: "never for training" and "choose". source: the subject, after
-the name of its data set.
+file: relative to DATA. role: in words, of which two count: "never for training" and "choose". source: the subject,
+after the name of its data set.
 """
 
 from __future__ import annotations
@@ -112,7 +112,9 @@ def _read(path: Path) -> list[Source]:
             table = csv.DictReader(lines)
             if not set(COLUMNS) <= set(table.fieldnames or ()):
                 found = ", ".join(table.fieldnames or ()) or "nothing"
-                raise _fault(path, f"a table with the columns {', '.join(COLUMNS)}", found, "name them in its first line")
+                raise _fault(
+                    path, f"a table with the columns {', '.join(COLUMNS)}", found, "name them in its first line"
+                )
             rows = [{name: row[name] or "" for name in COLUMNS} for row in table]
     except OSError as error:
         found = error.strerror or type(error).__name__

@@ -3,6 +3,8 @@
     README.md             the main rows, between its two `results` marks
     docs/results.md       every row, anomaly type, site and lesion
     docs/results.png      the voxel AP of the rows in between
+
+`mood_vae.benchmark.rows` says which rows are shown where.
 """
 
 from __future__ import annotations
@@ -177,7 +179,8 @@ def _clean(results: Results) -> list[str]:
         return []
     clean = result.clean
     empty = clean.n_cases - clean.n_marked
-    return [f"*{result.row}* marks nothing in {empty} of {clean.n_cases} clean cases, and at most {clean.most_ml:.1f} mL."]
+    found = f"nothing in {empty} of {clean.n_cases} clean cases, and at most {clean.most_ml:.1f} mL"
+    return [f"*{result.row}* marks {found}."]
 
 
 def _lesions(results: Results) -> list[str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from mood_vae.benchmark.case_sets import CLEAN, SECONDS
 from mood_vae.benchmark.rows import DETAILED_ROWS, in_order
@@ -75,8 +76,8 @@ class Result(Config):
     commit: str
     n_cases: int
     figures: dict[str, dict[str, Estimate]]
-    parts: dict[str, Part] = {}
-    lesions: dict[str, LesionCase] = {}
+    parts: dict[str, Part] = Field(default_factory=dict)
+    lesions: dict[str, LesionCase] = Field(default_factory=dict)
     clean: CleanCases | None = None
 
 

@@ -30,7 +30,7 @@ ROWS: Mapping[str, str] = {
     "cevae": "the recipe of the challenge's own example: context encoding, squared residual times the KL gradient",
     "short 2-D discriminator": "a discriminator of slices on the default's VAE, after a short training",
     "short 2-D discriminator, no VAE": "the same, with zeros in place of reconstruction and residual",
-    "discriminators, 2-D alone": "a U-Net of slices, trained on synthetic anomalies, that sees the brain and its reconstruction",
+    "discriminators, 2-D alone": "a U-Net of slices, trained on synthetic anomalies, sees brain and reconstruction",
     "discriminators, not mirrored": "the default, asked of the brain and not of its mirror image",
     "discriminators": "the default: that U-Net, then a 3-D one that sees what it found; mean with the mirror image",
     "discriminators, flat regions": "the default, or the rule of flat regions where that is higher",

@@ -13,19 +13,75 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from mood_vae.benchmark.case_sets import SECONDS, CaseFolder, predictions_of, raw_file
-from mood_vae.benchmark.variants import Maker
+from mood_vae.benchmark.case_sets import (
+    LESIONS,
+    SECONDS,
+    SET_NAMES,
+    TOY_CASES,
+    TOY_SEEDS,
+    TRAINING,
+    CaseFolder,
+    make_case_sets,
+    predictions_of,
+    raw_file,
+)
+from mood_vae.benchmark.variants import Maker, Shipped, make_rows
 from mood_vae.detection.detector import Detector
 from mood_vae.detection.prediction import predict
+from mood_vae.detection.pretrained import limit_threads
 from mood_vae.errors import ConfigError, MoodVaeError
 from mood_vae.evaluation import scoring
 from mood_vae.evaluation.case_results import CaseResult, find_cases, read_cases
 from mood_vae.io import atomic, volume_files
 from mood_vae.io.challenge_layout import LEVELS, Level
+from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Volume
+from mood_vae.training import cache
+from mood_vae.training.presets import find_preset
 from mood_vae.version import __version__
 
 Note = Callable[[str], None]
+
+
+def run(
+    data_dir: Path,
+    out_dir: Path,
+    rows: Sequence[str] = (),
+    own: Mapping[str, Path] | None = None,
+    *,
+    set_names: Sequence[str] = SET_NAMES,
+    toy_seeds: Sequence[int] = TOY_SEEDS,
+    toy_cases: int = TOY_CASES,
+    note: Note,
+    progress: Progress = silent,
+) -> None:
+    """Run rows, all by default, on case sets; see `make_case_sets`, `make_rows` and `run_rows`."""
+    makers = _makers(data_dir, out_dir, own, progress)
+    names = choose_rows(makers, rows)
+    case_sets = make_case_sets(data_dir, out_dir, set_names, toy_seeds=toy_seeds, toy_cases=toy_cases)
+    run_rows(makers, names, case_sets, out_dir, note)
+
+
+def measure_time(
+    data_dir: Path,
+    out_dir: Path,
+    rows: Sequence[str] = (),
+    own: Mapping[str, Path] | None = None,
+    *,
+    note: Note,
+    progress: Progress = silent,
+) -> None:
+    """Time rows, all by default, on the lesion volumes; see `time_rows`."""
+    makers = _makers(data_dir, out_dir, own, progress)
+    time_rows(makers, choose_rows(makers, rows), data_dir / LESIONS / "images", out_dir, note)
+
+
+def _makers(data_dir: Path, out_dir: Path, own: Mapping[str, Path] | None, progress: Progress) -> dict[str, Maker]:
+    limit_threads()
+    grid = find_preset("paper").detector.grid
+    shipped = Shipped(lambda: cache.build(data_dir / TRAINING, out_dir / "cache", grid, progress=progress))
+    return make_rows(shipped, own or {})
+
 
 def choose_rows(makers: Mapping[str, Maker], names: Sequence[str]) -> list[str]:
     """Return the rows of some names, all if none is given; ConfigError for one that nobody can make."""
@@ -67,17 +123,17 @@ def run_set(detector: Detector, folders: Sequence[CaseFolder], out_dir: Path) ->
     results: dict[Level, list[CaseResult]] = {level: [] for level in LEVELS}
     for folder in folders:
         predicted = out_dir / folder.name
-        run = predict("both", folder.volumes, predicted, detector)
-        if run.failures:
+        failures = predict("both", folder.volumes, predicted, detector).failures
+        if failures:
             raise MoodVaeError(
-                file=folder.volumes, expected="a prediction of every case", found=min(run.failures.values()),
+                file=folder.volumes, expected="a prediction of every case", found=min(failures.values()),
                 remedy="mend what failed, then run the row again",
             )  # fmt: skip
         for level, labels in folder.labels.items():
             cases, _ = find_cases(level, predicted / level, labels)
             for result in read_cases(cases, level=level, lesions=False, workers=1):
                 results[level].append(replace(result, case_id=folder.prefix + result.case_id))
-    reports = {
+    reports: dict[str, Any] = {
         level: scoring.build_report(part, level=level, config=scoring.ScoreConfig())
         for level, part in results.items()
         if part
