@@ -340,54 +340,34 @@ def benchmark() -> None:
     """Make the figures of the README anew: docs/benchmark.md says from which data and in which order."""
 
 
-DATA_AND_OUT = (
-    click.argument("data_dir", type=EXISTING_FOLDER),
-    click.argument("out_dir", type=FOLDER),
-)
-ROWS = (
-    *DATA_AND_OUT,
-    click.option("--row", "rows", multiple=True, help="Only this row of the table; may be given again."),
-    click.option(
-        "--weights", "own", multiple=True, metavar="NAME=FILE",
-        help="A further row, of a checkpoint of your own; may be given again.",
-    ),
-)  # fmt: skip
-
-
-def _with(parameters: Iterable[Callable[[T], T]]) -> Callable[[T], T]:
-    """Return a decorator that declares several parameters, in their order."""
-
-    def declare(command: T) -> T:
-        for parameter in reversed(tuple(parameters)):
-            command = parameter(command)
-        return command
-
-    return declare
+def _data_and_rows(command: Callable[..., None]) -> Callable[..., None]:
+    """Declare what `run` and `time` take."""
+    for parameter in (
+        click.option(
+            "--weights", "own", multiple=True, metavar="NAME=FILE", help="A further row: your own checkpoint."
+        ),
+        click.option("--row", "rows", multiple=True, help="Only this row of the table; may be given again."),
+        click.argument("out_dir", type=FOLDER),
+        click.argument("data_dir", type=EXISTING_FOLDER),
+    ):
+        command = parameter(command)
+    return command
 
 
 def _named_files(texts: Iterable[str]) -> dict[str, Path]:
     """Return names and files of NAME=FILE."""
-    for text in texts:
-        if "=" not in text:
-            raise click.BadParameter(f"expected NAME=FILE, found {text!r}", param_hint="--weights")
-    return {name: Path(file) for name, _, file in (text.rpartition("=") for text in texts)}
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise click.BadParameter(f"expected NAME=FILE, found {name!r}", param_hint="--weights")
+    return {name: Path(file) for name, _, file in pairs}
 
 
 @benchmark.command("run")
-@_with(ROWS)
+@_data_and_rows
 @click.option("--set", "sets", multiple=True, type=click.Choice(["toys", "lesions"]), help="Only this case set.")
-@click.option(
-    "--toy-seed", "toy_seeds", multiple=True, type=click.IntRange(0), default=(101, 102), help="Of a toy set."
-)
-@click.option("--toy-cases", type=click.IntRange(1), default=48, help="Toy cases of each seed.")
 def benchmark_run(
-    data_dir: Path,
-    out_dir: Path,
-    rows: tuple[str, ...],
-    own: tuple[str, ...],
-    sets: tuple[str, ...],
-    toy_seeds: tuple[int, ...],
-    toy_cases: int,
+    data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tuple[str, ...], sets: tuple[str, ...]
 ) -> None:
     """Predict and score rows of the results table, all of shipped weights by default.
 
@@ -395,14 +375,12 @@ def benchmark_run(
     """
     from mood_vae.benchmark import run
 
-    run.run(
-        data_dir, out_dir, rows, _named_files(own), set_names=sets or ("toys", "lesions"), toy_seeds=toy_seeds,
-        toy_cases=toy_cases, note=click.echo, progress=progress_bar,
-    )  # fmt: skip
+    set_names = sets or ("toys", "lesions")
+    run.run(data_dir, out_dir, rows, _named_files(own), set_names=set_names, note=click.echo, progress=progress_bar)
 
 
 @benchmark.command("time")
-@_with(ROWS)
+@_data_and_rows
 def benchmark_time(data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tuple[str, ...]) -> None:
     """Measure the seconds a lesion volume of each row: where nothing else runs, and all rows in one run."""
     from mood_vae.benchmark import run
@@ -443,7 +421,8 @@ def benchmark_report(out_dir: Path | None, project: Path) -> None:
 
 
 @benchmark.command("maps")
-@_with(DATA_AND_OUT)
+@click.argument("data_dir", type=EXISTING_FOLDER)
+@click.argument("out_dir", type=EXISTING_FOLDER)
 @click.argument("row")
 def benchmark_maps(data_dir: Path, out_dir: Path, row: str) -> None:
     """Draw maps of a row that was run: the best, median and worst of each toy type, and every lesion."""

@@ -216,4 +216,4 @@ def _head(cells: Sequence[str]) -> list[str]:
 
 
 def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |".replace("|  |", "| |")
+    return "|" + "".join(f" {text} |" if text else " |" for text in cells)

@@ -17,7 +17,7 @@ from pydantic import Field
 from mood_vae.benchmark.case_sets import CLEAN, SECONDS
 from mood_vae.benchmark.rows import DETAILED_ROWS, in_order
 from mood_vae.config import Config
-from mood_vae.errors import FolderError
+from mood_vae.errors import ConfigError, FolderError
 from mood_vae.evaluation import scoring
 from mood_vae.evaluation.bootstrap import interval
 from mood_vae.evaluation.case_results import CaseResult
@@ -88,8 +88,15 @@ Results = dict[tuple[str, str], Result]
 def read_results(path: Path) -> Results:
     """Return the lines of a record, none where there is no file; ConfigError for a line that is none."""
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    found = (Result.from_json(json.loads(line), where=f"{path}, line {n}") for n, line in enumerate(lines, start=1))
+    found = (_result(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
     return {(result.row, result.case_set): result for result in found}
+
+
+def _result(line: str, where: str) -> Result:
+    try:
+        return Result.from_json(json.loads(line), where=where)
+    except ValueError as error:
+        raise ConfigError(file=where, expected="JSON", found=str(error), remedy="restore the file") from error
 
 
 def write_results(results: Results, path: Path) -> None:

@@ -40,6 +40,9 @@ from mood_vae.training import cache
 from mood_vae.training.presets import find_preset
 from mood_vae.version import __version__
 
+SCORING = scoring.ScoreConfig()
+"""Bootstrap and limits of all published figures."""
+
 Note = Callable[[str], None]
 
 
@@ -134,9 +137,7 @@ def run_set(detector: Detector, folders: Sequence[CaseFolder], out_dir: Path) ->
             for result in read_cases(cases, level=level, lesions=False, workers=1):
                 results[level].append(replace(result, case_id=folder.prefix + result.case_id))
     reports: dict[str, Any] = {
-        level: scoring.build_report(part, level=level, config=scoring.ScoreConfig())
-        for level, part in results.items()
-        if part
+        level: scoring.build_report(part, level=level, config=SCORING) for level, part in results.items() if part
     }
     about = {folder.prefix + name: asdict(case) for folder in folders for name, case in folder.cases.items()}
     return {**reports, "about": about}
