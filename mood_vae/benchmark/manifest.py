@@ -57,12 +57,12 @@ class Source:
     @property
     def may_train(self) -> bool:
         """Whether a network or a threshold may come from it."""
-        return NEVER_FOR_TRAINING not in self.role
+        return "training" in self.role and NEVER_FOR_TRAINING not in self.role
 
     @property
     def may_be_reported(self) -> bool:
         """Whether figures on it may be reported: nothing was learnt from it and nothing chosen by it."""
-        return not self.may_train and FOR_CHOICES not in self.role
+        return NEVER_FOR_TRAINING in self.role and FOR_CHOICES not in self.role
 
 
 class Manifest:
@@ -116,8 +116,8 @@ def _read(path: Path) -> list[Source]:
                     path, f"a table with the columns {', '.join(COLUMNS)}", found, "name them in its first line"
                 )
             rows = [{name: row[name] or "" for name in COLUMNS} for row in table]
-    except OSError as error:
-        found = error.strerror or type(error).__name__
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        found = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
         raise _fault(path, "a table of what each volume is", found, "write one; docs/benchmark.md shows it") from error
     return [Source(**row) for row in rows]
 

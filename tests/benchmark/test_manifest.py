@@ -34,6 +34,7 @@ def test_the_beginning_of_a_source_names_its_data_set(text: str, expected: DataS
         ("healthy, never for training", False, True),
         ("healthy, never for training; choose thresholds and designs", False, False),
         ("healthy, never for training; report", False, True),
+        ("", False, False),
     ],
 )
 def test_the_role_says_what_a_volume_may_be_used_for(role: str, may_train: bool, may_be_reported: bool) -> None:
@@ -52,6 +53,12 @@ def test_a_manifest_knows_its_volumes(data_dir: Path) -> None:
 
 def test_a_missing_manifest_says_how_to_write_one(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"found No such file or directory; write one; docs/benchmark\.md"):
+        Manifest(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "sources.csv").write_bytes(b"\x1f\x8b\xff\xfe")
+    with pytest.raises(FolderError, match=r"sources\.csv: expected a table of what each volume is, found 'utf-8'"):
         Manifest(tmp_path)
 
 

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mood_vae.benchmark import run as running
+from mood_vae.benchmark.baselines import Chance
 from mood_vae.benchmark.case_sets import CaseFolder, make_case_sets, predictions_of, raw_file
 from mood_vae.benchmark.run import choose_rows, commit, run_rows, run_set, time_rows
 from mood_vae.benchmark.variants import Maker
@@ -15,13 +17,11 @@ from mood_vae.errors import ConfigError, FolderError, MoodVaeError
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Volume
 
-FACTOR = 0.9
-
 
 class Oracle:
     """Knows the labels: gives an anomaly's voxels, and its case, a value, and everything else another."""
 
-    def __init__(self, labels: Path, *, high: float = FACTOR, low: float = 0.125) -> None:
+    def __init__(self, labels: Path, *, high: float = 0.875, low: float = 0.125) -> None:
         self._labels, self._high, self._low = labels, high, low
 
     def detect(self, volume: Volume) -> Detection:
@@ -90,11 +90,10 @@ def test_a_row_is_kept_with_its_commit_and_not_run_again(data_dir: Path, tmp_pat
 
 
 def test_seconds_are_kept_beside_those_of_other_rows(data_dir: Path, tmp_path: Path) -> None:
-    folder, makers = data_dir / "brain/lesion", {}
-    oracle: Maker = lambda: Oracle(folder / "labels")  # noqa: E731 (it is one of a kind)
-    makers = {"a": oracle, "b": oracle}
-    time_rows(makers, ["a"], folder / "images", tmp_path, lambda text: None)
-    time_rows(makers, ["b"], folder / "images", tmp_path, lambda text: None)
+    folder = data_dir / "brain/lesion"
+    makers = dict.fromkeys(("a", "b"), partial(Oracle, folder / "labels"))
+    for name in makers:
+        time_rows(makers, [name], folder / "images", tmp_path, lambda text: None)
     kept = json.loads((tmp_path / "seconds.json").read_text())
     assert set(kept) == {"a", "b"}
     assert len(kept["a"]["seconds"]) == 2
@@ -102,16 +101,11 @@ def test_seconds_are_kept_beside_those_of_other_rows(data_dir: Path, tmp_path: P
 
 
 def test_an_unknown_row_is_named() -> None:
-    makers: dict[str, Maker] = {"a": Spy, "b": Spy}
+    makers: dict[str, Maker] = {"a": Chance, "b": Chance}
     assert choose_rows(makers, []) == ["a", "b"]
     assert choose_rows(makers, ["b"]) == ["b"]
     with pytest.raises(ConfigError, match="expected a row among a; b, found c; choose one of them, or bring"):
         choose_rows(makers, ["c"])
-
-
-class Spy:
-    def detect(self, volume: Volume) -> Detection:
-        raise NotImplementedError
 
 
 def test_the_whole_run_begins_with_what_is_wrong(data_dir: Path, tmp_path: Path) -> None:
