@@ -1,38 +1,32 @@
-"""Measure `mood-vae score` against scikit-learn on concatenated voxels: time, peak memory, growth, parity.
+"""`mood-vae score` against scikit-learn on joined voxels: time, peak memory, growth and parity, all in one run.
 
-The reference is written here, straightforwardly: nibabel reads every file, the voxels of all cases are joined, one
-call of scikit-learn's average_precision_score. It holds all voxels at once, so it may run on fewer cases.
+The reference is written here, plainly: nibabel reads every file, the voxels of all cases are joined, one call of
+scikit-learn's average_precision_score. It holds all voxels at once, so it may run on fewer cases.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
-import operator
 import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import uniform_filter
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from mood_vae.evaluation import metrics
 from mood_vae.io import volume_files
 from mood_vae.system import resources
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,43 +39,71 @@ class Run:
     peak_mib: float
 
 
-def main() -> None:
-    """Make the volumes in a temporary folder, measure, and print a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=20)
-    parser.add_argument("--reference-cases", type=int, default=4)
-    parser.add_argument("--edge", type=int, default=256, help="voxels along each axis")
-    arguments = parser.parse_args()
-    n, n_reference = arguments.cases, arguments.reference_cases
+Work = Callable[[Path, int], Run]
+
+
+class Measured(NamedTuple):
+    """All that is compared. n_cases: of the whole command. n_reference: of the reference and of what is beside it."""
+
+    n_cases: int
+    n_reference: int
+    metric: Run
+    oracle: Run
+    reference: Run
+    command: Run
+    """On the reference's cases; the next three on a quarter, a half and all of them."""
+    quarter: Run
+    half: Run
+    whole: Run
+    unpacked: Run
+
+
+def compare(n_cases: int, n_reference: int, edge: int) -> Iterator[str]:
+    """Make volumes of `edge` voxels along each axis, measure, and yield the lines of a table and of what follows."""
+    runs: list[Run] = []
+    tasks: list[tuple[str, Work, int]] = [
+        ("metric alone: histograms, cast to float16 included", metric_alone, n_reference),
+        ("metric alone: scikit-learn, cast excluded", oracle_alone, n_reference),
+        ("reference: nibabel, scikit-learn", reference, n_reference),
+        *(("`mood-vae score`", command, n) for n in (n_reference, n_cases // 4, n_cases // 2, n_cases)),
+        ("merely unpacking in parallel", unpack, n_cases),
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        # in a process of its own: a child's peak memory is at least its parent's
-        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-            pool.submit(make_cases, Path(folder), n, arguments.edge).result()
-        print("| what | cases | wall s | processor s | peak MiB of the largest process |\n|---|---|---|---|---|")
-        metric = measure("metric alone: histograms, cast to float16 included", metric_alone, folder, n_reference)
-        oracle = measure("metric alone: scikit-learn, cast excluded", oracle_alone, folder, n_reference)
-        official = measure("reference: nibabel, scikit-learn", reference, folder, n_reference)
-        same = measure("`mood-vae score`", command, folder, n_reference)
-        quarter, half, whole = (measure("`mood-vae score`", command, folder, k) for k in (n // 4, n // 2, n))
-        unpacked = measure("merely unpacking in parallel", unpack, folder, n)
-    scale = n / n_reference
-    print(f"\nparity: {abs(metric.result - oracle.result):.1e} alone, {abs(official.result - same.result):.1e} whole")
-    for name in ("wall_s", "cpu_s"):
-        at = operator.attrgetter(name)
-        print(
-            f"{name}: metric alone {at(oracle) / at(metric):.0f} times as fast,"
-            f" whole command {at(official) * scale / at(whole):.1f} times ({n} cases; the reference scaled up),"
-            f" {at(whole) / at(unpacked):.1f} times as long as unpacking,"
-            f" each further case {(at(half) - at(quarter)) / (n / 4):.2f} then {(at(whole) - at(half)) / (n / 2):.2f} s"
+        _in_its_own_process(make_cases, Path(folder), n_cases, edge)
+        yield "| what | cases | wall s | processor s | peak MiB of the largest process |\n|---|---|---|---|---|"
+        for title, work, n in tasks:
+            runs.append(run := _in_its_own_process(work, Path(folder), n))
+            yield f"| {title} | {n} | {run.wall_s:.2f} | {run.cpu_s:.2f} | {run.peak_mib:.0f} |"
+    yield from conclusions(Measured(n_cases, n_reference, *runs))
+
+
+def conclusions(measured: Measured) -> Iterator[str]:
+    """Yield the parity, and the ratios in wall-clock and in processor time; the reference scaled up to all cases."""
+    alone = abs(measured.metric.result - measured.oracle.result)
+    whole = abs(measured.reference.result - measured.command.result)
+    yield f"\nparity: {alone:.1e} alone, {whole:.1e} whole"
+    n, scale = measured.n_cases, measured.n_cases / measured.n_reference
+
+    def wall(run: Run) -> float:
+        return run.wall_s
+
+    def processor(run: Run) -> float:
+        return run.cpu_s
+
+    for name, at in (("wall s", wall), ("processor s", processor)):
+        yield (
+            f"{name}: metric alone {at(measured.oracle) / at(measured.metric):.0f} times as fast,"
+            f" whole command {at(measured.reference) * scale / at(measured.whole):.1f} times ({n} cases; the reference"
+            f" scaled up), {at(measured.whole) / at(measured.unpacked):.1f} times as long as unpacking, each further"
+            f" case {(at(measured.half) - at(measured.quarter)) / (n // 2 - n // 4):.2f}"
+            f" then {(at(measured.whole) - at(measured.half)) / (n - n // 2):.2f} s"
         )
 
 
-def measure(title: str, work: Callable[[Path, int], Run], folder: str, n_cases: int) -> Run:
-    """Do the work on the first cases in a fresh process and print a row."""
+def _in_its_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """Do work in a fresh process, since a child's peak memory is at least its parent's."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        run = pool.submit(work, Path(folder), n_cases).result()
-    print(f"| {title} | {n_cases} | {run.wall_s:.2f} | {run.cpu_s:.2f} | {run.peak_mib:.0f} |", flush=True)
-    return run
+        return pool.submit(work, *arguments).result()
 
 
 def timed(call: Callable[[], float]) -> Run:
@@ -98,7 +120,7 @@ def _usage() -> list[resource.struct_rusage]:
 
 
 def make_cases(folder: Path, n_cases: int, edge: int) -> None:
-    """Write maps that are 0 outside a head and continuous inside, and a ball as the label of three cases in four."""
+    """Write maps that are 0 outside a ball and continuous inside, and a smaller one as label of three cases in four."""
     rng = np.random.default_rng(0)
     grid = np.linspace(-1, 1, edge, dtype=np.float32)
     radius = np.sqrt(grid[:, None, None] ** 2 + 1.4 * grid[:, None] ** 2 + 1.2 * grid**2)
@@ -122,9 +144,8 @@ def _names(folder: Path, n_cases: int) -> list[str]:
 
 def _read(folder: Path, n_cases: int) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     names = _names(folder, n_cases)
-    return [
-        tuple(volume_files.read_array(folder / what / name) for what in ("predictions", "labels")) for name in names
-    ]  # type: ignore[misc]
+    read = volume_files.read_array
+    return [(read(folder / "predictions" / name), read(folder / "labels" / name)) for name in names]
 
 
 def metric_alone(folder: Path, n_cases: int) -> Run:
@@ -172,13 +193,14 @@ def command(folder: Path, n_cases: int) -> Run:
     with tempfile.TemporaryDirectory(dir=folder) as labels:
         for name in _names(folder, n_cases):
             os.link(folder / "labels" / name, Path(labels, name))
-        return timed(lambda: _command(folder / "predictions", labels))
+        return timed(lambda: _command(folder / "predictions", Path(labels)))
 
 
-def _command(predictions: Path, labels: str) -> float:
-    json_file = Path(labels, "report.json")
-    arguments = ["score", "pixel", str(predictions), labels, "--json", str(json_file)]
-    subprocess.run([sys.executable, "-m", "mood_vae", *arguments], cwd=ROOT, check=True, capture_output=True)
+def _command(predictions: Path, labels: Path) -> float:
+    json_file = labels / "report.json"
+    arguments = ["score", "pixel", str(predictions), str(labels), "--json", str(json_file)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    subprocess.run([sys.executable, "-m", "mood_vae", *arguments], env=environment, check=True, capture_output=True)
     return float(json.loads(json_file.read_text())["average_precision"])
 
 
@@ -201,7 +223,3 @@ def _unpack(path: Path) -> int:
         while block := stream.read(1 << 22):
             n_bytes += len(block)
     return n_bytes
-
-
-if __name__ == "__main__":
-    main()
