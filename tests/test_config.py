@@ -63,7 +63,10 @@ def test_is_frozen_and_equal_by_its_values() -> None:
         ({"spokes": 31.5}, "expected for spokes of Wheel, a valid integer, found 31.5; correct this setting"),
         ({"spokes": "32"}, "expected for spokes of Wheel, a valid integer, found '32'; correct this setting"),
         ({"spokes": True}, "expected for spokes of Wheel, a valid integer, found True; correct this setting"),
-        ({"width_mm": float("nan")}, "expected for width_mm of Wheel, a finite number, found nan; correct this setting"),
+        (
+            {"width_mm": float("nan")},
+            "expected for width_mm of Wheel, a finite number, found nan; correct this setting",
+        ),
         ({"kind": "middle"}, "expected for kind of Wheel, 'front' or 'rear', found 'middle'; correct this setting"),
         (
             {"colour": "red"},

@@ -1,86 +1,18 @@
-"""Pictures: the paper's Figure 2, the figures with their intervals, and maps of cases.
-
-Figure 2 shows what goes in, what the VAE makes of it, what is left over, and the mask.
-"""
+"""Pictures of results: figures with their intervals, and maps of cases."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from mood_vae.benchmark.results import Estimate
-from mood_vae.detection.detector import VaeDetector
-from mood_vae.detection.postprocessing import neighbourhood_pool
-from mood_vae.imaging.preprocessing import prepare
 from mood_vae.io import volume_files
-from mood_vae.io.volume import Array, Mask, Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One axial slice of a volume through the pipeline; all (I, J), on the model's grid.
-
-    anomaly_map: raw and pooled. truth: where an anomaly really is; None where nobody knows.
-    """
-
-    title: str
-    input: Array
-    reconstruction: Array
-    anomaly_map: Array
-    mask: Mask
-    truth: Mask | None
-
-
-def panel(title: str, volume: Volume, truth: Array | None, detector: VaeDetector) -> Panel:
-    """Return the panel of the slice with most anomaly, or of the middle one where there is none.
-
-    truth: (I, J, K) on the volume's grid, above 0.5 where it is anomalous.
-    """
-    scorer = detector.scorer
-    brain, placement = prepare(volume, scorer.config.grid)
-    pooled = neighbourhood_pool(scorer.raw_map(brain), scorer.config.postprocessing)
-    mask = detector.binary_mask(pooled, brain.mask(with_gaps=scorer.searches_gaps))
-    anomaly = None if truth is None else placement.onto_grid(truth) >= 0.5
-    shown = brain.brain_mask if anomaly is None or not anomaly.any() else anomaly
-    k = int(np.argmax(shown.sum(axis=(1, 2))))
-    return Panel(
-        title=title,
-        input=brain.array[k],
-        reconstruction=scorer.reconstruct(brain)[k],
-        anomaly_map=pooled[k],
-        mask=mask[k],
-        truth=None if anomaly is None else anomaly[k],
-    )
-
-
-def draw(panels: list[Panel], path: Path) -> None:
-    """Write the panels, one a row, as a PNG; the patient's left is on the left, the front at the top."""
-    from matplotlib.figure import Figure
-
-    columns = ("input", "reconstruction", "anomaly_map", "mask")
-    figure = Figure(figsize=(2.4 * len(columns), 3.0 * len(panels)), layout="constrained")
-    figure.set_facecolor("black")
-    for row, shown in enumerate(panels):
-        for column, name in enumerate(columns):
-            axes = figure.add_subplot(len(panels), len(columns), row * len(columns) + column + 1)
-            axes.set_axis_off()
-            axes.set_title(f"{shown.title}: {name}" if column == 0 else name, color="white", fontsize=9)
-            image = shown.input if name == "mask" else getattr(shown, name)
-            top = max(float(shown.anomaly_map.max()), 1e-6) if name == "anomaly_map" else 1.0
-            axes.imshow(image.T, cmap="inferno" if name == "anomaly_map" else "gray", vmin=0, vmax=top, origin="lower")
-            if name == "mask":
-                found = np.ma.masked_where(~shown.mask, shown.mask)
-                axes.imshow(found.T, cmap="autumn", vmin=0, vmax=1, alpha=0.8, origin="lower")
-            if shown.truth is not None and shown.truth.any() and name in ("input", "mask"):
-                axes.contour(shown.truth.T, levels=[0.5], colors="cyan", linewidths=0.8)
-    figure.savefig(path, dpi=110)
 
 
 def draw_intervals(rows: Mapping[str, Sequence[Estimate | None]], titles: Sequence[str], path: Path) -> None:

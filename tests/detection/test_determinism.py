@@ -161,9 +161,7 @@ def test_every_process_writes_the_same_bytes(volume: Volume, toy: Checkpoint, tm
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("restored_threads")
-def test_the_pretrained_detector_rounds_at_most_its_last_digit(
-    volume: Volume, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_pretrained_detector_rounds_at_most_its_last_digit(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = pretrained.load_pretrained(device="cpu")
     use_threads(1)
     expected = detector.detect(volume)

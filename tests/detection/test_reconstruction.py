@@ -77,6 +77,4 @@ def test_the_kl_gradient_is_the_kl_divergence_s_slope(vae: Vae, brain: Brain) ->
     gradient = kl_gradient(vae.float(), brain.array, only)
     assert gradient.shape == SLICES_FIRST
     # of one slice, smoothed within the volume: the sum over k is the slice's gradient smoothed in its plane
-    np.testing.assert_allclose(
-        gradient.sum(axis=0), ndimage.gaussian_filter(np.abs(slope), 3), rtol=1e-3, atol=1e-8
-    )
+    np.testing.assert_allclose(gradient.sum(axis=0), ndimage.gaussian_filter(np.abs(slope), 3), rtol=1e-3, atol=1e-8)

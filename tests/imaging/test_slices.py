@@ -44,9 +44,7 @@ def test_a_larger_network_gets_zeros_at_the_end_which_go_again(volume: np.ndarra
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("shape", [None, (64, 80)])
-def test_batches_are_contiguous_whatever_the_axis(
-    volume: np.ndarray, axis: int, shape: tuple[int, int] | None
-) -> None:
+def test_batches_are_contiguous_whatever_the_axis(volume: np.ndarray, axis: int, shape: tuple[int, int] | None) -> None:
     batch = slices.split(volume, axis, shape)
     assert batch.flags.c_contiguous
     # an axis of stride 0 makes torch choose other convolutions, which round differently

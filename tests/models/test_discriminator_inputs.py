@@ -101,7 +101,9 @@ def test_cascade_inputs_are_the_clipped_logits_of_the_first_discriminators(view:
     channels = input_channels(view, EVERYWHERE, logits, cascade)
     torch.testing.assert_close(channels[:, :-2], input_channels(view, EVERYWHERE, logits, alone))
     torch.testing.assert_close(channels[:, -2:], torch.tensor([-1, 0.25])[:, None, None].expand(2, 2, 2, 3))
-    second = input_channels(view, torch.tensor([1]), [logits[0], logits[1] * torch.tensor([1.0, 2])[:, None, None]], cascade)
+    second = input_channels(
+        view, torch.tensor([1]), [logits[0], logits[1] * torch.tensor([1.0, 2])[:, None, None]], cascade
+    )
     torch.testing.assert_close(second[0, -1], torch.full((2, 3), 0.5))
 
 

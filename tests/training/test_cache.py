@@ -67,9 +67,7 @@ def test_the_cache_is_built_once_for_a_grid(small_cache: SliceCache, healthy_dir
     np.testing.assert_array_equal(again.array_NKHW, small_cache.array_NKHW)
 
 
-def test_the_cache_is_built_anew_for_other_volumes(
-    small_cache: SliceCache, healthy_dir: Path, tmp_path: Path
-) -> None:
+def test_the_cache_is_built_anew_for_other_volumes(small_cache: SliceCache, healthy_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in ("00000", "00001"):
         (tmp_path / f"in/{name}.nii.gz").write_bytes((healthy_dir / f"{name}.nii.gz").read_bytes())

@@ -40,7 +40,12 @@ def test_every_preset_has_its_name() -> None:
 
 @pytest.mark.parametrize(
     ("former", "present"),
-    [("seed", "paper"), ("heads", "discriminators"), ("head-texture", "discriminator-2d"), ("seed-abdom", "paper-abdom")],
+    [
+        ("seed", "paper"),
+        ("heads", "discriminators"),
+        ("head-texture", "discriminator-2d"),
+        ("seed-abdom", "paper-abdom"),
+    ],
 )
 def test_former_names_are_understood(former: str, present: str) -> None:
     assert find_preset(former) is PRESETS[present]
