@@ -42,9 +42,7 @@ def main() -> None:
         changed_ml = inserted.parameters["changed_mm3"] / 1000
         title = f"{anomaly_type} {changed_ml:.1f} mL"
         across = anomaly_type == "missing_slab"
-        return changed_ml, contact_sheet.best_slice(
-            title, healthy.array, inserted.array, inserted.label, across=across
-        )
+        return changed_ml, contact_sheet.best_slice(title, healthy.array, inserted.array, inserted.label, across=across)
 
     large, medium = [], []
     for anomaly_type in ANOMALY_TYPES:
