@@ -1,4 +1,4 @@
-"""Small, fast stand-ins: a coarse grid, a tiny network, and a detector of one's own evidence."""
+"""Small, fast stand-ins that many tests share: healthy brains, their cache, a detector, and a brain on its grid."""
 
 from __future__ import annotations
 
@@ -11,17 +11,35 @@ import torch
 from mood_vae.detection.checkpoint import Checkpoint, Description
 from mood_vae.detection.config import Calibration
 from mood_vae.detection.postprocessing import PostprocessingConfig
+from mood_vae.imaging.preprocessing import Brain
+from mood_vae.io.output_folder import silent
 from mood_vae.models.vae import Vae
 from mood_vae.synthetic import phantom
-from tests.small_models import SMALL_MODEL, SMALL_PRESET
+from mood_vae.training import cache
+from mood_vae.training.cache import SliceCache
+from tests.small_models import SLICES_FIRST, SMALL_GRID, SMALL_MODEL, SMALL_PRESET
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests that need a CUDA device where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
 @pytest.fixture(scope="session")
 def healthy_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four synthetic healthy brains at 5 mm."""
+    """Four synthetic healthy brains at 5 mm, named 00000 to 00003."""
     folder = tmp_path_factory.mktemp("healthy")
-    phantom.write_phantoms(folder, n=4, seed=0, shape=(40, 40, 40), spacing_mm=5.0)
+    phantom.write_phantoms(folder, n=4, seed=0, shape=(38, 44, 36), spacing_mm=5.0)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_cache(healthy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceCache:
+    """The four healthy brains on the small grid."""
+    return cache.build(healthy_dir, tmp_path_factory.mktemp("cache"), SMALL_GRID, progress=silent)
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +54,14 @@ def small_checkpoint() -> Checkpoint:
     )
     tensors = {f"vae.{name}": tensor for name, tensor in Vae(SMALL_MODEL).state_dict().items()}
     return Checkpoint(description=description, tensors=tensors)
+
+
+@pytest.fixture
+def brain(rng: np.random.Generator) -> Brain:
+    """A box of noise on the small grid, of three different edges and nowhere in the middle."""
+    inside = np.zeros(SLICES_FIRST, bool)
+    inside[6:20, 7:26, 9:41] = True
+    return Brain.of(np.where(inside, rng.uniform(0.1, 1, inside.shape), 0).astype(np.float32))
 
 
 @pytest.fixture(autouse=True)

@@ -29,17 +29,21 @@ MAX_PROBABILITY = 1 - 1e-6  # at a probability of 1 the map would be infinite
 
 
 class AnomalyScorer(Protocol):
-    """Anything that gives a brain a raw anomaly map."""
+    """Anything that gives a brain a raw anomaly map.
+
+    Attributes:
+        config: The whole configuration of the detector.
+        searches_gaps: Whether the map covers the search mask, gaps in the brain included, or the brain mask alone.
+    """
 
     config: DetectorConfig
     searches_gaps: bool
-    """Whether it looks into gaps of the brain too: in its search mask instead of its brain mask."""
 
     def reconstruct(self, brain: Brain) -> Array:
-        """Return the VAE's reconstruction, (K, H, W) float32."""
+        """Return the VAE's reconstruction, (K, H, W) float32 in units of intensity."""
 
     def raw_map(self, brain: Brain) -> Array:
-        """Return the raw anomaly map, (K, H, W) float32, at least 0, 0 where it does not look."""
+        """Return the raw anomaly map, (K, H, W) float32, at least 0 and exactly 0 outside its mask."""
 
 
 class ResidualScorer:
@@ -57,18 +61,18 @@ class ResidualScorer:
     def raw_map(self, brain: Brain) -> Array:
         """Return the residual, smoothed as configured, in units of intensity or as many times the normative one."""
         config = self.config.residual
-        found = residual.residual(brain.array, self.reconstruct(brain), config.kind)
+        residual_map = residual.residual(brain.array, self.reconstruct(brain), config.kind)
         if config.standardised:
-            found = found / self._normative_CKHW[0].cpu().numpy()
+            residual_map = residual_map / self._normative_CKHW[0].cpu().numpy()
         if config.kl_gradient:
-            found = found * reconstruction.kl_gradient(self._vae, brain.array, brain.search_mask)
-        return residual.smooth(found, brain.brain_mask, config)
+            residual_map = residual_map * reconstruction.kl_gradient(self._vae, brain.array, brain.search_mask)
+        return residual.smooth(residual_map, brain.brain_mask, config)
 
 
 class DiscriminatorScorer:
     """The weighted mean of the discriminators' -log(1 - p), in nats, for their probabilities p of an anomaly.
 
-    They also look into gaps that the brain may have, where a lost slab would be missing.
+    The map covers the search mask, so that a lost slab of the brain is part of it.
     """
 
     searches_gaps = True
@@ -84,13 +88,13 @@ class DiscriminatorScorer:
         return reconstruction.reconstruct(self._vae, brain.array, brain.search_mask)
 
     def raw_map(self, brain: Brain) -> Array:
-        """Return the ensemble's raw anomaly map."""
+        """Return the ensemble's raw anomaly map, in nats."""
         weights = [config.ensemble_weight for config in self.config.discriminators]
         total = np.zeros_like(brain.array)
         for logits_KHW, weight in zip(self.predict_logits(brain), weights, strict=True):
-            if not weight:  # it only serves a later one
+            if not weight:  # its logits only serve a later discriminator
                 continue
-            # torch's own sigmoid has another last digit where one thread's share ends
+            # torch's own sigmoid rounds differently at the end of each thread's share
             probability = residual.smooth(special.expit(logits_KHW), brain.search_mask, self.config.residual)
             nats = -np.log1p(-probability.clip(0, MAX_PROBABILITY))
             total += np.float32(weight / sum(weights)) * nats
@@ -98,7 +102,7 @@ class DiscriminatorScorer:
 
     @torch.inference_mode()
     def predict_logits(self, brain: Brain) -> list[Array]:
-        """Return each discriminator's logits, (K, H, W) float32."""
+        """Return each discriminator's logits, (K, H, W) float32, those without an ensemble weight included."""
         x_KHW, x_hat_KHW, search_KHW = (
             torch.from_numpy(array).to(self._normative_CKHW.device)
             for array in (brain.array, self.reconstruct(brain), brain.search_mask.astype(np.float32))
@@ -114,7 +118,7 @@ class DiscriminatorScorer:
 
 
 class Mirrored:
-    """Another scorer, asked of the brain and of its mirror image, left to right; the raw map is the mean of both."""
+    """Test-time augmentation of a scorer: the mean of the raw maps of the brain and of its left-right mirror image."""
 
     def __init__(self, scorer: AnomalyScorer) -> None:
         self._scorer = scorer
@@ -122,14 +126,15 @@ class Mirrored:
 
     def raw_map(self, brain: Brain) -> Array:
         """Return the mean of the two raw maps."""
-        found, of_image = self._scorer.raw_map(brain), self._scorer.raw_map(brain.mirrored())
-        return np.mean([found, of_image[:, ::-1]], axis=0, dtype=np.float32)
+        raw_map, mirrored_map = self._scorer.raw_map(brain), self._scorer.raw_map(brain.mirrored())
+        return np.mean([raw_map, mirrored_map[:, ::-1]], axis=0, dtype=np.float32)
 
 
 def make_scorer(config: DetectorConfig, tensors: Mapping[str, Tensor], device: torch.device) -> AnomalyScorer:
     """Return the scorer of a configuration, with the weights of a checkpoint.
 
-    Raises CheckpointError where the tensors are not those that the configuration asks for.
+    Raises:
+        CheckpointError: The tensors are not those that the configuration asks for.
     """
     vae = Vae(config.vae)
     fill(vae, tensors, "vae")
@@ -146,7 +151,7 @@ def make_scorer(config: DetectorConfig, tensors: Mapping[str, Tensor], device: t
 
 
 def _normative(config: DetectorConfig, tensors: Mapping[str, Tensor]) -> Tensor:
-    """Return the normative maps that a configuration asks for, on its grid; none for a plain residual."""
+    """Return the normative maps that a configuration asks for, (C, K, H, W) on its grid; none for a plain residual."""
     needed, stored_CKHW = config.normative_channels, tensors.get(NORMATIVE, torch.zeros(0))
     if len(stored_CKHW) < needed:
         raise CheckpointError(
@@ -157,6 +162,14 @@ def _normative(config: DetectorConfig, tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def full_size(normative_CKHW: Tensor, shape: tuple[int, int, int]) -> Tensor:
-    """Return normative maps, stored at a coarser size, on a grid of `shape` (I, J, K): (C, K, H, W) float32."""
+    """Return normative maps, stored at a coarser size, on a grid of `shape` (I, J, K), interpolated linearly.
+
+    Args:
+        normative_CKHW: (C, K', H', W'), any float.
+        shape: (I, J, K) of the grid.
+
+    Returns:
+        (C, K, H, W) float32, where H is I and W is J.
+    """
     size = (shape[2], shape[0], shape[1])
     return functional.interpolate(normative_CKHW.float()[None], size, mode="trilinear")[0]

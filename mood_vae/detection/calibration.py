@@ -17,8 +17,11 @@ from mood_vae.io.volume import Array
 def calibrate(scorer: AnomalyScorer, healthy: Iterable[Brain], config: CalibrationConfig) -> Calibration:
     """Return the calibration of a scorer by healthy brains on its grid.
 
-    The threshold is the pooled raw map that the stated share of their voxels exceeds, the reference the median of their
-    raw scores. Raises ConfigError where a raw map is nowhere positive, as after a training that did not converge.
+    The threshold is the value of the pooled raw map that the stated share of all their voxels exceeds. The reference is
+    the median of their raw scores.
+
+    Raises:
+        ConfigError: The raw maps are nowhere positive, or not finite, as after a training that did not converge.
     """
     voxels: list[Array] = []
     scores: list[float] = []

@@ -26,14 +26,17 @@ from mood_vae.io import atomic
 
 FORMAT = 8
 NORMATIVE = "normative_CKHW"
-"""The tensor of what healthy brains show at each place: the residual, then the roughness in two directions."""
+"""The tensor of the normative maps: the mean residual of healthy brains, then their roughness in two directions."""
 
 
 class Description(Config):
     """The JSON half of a checkpoint.
 
-    preset: the name of the recipe. detector: what was trained. calibration: by healthy validation subjects.
-    provenance: data, software and settings of the training, for people to read.
+    Attributes:
+        preset: The name of the recipe.
+        detector: The configuration that was trained.
+        calibration: Threshold and score reference, by healthy validation subjects.
+        provenance: Data, software and settings of the training, for people to read.
     """
 
     preset: str
@@ -46,8 +49,10 @@ class Description(Config):
 class Checkpoint:
     """A description and the arrays.
 
-    tensors: the weights under `vae.` and `discriminator.0.`, `discriminator.1.` and so on, and `NORMATIVE` where it is
-        needed.
+    Attributes:
+        description: Everything but the arrays.
+        tensors: The weights under `vae.` and `discriminator.0.`, `discriminator.1.` and so on, and `NORMATIVE` where it
+            is needed.
     """
 
     description: Description
@@ -61,7 +66,11 @@ def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
-    """Load the tensors under `name.` into a network; CheckpointError where they are not its own."""
+    """Load the tensors under `name.` into a network.
+
+    Raises:
+        CheckpointError: They are not those of this network.
+    """
     try:
         network.load_state_dict(part(tensors, name))
     except RuntimeError as error:
@@ -83,7 +92,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 def load(path: Path) -> Checkpoint:
     """Read the checkpoint of which `path` names either file, of this format or of the one before it.
 
-    Raises CheckpointError when a file is missing or damaged, or was written by another format.
+    Raises:
+        CheckpointError: A file is missing or damaged, or of another format.
+        ConfigError: The description holds a setting that is unknown or out of range.
     """
     weights, text = path.with_suffix(".safetensors"), path.with_suffix(".json")
     payload, values = _read(path, weights, text)

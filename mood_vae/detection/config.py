@@ -18,11 +18,15 @@ from mood_vae.models.vae import VaeConfig
 class DetectorConfig(Config):
     """All that turns a volume into an anomaly map and a score, but for the weights and the calibration.
 
-    grid: where the networks see a brain. vae: the network that reconstructs it.
-    residual: the raw anomaly map without discriminators, and how one is smoothed in either case.
-    discriminators: networks that judge brain and reconstruction, in their order; without any the residual counts.
-    mirroring: whether the raw map is the mean of a brain's and of its mirror image's.
-    postprocessing, aggregation: from the raw map to mask and map, and to the score.
+    Attributes:
+        grid: The grid that a brain is resampled to.
+        vae: The network that reconstructs it.
+        residual: The raw anomaly map without discriminators, and how it is smoothed with and without them.
+        discriminators: Networks that compare brain and reconstruction, in their order; without any, the residual is
+            the raw anomaly map.
+        mirroring: Whether the raw map is the mean of a brain's and of its mirror image's.
+        postprocessing: From the raw map to the mask and the anomaly map.
+        aggregation: From the raw map to the score.
     """
 
     grid: GridConfig = GridConfig()
@@ -79,12 +83,12 @@ class DetectorConfig(Config):
 
 
 class CalibrationConfig(Config):
-    """What the threshold is set by.
+    """How the threshold is set.
 
-    false_positive_rate: share of the healthy voxels in the search mask above it, of all brains together, before
-        closing.
-    augmentations: as how many other scanners might have it each healthy subject is seen (`augmentation.augment`); 0
-        for as it is.
+    Attributes:
+        false_positive_rate: Share of all healthy voxels in the search masks that lie above it, before closing.
+        augmentations: How many times each healthy subject is used, each time as another scanner might have it
+            (`augmentation.augment`); 0 uses it once, as it is.
     """
 
     false_positive_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
@@ -92,9 +96,12 @@ class CalibrationConfig(Config):
 
 
 class Calibration(Config):
-    """What healthy brains say about a scorer.
+    """The scale of a scorer's raw maps, measured on healthy brains.
 
-    threshold: pooled raw anomaly map at which the mask begins. score_reference: a healthy brain's raw score.
+    Attributes:
+        threshold: Value of the pooled raw map from which a voxel belongs to the mask.
+        score_reference: A healthy brain's raw score; such a brain's anomaly score is 0.5.
+        config: How both were set.
     """
 
     threshold: PositiveFloat

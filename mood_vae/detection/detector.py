@@ -25,12 +25,14 @@ from mood_vae.io.volume import Array, Mask, Volume
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """What was found in a volume.
+    """The result for one volume.
 
-    anomaly_map: (I, J, K) float32 on the volume's own grid, in [0, 1), 0 outside the brain; `anomaly_map >= 0.5` is the
-        mask, and every value is one that float16 holds.
-    anomaly_score: in [0, 1), higher is more anomalous.
-    location_vox, location_mm: the map's maximum, in voxels ijk and in RAS+ mm; None where the map is 0.
+    Attributes:
+        anomaly_map: (I, J, K) float32 on the volume's own grid, in [0, 1), higher is more anomalous, 0 outside the
+            brain; `anomaly_map >= 0.5` is the mask, and every value is one that float16 holds.
+        anomaly_score: In [0, 1), higher is more anomalous.
+        location_vox: Voxel ijk of the map's maximum; None where the map is 0.
+        location_mm: The same place in RAS+ millimetres.
     """
 
     anomaly_map: Array
@@ -47,10 +49,10 @@ class Detection:
 
 
 class Detector(Protocol):
-    """Anything that finds anomalies in a volume."""
+    """Anything that gives a volume an anomaly map and a score."""
 
     def detect(self, volume: Volume) -> Detection:
-        """Return the volume's map and score."""
+        """Return the map and the score of one volume."""
 
 
 class VaeDetector:
@@ -61,7 +63,11 @@ class VaeDetector:
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, device: torch.device) -> VaeDetector:
-        """Return the detector of a checkpoint; CheckpointError where its tensors do not fit its description."""
+        """Return the detector of a checkpoint.
+
+        Raises:
+            CheckpointError: The tensors do not fit the description.
+        """
         description = checkpoint.description
         return cls(make_scorer(description.detector, checkpoint.tensors, device), description.calibration)
 
@@ -81,5 +87,5 @@ class VaeDetector:
         return Detection.of(anomaly_map, float(normalise_score(score, self.calibration.score_reference)), volume)
 
     def binary_mask(self, pooled: Array, search_mask: Mask) -> Mask:
-        """Return where a pooled map (K, H, W) speaks for an anomaly, on the model's grid."""
+        """Return the anomaly mask of a pooled map, both (K, H, W) on the model's grid."""
         return binary_mask(pooled, self.calibration.threshold, search_mask, self.scorer.config.postprocessing)

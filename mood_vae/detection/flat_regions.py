@@ -1,7 +1,7 @@
 """Regions of one exact intensity, which no scanner produces: a detector that needs no training.
 
 The challenge's toy cases hold spheres of constant intensity. Tissue never does: its noise makes a voxel equal to all
-six of its neighbours only by chance, and blobs of such voxels stay tiny.
+six of its neighbours only by chance, and regions of such voxels stay tiny.
 """
 
 from __future__ import annotations
@@ -16,21 +16,26 @@ from mood_vae.imaging.foreground import body_mask
 from mood_vae.io.volume import Array, Mask, Volume
 
 THRESHOLD_RADIUS_VOX = 3.0
-"""Blobs of one intensity with at least this equivalent radius form the mask."""
+"""Flat regions with the volume of a ball of at least this radius form the mask."""
 
 
 def flat_radius(array: Array, body: Mask) -> Array:
-    """Return for each voxel (I, J, K) the radius, in voxels, of the constant blob that it belongs to, else 0.
+    """Return for each voxel the radius of the flat region that it belongs to, 0 where it belongs to none.
 
-    The blob's radius is that of a ball of equal volume.
+    Args:
+        array: (I, J, K) float32, in any units.
+        body: (I, J, K) bool; only what lies in it counts.
+
+    Returns:
+        (I, J, K) float32, in voxels: the radius of a ball of the region's volume.
     """
     flat = flat_voxels(array, body)
     if not flat.any():
         return np.zeros(array.shape, np.float32)
-    # the outermost layer of a blob has unequal neighbours outside; it comes back by its value
+    # the outermost layer of a region has unequal neighbours outside; its value brings it back
     inner = np.where(flat, array, -np.inf)
-    blob = body & (ndimage.maximum_filter(inner, footprint=ndimage.generate_binary_structure(3, 1)) == array)
-    labels, count = ndimage.label(blob)
+    region = body & (ndimage.maximum_filter(inner, footprint=ndimage.generate_binary_structure(3, 1)) == array)
+    labels, count = ndimage.label(region)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     radius = np.cbrt(3 * sizes / (4 * np.pi)).astype(np.float32)
     radius[0] = 0
@@ -41,7 +46,7 @@ class FlatRegionDetector:
     """Compares a volume with nothing but itself; for regions without trained weights, such as the abdomen."""
 
     def detect(self, volume: Volume) -> Detection:
-        """Return a map that rises with the size of each constant blob, and the score of the largest one."""
+        """Return a map that rises with the size of each flat region, and the score of the largest one."""
         array = volume.array
         body = body_mask(array)
         radius = flat_radius(array, body)

@@ -1,4 +1,4 @@
-"""What older checkpoints and commands called things, so that they still work."""
+"""The names of older checkpoints and commands, so that they still work."""
 
 from __future__ import annotations
 
@@ -15,35 +15,37 @@ FORMER_NAMES = {
     "head-texture": "discriminator-2d",
     "seed-abdom": "paper-abdom",
 }
-"""Presets and pretrained models as they once were called, and as they are."""
+"""Former names of presets and pretrained models, and their present ones."""
 
 
 def today(name: str) -> str:
-    """Return the present name of a preset or a pretrained model; another name as it is."""
+    """Return the present name of a preset or a pretrained model; a name that is no former one as it is."""
     return FORMER_NAMES.get(name, name)
 
 
 def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the description of a checkpoint of format 7 as one of format 8; both as JSON has them.
+    """Return the description of a checkpoint of format 7 as one of format 8, both as JSON holds them.
 
-    What does not fit is left where it is, for the description's own checks to refuse.
+    Keys of neither format stay where they are, and the checks of `checkpoint.Description` refuse them.
     """
     old = dict(values)
-    calibration = dict(old.pop("calibration", {}))
-    if "varied" in calibration:
-        calibration["augmentations"] = calibration.pop("varied")
+    calibration = {"config": _with_names(old.pop("calibration", {}), {"varied": "augmentations"})}
+    calibration |= {key: old.pop(key) for key in ("threshold", "score_reference") if key in old}
     names = {"model": "vae", "postprocess": "postprocessing", "aggregate": "aggregation", "heads": "discriminators"}
     kept = ("grid", "residual", "mirroring", *names)
     detector = {names.get(key, key): old.pop(key) for key in kept if key in old}
-    detector["discriminators"] = [_discriminator(head) for head in detector.get("discriminators", [])]
-    measured = {key: old.pop(key) for key in ("threshold", "score_reference") if key in old}
-    preset = today(old.pop("preset", ""))
-    return {"preset": preset, "detector": detector, "calibration": {**measured, "config": calibration}, **old}
+    if isinstance(detector.get("discriminators"), list):
+        names = {"before": "cascade_inputs", "weight": "ensemble_weight"}
+        detector["discriminators"] = [_with_names(head, names) for head in detector["discriminators"]]
+    preset = old.pop("preset", None)
+    if isinstance(preset, str):
+        preset = today(preset)
+    return {"preset": preset, "detector": detector, "calibration": calibration, **old}
 
 
-def _discriminator(head: Mapping[str, Any]) -> dict[str, Any]:
-    names = {"before": "cascade_inputs", "weight": "ensemble_weight"}
-    return {names.get(key, key): value for key, value in head.items()}
+def _with_names(part: Any, names: Mapping[str, str]) -> Any:
+    """Return a part of a description with other names for some of its keys; anything but an object as it is."""
+    return {names.get(key, key): value for key, value in part.items()} if isinstance(part, dict) else part
 
 
 def renamed(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""A raw anomaly map becomes a mask, a map whose `>= 0.5` is that mask, a score, and the place of its maximum."""
+"""From a raw anomaly map to a mask, a map that is at least 0.5 on that mask, a score, and the maximum's location."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ BELOW_ONE = np.nextafter(np.float16(1), np.float16(0)).astype(np.float32)
 
 
 class PostprocessingConfig(Config):
-    """From raw map to mask: pooling, binary threshold, morphological closing (Chatterjee et al. 2021), small parts go.
+    """From raw map to mask: pool, threshold, close (Chatterjee et al. 2021), and drop small components.
 
-    pooling_vox: width of the neighbourhood, see `neighbourhood_pool`; 0 for none, as in the paper.
-    closing_radius_vox: radius of the closing's ball on the model's grid; 0 closes nothing.
-    smallest_vox: connected parts of the mask with fewer voxels are dropped; 1 keeps all, as the paper does.
+    Attributes:
+        pooling_vox: Standard deviation of the neighbourhood, see `neighbourhood_pool`; 0 for none, as in the paper.
+        closing_radius_vox: Radius of the closing's ball on the model's grid; 0 closes nothing.
+        smallest_vox: Connected components of the mask with fewer voxels are dropped; 1 keeps all, as the paper does.
     """
 
     pooling_vox: NonNegativeFloat = 0.0
@@ -30,15 +31,15 @@ class PostprocessingConfig(Config):
 
 
 class AggregationConfig(Config):
-    """Which voxels speak for the volume: the `top_share` of the search mask with the highest raw map."""
+    """Which voxels make the score: the `top_share` of the search mask's voxels with the highest raw map."""
 
     top_share: Annotated[float, Field(gt=0, le=1)] = 0.005
 
 
 def neighbourhood_pool(raw_map: Array, config: PostprocessingConfig) -> Array:
-    """Return the geometric mean of each voxel's raw map (K, H, W) and its neighbourhood's, their Gaussian mean.
+    """Return the geometric mean of a raw map (K, H, W) and its Gaussian mean over a neighbourhood.
 
-    An anomaly has its voxels together: what stands alone falls back against what lies amid high values.
+    The voxels of an anomaly lie together: a high value alone is lowered, one among high values is not.
     """
     if not config.pooling_vox:
         return raw_map
@@ -46,7 +47,7 @@ def neighbourhood_pool(raw_map: Array, config: PostprocessingConfig) -> Array:
 
 
 def binary_mask(pooled: Array, threshold: float, search_mask: Mask, config: PostprocessingConfig) -> Mask:
-    """Return where a pooled map (K, H, W) reaches the threshold, closed, in the search mask, without small parts."""
+    """Return the mask of a pooled map (K, H, W): thresholded, closed, without small components, in the search mask."""
     above = pooled >= threshold
     if not above.any():
         return above
@@ -54,8 +55,7 @@ def binary_mask(pooled: Array, threshold: float, search_mask: Mask, config: Post
     if config.closing_radius_vox:
         image = sitk.BinaryMorphologicalClosing(image, [config.closing_radius_vox] * 3, sitk.sitkBall, 1, True)
     if config.smallest_vox > 1:
-        parts = sitk.RelabelComponent(sitk.ConnectedComponent(image, True), config.smallest_vox)
-        image = parts > 0
+        image = sitk.RelabelComponent(sitk.ConnectedComponent(image, True), config.smallest_vox) > 0
     return sitk.GetArrayViewFromImage(image).astype(bool) & search_mask
 
 
@@ -65,10 +65,10 @@ def normalise_score(value: Array | float, reference: float) -> Array | float:
 
 
 def calibrated_map(pooled: Array, threshold: float, mask: Mask, search_mask: Mask) -> Array:
-    """Return a continuous map (K, H, W) in [0, 1) whose `>= 0.5` is exactly the mask; 0 outside the search mask.
+    """Return a continuous map (K, H, W) in [0, 1) that is at least 0.5 exactly on the mask; 0 outside the search mask.
 
-    Voxels that the closing added are lifted to 0.5, and those of dropped parts pressed just below it; all others keep
-    their order.
+    Voxels that the closing added are raised to 0.5, and those of dropped components lowered to just below it; all
+    others keep their order.
     """
     values = np.asarray(normalise_score(pooled, threshold))
     values = np.where(mask, np.maximum(values, 0.5), np.minimum(values, BELOW_HALF))
@@ -83,9 +83,9 @@ def to_float16_values(values: Array) -> Array:
 
 
 def top_k_mean(raw_map: Array, search_mask: Mask, config: AggregationConfig) -> float:
-    """Return the mean of the highest raw map in the search mask; 0 for an empty one.
+    """Return the mean of the highest values of a raw map in the search mask; 0 for an empty one.
 
-    Raising any voxel never lowers it.
+    A higher value at any voxel never lowers it.
     """
     values = raw_map[search_mask]
     if values.size == 0:

@@ -34,8 +34,11 @@ BYTES_PER_CASE, BYTES_PER_VOXEL = 3 * 2**28, 32
 class Run:
     """What a prediction run did.
 
-    finished: whether it came to its end. cases: a row for each case that it predicted, by file name. kept: the files
-    whose prediction was there already. failures: what went wrong, by file name.
+    Attributes:
+        finished: Whether it came to its end.
+        cases: Score and location of the maximum of each case that it predicted, by file name.
+        kept: The files whose prediction was there already.
+        failures: What went wrong, by file name.
     """
 
     finished: bool = False
@@ -57,16 +60,22 @@ def predict(
 ) -> Run:
     """Write a prediction for every volume of a folder: a map, a score or both.
 
-    level: `pixel` for maps, `sample` for scores, `both` for both in one pass, to `out_dir/pixel` and `out_dir/sample`.
-    detector: the pretrained default for brains if none is given.
-    resume: leave cases alone that have sound predictions other than the neutral ones.
-    max_voxels: larger volumes are refused. report: where the `Run` goes as JSON, however the run ends short of a kill.
+    A case that fails gets a neutral prediction, if its header can be read, a line in the log and an entry in the run's
+    failures. Nothing but predictions is written to the output folder.
 
-    A case that fails gets a neutral prediction, as far as its header tells the shape, a line in the log and an entry in
-    the run's failures. Nothing but predictions is written to the output folder.
+    Args:
+        level: `pixel` for maps, `sample` for scores, `both` for both in one pass, to `out_dir/pixel` and
+            `out_dir/sample`.
+        in_dir: The volumes.
+        out_dir: Where the predictions go.
+        detector: The pretrained default for brains if none is given.
+        progress: Shows how far the run is.
+        resume: Leave cases alone that have sound predictions other than the neutral ones.
+        max_voxels: Larger volumes are refused.
+        report: Where the `Run` goes as JSON, however the run ends short of a kill.
 
-    Raises FolderError when the input folder holds no volumes or is the output folder too, or when the latter cannot be
-    written.
+    Raises:
+        FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
     """
     paths = volume_files.list_volumes(in_dir)
     folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
@@ -104,13 +113,13 @@ def _predict_case(
             geometry = file.geometry
             _check_memory(path, geometry)
             volume = file.read()
-        found = detector.detect(volume)
+        detection = detector.detect(volume)
         for level, target in targets.items():
-            _write(level, target, found.anomaly_map, found.anomaly_score, geometry)
+            _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
         run.cases[path.name] = {
-            "anomaly_score": found.anomaly_score,
-            "location_vox": found.location_vox,
-            "location_mm": found.location_mm,
+            "anomaly_score": detection.anomaly_score,
+            "location_vox": detection.location_vox,
+            "location_mm": detection.location_mm,
         }
     # torch reports a lack of memory by RuntimeError
     except (MoodVaeError, RuntimeError, MemoryError, OSError) as error:
@@ -160,7 +169,7 @@ def _write(level: Level, target: Path, anomaly_map: np.ndarray, score: float, ge
 
 
 def _write_neutral(level: Level, target: Path, geometry: Geometry | None, failure: str) -> None:
-    """Write what says "nothing known": the score 0, or a map of zeros where the header told its shape."""
+    """Write what says "nothing known": the score 0, or a map of zeros if the header gave its shape."""
     try:
         if level == "sample":
             atomic.write_text(target, f"{NEUTRAL_SCORE!r}\n")

@@ -1,4 +1,4 @@
-"""Which detector answers: a pretrained model, a checkpoint of the user's own, or the training-free one."""
+"""Which detector is used: a pretrained model, a checkpoint of the user's own, or the one without training."""
 
 from __future__ import annotations
 
@@ -30,8 +30,13 @@ DEFAULT = {"brain": "discriminators", "abdom": "abdom"}
 def load_pretrained(model: str | None = None, *, device: str = "auto") -> VaeDetector:
     """Return a pretrained brain model, ready to detect.
 
-    model: `discriminators`, which is the default, or `paper`. device: `auto`, `cpu` or `cuda`.
-    Raises CheckpointError for a model that is not there, ConfigError for a device that is not there or a path.
+    Args:
+        model: `discriminators`, which is the default, or `paper`.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        CheckpointError: There is no such model.
+        ConfigError: There is no such device, or the model's name is a path.
     """
     limit_threads()
     return VaeDetector.of(checkpoint.load(_path(model or DEFAULT["brain"])), choose_device(device))
@@ -42,9 +47,14 @@ def detect(
 ) -> Detection:
     """Return the anomaly map and score of one volume.
 
-    image: a `Volume`, the path of one, or an array (I, J, K) together with its `affine`, (4, 4) to RAS+ millimetres.
-    detector: the pretrained default for brains if none is given; load it once for many volumes.
-    Raises VolumeError for a file that cannot be used, ConfigError for an array without an affine.
+    Args:
+        image: A `Volume`, the path of one, or an array (I, J, K) in any units.
+        affine: (4, 4), the array's voxel indices to RAS+ millimetres; only an array needs it.
+        detector: The pretrained default for brains if none is given; load it once for many volumes.
+
+    Raises:
+        VolumeError: The file cannot be used.
+        ConfigError: The array comes without an affine, or has other than three axes.
     """
     detector = detector or load_pretrained()
     if isinstance(image, Volume):
@@ -53,7 +63,7 @@ def detect(
         return detector.detect(volume_files.read(image))
     if affine is None or image.ndim != 3:
         raise ConfigError(
-            expected="an array (I, J, K) and its affine, which tells where left and right are",
+            expected="an array (I, J, K) and its affine, which says where left and right are",
             found=f"an array of shape {image.shape} and {'no' if affine is None else 'an'} affine",
             remedy="pass both, as from nibabel's `get_fdata()` and `affine`",
         )
@@ -62,10 +72,17 @@ def detect(
 
 
 def choose_detector(*, region: str, model: str | None, weights: Path | None, device: str) -> Detector:
-    """Return the detector for a region (`brain` or `abdom`), a pretrained model, or a checkpoint of one's own.
+    """Return the detector that the options of `mood-vae predict` ask for.
 
-    Raises CheckpointError for weights that are missing or damaged, ConfigError for a device that is not there or a
-    model's name that is a path.
+    Args:
+        region: `brain` or `abdom`, whose default model is taken if the other options are None.
+        model: The name of a pretrained model.
+        weights: A checkpoint of the user's own, which comes before both.
+        device: `auto`, `cpu` or `cuda`.
+
+    Raises:
+        CheckpointError: The weights are missing or damaged.
+        ConfigError: There is no such device, or the model's name is a path.
     """
     limit_threads()
     path = weights or _path(model or DEFAULT[region])
@@ -84,7 +101,11 @@ def _path(model: str) -> Path:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device of a name; `auto` takes CUDA where it is there."""
+    """Return the device of a name; `auto` takes CUDA where it is there.
+
+    Raises:
+        ConfigError: There is no CUDA device.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(expected="a CUDA device", found="none", remedy="use --device cpu, or run with --gpus all")
     if name == "auto":

@@ -18,15 +18,26 @@ KL_GRADIENT_SMOOTHING_VOX = 3
 
 @torch.inference_mode()
 def reconstruct(vae: Vae, array: Array, search_mask: Mask) -> Array:
-    """Return the reconstruction of a brain (K, H, W) from the posterior means, float32.
+    """Return the reconstruction of a brain from the posterior means, the mean over the VAE's axes.
 
-    search_mask: slices that show none of it stay 0. With several axes it is the mean of each axis's reconstruction.
+    Args:
+        vae: The trained network.
+        array: (K, H, W) float32 in [0, 1].
+        search_mask: (K, H, W) bool; slices that show none of it stay 0.
+
+    Returns:
+        (K, H, W) float32, about in [0, 1].
     """
     return _mean_over_axes(vae, array, search_mask, lambda x_BCHW: vae(x_BCHW).x_hat_BCHW)
 
 
 def kl_gradient(vae: Vae, array: Array, search_mask: Mask) -> Array:
-    """Return |d KL / d x| of each slice in nats per unit of intensity, smoothed, (K, H, W) float32."""
+    """Return |d KL / d x| of each slice, smoothed over `KL_GRADIENT_SMOOTHING_VOX`.
+
+    Args and the result are those of `reconstruct`, but for the unit, nats per unit of intensity.
+
+    Source: Zimmerer et al., "Unsupervised anomaly localization using variational auto-encoders", MICCAI 2019.
+    """
 
     def gradient_of(x_BCHW: Tensor) -> Tensor:
         x_BCHW.requires_grad_()

@@ -1,4 +1,4 @@
-"""How far a brain is from its reconstruction, voxel by voxel; arrays in, arrays out, (K, H, W) on the model's grid."""
+"""The residual of a brain and its reconstruction, voxel by voxel; arrays (K, H, W) on the model's grid."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ResidualKind = Literal["absolute", "squared", "positive", "negative", "ssim"]
 class ResidualConfig(Config):
     """Which residual is taken and how a map is smoothed; the defaults are the paper's: no smoothing.
 
-    kind: `absolute` |x - x_hat|, `squared` its square, `positive` max(x - x_hat, 0), `negative` max(x_hat - x, 0), or
-        `ssim`, (1 - s) / 2 for the local structural similarity s (Wang et al., IEEE TIP 2004) over a Gaussian window of
-        1.5 voxels.
-    erosion_vox: the rim of the mask this deep counts as 0.
-    median_vox: edge of a cubic 3-D median filter; 1 leaves the map as it is.
-    gaussian_vox: width of a 3-D Gaussian filter; 0 leaves the map as it is.
-    standardised: divide by the normative residual, what healthy brains show at the same position.
-    kl_gradient: multiply by how strongly the voxel moves its slice's KL divergence, |d KL / d x|, smoothed over 3
-        voxels (Zimmerer et al., MICCAI 2019).
+    Attributes:
+        kind: `absolute` |x - x_hat|, `squared` its square, `positive` max(x - x_hat, 0), `negative` max(x_hat - x, 0),
+            or `ssim`, (1 - s) / 2 for the local structural similarity s (Wang et al., IEEE TIP 2004) over a Gaussian
+            window of 1.5 voxels.
+        erosion_vox: The rim of the mask this deep is set to 0.
+        median_vox: Edge of a cubic 3-D median filter; 1 leaves the map as it is.
+        gaussian_vox: Standard deviation of a 3-D Gaussian filter; 0 leaves the map as it is.
+        standardised: Divide by the normative residual, the mean one of healthy brains at the same position.
+        kl_gradient: Multiply by |d KL / d x|, see `reconstruction.kl_gradient`.
     """
 
     kind: ResidualKind = "absolute"
@@ -38,7 +38,16 @@ class ResidualConfig(Config):
 
 
 def residual(x: Array, x_hat: Array, kind: ResidualKind) -> Array:
-    """Return the residual of a brain and its reconstruction, both in [0, 1]: at least 0, higher is more anomalous."""
+    """Return the residual of a brain and its reconstruction, all (K, H, W) float32.
+
+    Args:
+        x: The brain, in [0, 1].
+        x_hat: Its reconstruction, about in [0, 1].
+        kind: See `ResidualConfig`.
+
+    Returns:
+        At least 0, higher is more anomalous; `ssim` gives at most 1.
+    """
     if kind == "ssim":
         return _dissimilarity(x, x_hat)
     difference = x - x_hat
@@ -50,7 +59,7 @@ def residual(x: Array, x_hat: Array, kind: ResidualKind) -> Array:
 
 
 def smooth(array: Array, mask: Mask, config: ResidualConfig) -> Array:
-    """Return a map (K, H, W) smoothed, and 0 in the eroded rim and outside the mask."""
+    """Return a map (K, H, W) smoothed, 0 outside the mask and in its eroded rim; values from outside do not count."""
     inside = foreground.erode(mask, config.erosion_vox)
     if config.median_vox > 1:
         array = ndimage.median_filter(np.where(mask, array, 0), config.median_vox)
@@ -60,7 +69,7 @@ def smooth(array: Array, mask: Mask, config: ResidualConfig) -> Array:
 
 
 def _dissimilarity(x: Array, y: Array, *, sigma_vox: float = 1.5) -> Array:
-    """Return (1 - SSIM) / 2 in [0, 1] for intensities in [0, 1], with the usual constants 0.01 and 0.03 squared."""
+    """Return (1 - SSIM) / 2 in [0, 1] for intensities in [0, 1], with the paper's constants 0.01 and 0.03 squared."""
 
     def mean(array: Array) -> Array:
         return ndimage.gaussian_filter(array, sigma_vox)

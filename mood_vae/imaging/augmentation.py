@@ -17,45 +17,56 @@ Label = npt.NDArray[np.uint8]
 
 
 def augment(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
-    """Return a brain (K, H, W) in [0, 1] as another scanner would have it, and its label moved along.
+    """Return a brain as another scanner would have it, or another brain, and its label moved along.
 
-    Background, that is 0, stays 0, or grows into the brain's sulci. Each change comes with a chance of its own.
+    Background, that is 0, stays 0, or grows into the brain's sulci. Each change has a probability of its own.
+
+    Args:
+        array: (K, H, W) float32 in [0, 1], 0 outside the brain.
+        label: (K, H, W) uint8.
+        rng: Same state, same change.
+
+    Returns:
+        Both in the same form; the brain's voxels are at least 0.001.
     """
     if rng.random() < 0.5:
         array, label = array[:, ::-1].copy(), label[:, ::-1].copy()
     if rng.random() < 0.3:
-        array, label = _random_affine(array, label, rng)
+        array, label = random_affine(array, label, rng)
     if rng.random() < 0.2:
-        array, label = _widen_sulci(array, label, rng)
-    body = array > 0
+        array, label = widen_sulci(array, label, rng)
+    inside = array > 0
     if rng.random() < 0.3:
-        array = _anisotropy(array, rng)
+        array = anisotropy(array, rng)
     if rng.random() < 0.15:
         array = ndimage.gaussian_filter(array, rng.uniform(0.3, 0.7))
     if rng.random() < 0.2:
-        array = _curvature_flow(array, rng)
+        array = curvature_flow(array, rng)
     if rng.random() < 0.7:
-        array = _random_contrast(array, body, rng)
+        array = random_contrast(array, inside, rng)
     if rng.random() < 0.5:
-        array = array * _bias_field(array.shape, rng)
+        array = array * bias_field(array.shape, rng)
     if rng.random() < 0.5:
         array = array + rng.standard_normal(array.shape, np.float32) * np.float32(rng.uniform(0, 0.02))
-    return np.where(body, array.clip(1e-3, 1), 0).astype(np.float32), label
+    return np.where(inside, array.clip(1e-3, 1), 0).astype(np.float32), label
 
 
-def _random_contrast(array: Array, body: Mask, rng: np.random.Generator) -> Array:
-    """Apply a random monotone curve from [0, 1] to [0, 1], which may leave grey and white matter hardly apart."""
+def random_contrast(array: Array, inside: Mask, rng: np.random.Generator) -> Array:
+    """Return intensities in [0, 1] after a random rising curve, which may leave grey and white matter hardly apart.
+
+    The 99.9th percentile inside the mask becomes 1.
+    """
     steps = rng.gamma(3.0, size=4)
     heights = np.concatenate([[0], np.cumsum(steps) / steps.sum()])
-    # a table of 1024 steps, for interpolating each voxel takes ten times as long
+    # by a table of 1024 steps: interpolating each voxel takes ten times as long
     table = np.interp(np.linspace(0, 1, 1024), np.linspace(0, 1, 5), heights).astype(np.float32)
     curve = table[(array * 1023).astype(np.int16)]
-    top = np.percentile(curve[body][::8], 99.9) if body.any() else 1.0
+    top = np.percentile(curve[inside][::8], 99.9) if inside.any() else 1.0
     return curve / np.float32(max(top, 1e-3))
 
 
-def _bias_field(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    """Return a smooth multiplicative field around 1, the exponential of a random quadratic polynomial."""
+def bias_field(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Return a smooth multiplicative field around 1, the exponential of a random quadratic polynomial, float32."""
     field = np.zeros((1, 1, 1))
     for axis, size in enumerate(shape):
         along = np.linspace(-1, 1, size).reshape([-1 if a == axis else 1 for a in range(3)])
@@ -63,8 +74,8 @@ def _bias_field(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
     return np.exp(field).astype(np.float32)
 
 
-def _anisotropy(array: Array, rng: np.random.Generator) -> Array:
-    """Make slices two to five voxels thick along one axis, interpolated back."""
+def anisotropy(array: Array, rng: np.random.Generator) -> Array:
+    """Return a brain with slices two to five voxels thick along one axis, interpolated back onto its own grid."""
     axis, thickness = int(rng.integers(3)), int(rng.integers(2, 6))
     mean = ndimage.uniform_filter1d(array, thickness, axis=axis)
     size = array.shape[axis]
@@ -75,18 +86,21 @@ def _anisotropy(array: Array, rng: np.random.Generator) -> Array:
     return mean.take(below, axis) * (1 - weight) + mean.take(above, axis) * weight
 
 
-def _curvature_flow(array: Array, rng: np.random.Generator) -> Array:
-    """Smooth tissue by curvature flow, which keeps edges, as scanners that filter their images do."""
+def curvature_flow(array: Array, rng: np.random.Generator) -> Array:
+    """Return a brain smoothed by curvature flow, which keeps edges, as scanners that filter their images do."""
     flowed = sitk.CurvatureFlow(sitk.GetImageFromArray(array), timeStep=0.1, numberOfIterations=int(rng.integers(1, 5)))
     return sitk.GetArrayFromImage(flowed).clip(0, 1).astype(np.float32)
 
 
-def _random_affine(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
-    """A small rotation and scaling within the slice."""
+def random_affine(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+    """Return brain and label rotated by up to 6 degrees and scaled by up to 6 % within the slice, about its centre.
+
+    The brain is interpolated linearly, the label by its nearest voxel.
+    """
     angle, scale_HW = np.deg2rad(rng.uniform(-6, 6)), rng.uniform(0.94, 1.06, 2)
     _, h, w = array.shape
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    # torch measures positions in halves of the slice and names its columns first
+    # torch measures positions in halves of the slice, columns first
     matrix = (rotation * scale_HW * [h, w] / np.array([[h], [w]]))[::-1, ::-1]
     theta = torch.from_numpy(np.hstack([matrix, np.zeros((2, 1))]).astype(np.float32))[None]
     at = functional.affine_grid(theta, [1, 1, h, w], align_corners=False)
@@ -99,18 +113,19 @@ def _random_affine(array: Array, label: Label, rng: np.random.Generator) -> tupl
     return np.where(moved > 0.02, moved, 0), nearest.astype(np.uint8)
 
 
-def _widen_sulci(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
-    """Widen and empty sulci and fissures, here more and there less, as of brains that shrank or were stripped closely.
+def widen_sulci(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+    """Return a brain with wider and emptier sulci and fissures, as in atrophy or after a tight skull-stripping.
 
-    What is dark and open to the background becomes background; then the surface gives way by some voxels, and three
-    times as much under it is pressed together.
+    Dark voxels that are open to the background become background. Then the surface recedes by up to 4 voxels, here more
+    and there less, and the tissue below it, three times as deep, is compressed. A brain without background is returned
+    as it is.
     """
-    body = array > 0
-    if body.all() or not body.any():
+    inside = array > 0
+    if inside.all() or not inside.any():
         return array, label
-    dark = array < np.quantile(array[body][::8], rng.uniform(0, 0.2))
-    parts, _ = ndimage.label(dark | ~body)
-    array = np.where(parts == np.bincount(parts[~body]).argmax(), np.float32(0), array)
+    dark = array < np.quantile(array[inside][::8], rng.uniform(0, 0.2))
+    components, _ = ndimage.label(dark | ~inside)
+    array = np.where(components == np.bincount(components[~inside]).argmax(), np.float32(0), array)
     depth, nearest = ndimage.distance_transform_edt(array > 0, return_indices=True)
     share = special.expit(2 * smooth_noise(rng, array.shape, 24.0, np.ones(3)))
     lost_vox = rng.uniform(0, 4) * share

@@ -1,7 +1,8 @@
-"""Where the patient is in a volume: foreground, filled brain mask, search mask, and the body of any MRI or CT."""
+"""Masks of a volume: foreground, filled brain mask, search mask, and the body in any MRI or CT."""
 
 from __future__ import annotations
 
+import cc3d
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
@@ -9,14 +10,20 @@ from scipy import ndimage
 from mood_vae.io.volume import Array, Mask
 
 BACKGROUND_SHARE = 0.02
-"""An exact value counts as background when at least this share of the voxels has it."""
+"""A value is background when at least this share of the voxels has exactly it."""
 
 
 def foreground_mask(array: Array) -> Mask:
-    """Return the voxels (I, J, K) that are not background, holes and all.
+    """Return the voxels that are not background; holes in the brain are background.
 
     Skull-stripped volumes hold one exact background value: 0, or else their lowest. Where too few voxels have it (a raw
     scan with noise in the air, or a tightly cropped one), Otsu's threshold separates air from tissue instead.
+
+    Args:
+        array: (I, J, K) float32, in any units.
+
+    Returns:
+        (I, J, K) bool; empty for a volume of one value.
     """
     lowest = array.min()
     if lowest == array.max():
@@ -29,19 +36,19 @@ def foreground_mask(array: Array) -> Mask:
 
 
 def fill_holes(mask: Mask) -> Mask:
-    """Return the brain mask: the large parts of a foreground (I, J, K) with their enclosed holes filled.
+    """Return the brain mask: the large components of a foreground, 3-D bool, with their enclosed holes filled.
 
-    Everything the surface encloses belongs to the brain, a black hole too: a hole is an anomaly, not background.
+    Everything that the surface encloses belongs to the brain, a black hole too: it is an anomaly, not background.
     """
     image = sitk.BinaryFillhole(sitk.GetImageFromArray(_large_parts(mask).astype(np.uint8)))
     return sitk.GetArrayViewFromImage(image).astype(bool)
 
 
 def fill_between(brain_mask: Mask) -> Mask:
-    """Return the search mask: a brain mask (I, J, K) with all that lies between two of its voxels along an axis.
+    """Return the search mask: a brain mask, 3-D bool, with all that lies between two of its voxels along an axis.
 
-    A lost slab, however thick, cuts the brain in two and is open at its sides. The sulci of a healthy brain are
-    filled as well.
+    A lost slab, however thick, cuts the brain in two and is open at its sides, so that `fill_holes` leaves it out. The
+    sulci of a healthy brain are filled as well.
     """
     full = brain_mask.copy()
     for axis, size in enumerate(brain_mask.shape):
@@ -53,7 +60,7 @@ def fill_between(brain_mask: Mask) -> Mask:
 
 
 def _large_parts(mask: Mask, *, share: float = 0.05) -> Mask:
-    """Return the connected parts with at least this share of the largest one's voxels: a lost slab leaves two."""
+    """Return the connected components with at least this share of the largest one's voxels: a lost slab leaves two."""
     labels, count = ndimage.label(mask)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
@@ -61,7 +68,7 @@ def _large_parts(mask: Mask, *, share: float = 0.05) -> Mask:
 
 
 def erode(mask: Mask, radius_vox: float) -> Mask:
-    """Return the voxels (I, J, K) of a mask that lie deeper than a radius in voxels below its surface."""
+    """Return the voxels of a mask, 3-D bool, that lie deeper than a radius in voxels below its surface."""
     if radius_vox <= 0:
         return mask
     return ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1, 1:-1] > radius_vox
@@ -89,26 +96,25 @@ AXIAL_CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)[:, :, None
 def body_mask(array: Array) -> Mask:
     """Return the head, brain or trunk: the largest component above the background, with its holes filled.
 
-    array: (I, J, K) float32, MRI of any scale or CT in Hounsfield units.
+    Args:
+        array: (I, J, K) float32, an MRI in any units or a CT in Hounsfield units.
+
+    Returns:
+        (I, J, K) bool.
     """
     lowest = float(array.min())
     if lowest < CT_BODY_HU:
         body = largest_component(array > CT_BODY_HU)
-        # slice by slice: lungs and bowel that the volume's end cuts open are body too
+        # slice by slice: lungs and bowel that the volume's end cuts open belong to the body too
         return ndimage.binary_fill_holes(body, structure=AXIAL_CROSS)
     high = float(np.percentile(array[::2, ::2, ::2], 99.5))
     border = np.concatenate([array[[0, -1]].ravel(), array[:, [0, -1]].ravel(), array[:, :, [0, -1]].ravel()])
-    # a stripped volume's outside is one value; air in a whole head is noisy
+    # the background of a skull-stripped volume is one value; the air around a whole head is noisy
     share = 0.01 if np.median(border) == lowest else 0.15
     above = array > lowest + share * (high - lowest)
     return ndimage.binary_fill_holes(largest_component(above))
 
 
 def largest_component(mask: Mask) -> Mask:
-    """Return the largest connected component of a mask, six neighbours to a voxel; of an empty one, itself."""
-    labels, count = ndimage.label(mask)
-    if not count:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels == sizes.argmax()
+    """Return the largest connected component of a mask, 3-D bool, six neighbours to a voxel; empty for an empty one."""
+    return cc3d.largest_k(mask, k=1, connectivity=6) > 0

@@ -27,13 +27,14 @@ Point = tuple[float, float, float]
 class GridConfig(Config):
     """The model's grid and how a volume is brought onto it.
 
-    shape: voxels along right, front and up, (I, J, K).
-    spacing_mm: edge of the cubic voxels.
-    origin_mm: RAS+ world position of voxel (0, 0, 0) for a brain in MNI position.
-    centre_mm: where the centre of mass of such a brain lies.
-    aligned_within_mm: a brain whose centre of mass lies this close to `centre_mm` counts as aligned and stays where
-        it is; any other is moved so that the two centres meet.
-    top_percentile: the intensity percentile of the brain that becomes 1.
+    Attributes:
+        shape: Voxels along right, front and up, (I, J, K).
+        spacing_mm: Edge of the cubic voxels.
+        origin_mm: RAS+ world position of voxel (0, 0, 0) for a brain in MNI position.
+        centre_mm: Where the centre of mass of such a brain lies.
+        aligned_within_mm: A brain whose centre of mass lies this close to `centre_mm` counts as aligned and stays where
+            it is; any other is moved so that the two centres meet.
+        top_percentile: The intensity percentile of the brain that becomes 1.
     """
 
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (128, 160, 128)
@@ -55,9 +56,11 @@ class GridConfig(Config):
 class Brain:
     """A brain on the model's grid, slices first.
 
-    array: (K, H, W) float32 in [0, 1], 0 outside the brain mask.
-    brain_mask: (K, H, W) bool, the filled brain. search_mask: the same with all that lies between its parts, where a
-        lost slab would be missing (`foreground.fill_between`).
+    Attributes:
+        array: (K, H, W) float32 in [0, 1], 0 outside the brain mask.
+        brain_mask: (K, H, W) bool, the filled brain.
+        search_mask: (K, H, W) bool, the same with all that lies between its parts, such as a lost slab
+            (`foreground.fill_between`).
     """
 
     array: Array
@@ -87,9 +90,10 @@ class Brain:
 class Placement:
     """Where a brain on the model's grid lies in the volume that it came from.
 
-    to_native: (4, 4) float64, grid indices ijk to indices of the volume.
-    grid_shape: (I, J, K) of the model's grid.
-    foreground: (I, J, K) bool, the volume's voxels that are not background, on its own grid.
+    Attributes:
+        to_native: (4, 4) float64, grid indices ijk to indices of the volume.
+        grid_shape: (I, J, K) of the model's grid.
+        foreground: (I, J, K) bool, the volume's voxels that are not background, on its own grid.
     """
 
     to_native: Affine
@@ -105,21 +109,21 @@ class Placement:
         """Bring another array on the volume's own grid, such as a label, onto the model's: (K, H, W), linearly."""
         return _slices_first(_resample(array, self.to_native, self.grid_shape))
 
-    def onto_volume(self, values: Array, support: Mask) -> Array:
-        """Bring a map (K, H, W) back onto the volume's own grid, (I, J, K), linearly; 0 outside its support.
+    def onto_volume(self, values: Array, mask: Mask) -> Array:
+        """Bring a map (K, H, W) back onto the volume's own grid, (I, J, K), linearly; 0 outside its mask.
 
         A voxel is outside as soon as one of its neighbours on the model's grid is.
         """
         to_grid, shape = np.linalg.inv(self.to_native), self.foreground.shape
         native = _resample(_slices_last(values), to_grid, shape)
-        native[_resample(_slices_last(support.astype(np.float32)), to_grid, shape) < 1 - 1e-3] = 0
+        native[_resample(_slices_last(mask.astype(np.float32)), to_grid, shape) < 1 - 1e-3] = 0
         return native
 
 
 def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     """Bring a volume onto the model's grid, find the brain and scale its intensities to [0, 1].
 
-    A volume without foreground, or with nothing above 0 in it, gives an empty mask and zeros.
+    A volume without foreground, or with nothing above 0 in it, gives empty masks and zeros.
     """
     native = foreground.foreground_mask(volume.array)
     to_native = _grid_to_native(native, volume.affine, grid)
@@ -148,13 +152,13 @@ def _slices_last(array: Array) -> Array:
     return np.moveaxis(array, 0, 2)
 
 
-def _grid_to_native(brain: Mask, affine: Affine, grid: GridConfig) -> Affine:
-    """Return the (4, 4) map from grid indices to native ones, moved onto the brain where it is not aligned."""
+def _grid_to_native(native: Mask, affine: Affine, grid: GridConfig) -> Affine:
+    """Return the (4, 4) map from grid indices to native ones, moved onto the foreground where it is not aligned."""
     move = np.eye(4)
-    if brain.any():
-        # every fourth voxel finds the centre to a fraction of a millimetre, if the brain is more than a few voxels
-        step = 4 if brain[::4, ::4, ::4].any() else 1
-        centre_vox = np.argwhere(brain[::step, ::step, ::step]).mean(axis=0) * step
+    if native.any():
+        # every fourth voxel gives the centre to a fraction of a millimetre, if the brain is more than a few voxels
+        step = 4 if native[::4, ::4, ::4].any() else 1
+        centre_vox = np.argwhere(native[::step, ::step, ::step]).mean(axis=0) * step
         shift_mm = affine[:3, :3] @ centre_vox + affine[:3, 3] - grid.centre_mm
         if np.linalg.norm(shift_mm) > grid.aligned_within_mm:
             move[:3, 3] = shift_mm

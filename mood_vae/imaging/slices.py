@@ -13,13 +13,18 @@ BATCH_SLICES = 32
 
 
 def split(array: Array, axis: int = 2, shape: tuple[int, int] | None = None) -> Array:
-    """Return the slices of a volume (K, H, W) along an axis as a contiguous (B, 1, H, W) batch.
+    """Return the slices of a volume along an axis as a contiguous batch.
 
-    axis: 2 gives axial slices, whose two axes run right and front, 1 coronal (right, up) and 0 sagittal (front, up).
-    shape: (H, W) of a network that takes larger slices; zeros follow at the end of each slice.
+    Args:
+        array: (K, H, W).
+        axis: 2 gives axial slices, whose two axes run right and front, 1 coronal (right, up), 0 sagittal (front, up).
+        shape: (H, W) of a network that takes larger slices; zeros follow at the end of each axis.
+
+    Returns:
+        (B, 1, H, W), where H and W are the two axes of a slice.
     """
     cut = np.ascontiguousarray(along(array, axis) if shape is None else pad(along(array, axis), shape))
-    # by reshape, for a new axis of stride 0 would let torch choose convolutions that round otherwise
+    # by reshape: `[:, None]` makes an axis of stride 0, for which torch chooses convolutions that round differently
     return cut.reshape(len(cut), 1, *cut.shape[1:])
 
 
@@ -29,13 +34,19 @@ def along(array: npt.NDArray, axis: int) -> npt.NDArray:
 
 
 def pad(array: Array, shape: tuple[int, int]) -> Array:
-    """Return slices (..., H, W) with zeros at the end of both axes up to a shape; themselves where none are missing."""
+    """Return slices (..., H, W) with zeros at the end of both axes up to a shape; as they are if none are missing."""
     missing = [whole - size for whole, size in zip(shape, array.shape[-2:], strict=True)]
     return np.pad(array, [(0, 0)] * (array.ndim - 2) + [(0, count) for count in missing]) if any(missing) else array
 
 
 def join(slices_BCHW: Array, axis: int = 2, shape: tuple[int, int, int] | None = None) -> Array:
-    """Return the volume (K, H, W) whose `split` along the axis gave these slices; `shape` cuts what padding added."""
+    """Return the volume whose `split` along the axis gave these slices.
+
+    Args:
+        slices_BCHW: (B, 1, H, W).
+        axis: See `split`.
+        shape: (K, H, W) of the volume, which cuts off what padding added.
+    """
     cut = slices_BCHW[:, 0]
     volume = cut if axis == 2 else cut.transpose((2, 1, 0) if axis == 1 else (2, 0, 1))
     return np.ascontiguousarray(volume if shape is None else volume[tuple(slice(size) for size in shape)])
@@ -44,8 +55,8 @@ def join(slices_BCHW: Array, axis: int = 2, shape: tuple[int, int, int] | None =
 def visible_batches(mask: Mask, axis: int = 2) -> Iterator[npt.NDArray[np.int64]]:
     """Yield the numbers of the slices along an axis that show any of a mask (K, H, W), BATCH_SLICES at a time.
 
-    The last are filled up with the last slice, again and again: convolutions of fewer are shared out among threads in a
-    way that moves the last digit.
+    The last batch is filled up by repeating its last slice: smaller batches are divided among threads in another way,
+    which changes the last digit.
     """
     numbers = np.flatnonzero(along(mask, axis).any(axis=(1, 2)))
     for start in range(0, len(numbers), BATCH_SLICES):

@@ -1,8 +1,8 @@
 """A discriminator on the VAE: brain, reconstruction and residual in, logit of being anomalous out.
 
-In the spirit of DRAEM's discriminative sub-network (Zavrtanik et al., ICCV 2021): the VAE's reconstruction is shown
-beside the brain, and a small U-Net, trained on synthetic anomalies alone, judges the difference, slice by slice or the
-whole brain at once.
+In the spirit of DRAEM's discriminative sub-network (Zavrtanik et al., ICCV 2021): a small U-Net, trained on synthetic
+anomalies alone, sees the brain beside its reconstruction and classifies every voxel, slice by slice or the whole brain
+at once.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from mood_vae.models.discriminator_inputs import BrainView, DiscriminatorConfig,
 from mood_vae.models.unet import UNet
 
 BACKGROUND_LOGIT = -20.0
-"""The logit where no brain could be."""
+"""The logit outside the search mask."""
 
 
 class Discriminator(UNet):
     """A U-Net from input channels (B, C, H, W) to the logit of being anomalous, (B, H, W).
 
-    H and W must be divisible by `multiple`. A volumetric one takes the slices for a volume, of any size.
+    H and W must be divisible by `multiple`. A volumetric one takes the B slices as one volume, of any size.
     """
 
     def __init__(self, config: DiscriminatorConfig) -> None:
@@ -32,7 +32,10 @@ class Discriminator(UNet):
         self.config = config
 
     def initialise_from(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of one alike, or of one with fewer cascade inputs; the added inputs begin at weight 0."""
+        """Take the weights of a discriminator of the same shape, or of one with fewer cascade inputs.
+
+        The added inputs begin at weight 0, so that both give the same logits.
+        """
         weights = dict(weights)
         first, name = self.down[0][0], "down.0.0.weight"  # type: ignore[index]
         more = first.in_channels - weights[name].shape[1]
@@ -40,11 +43,11 @@ class Discriminator(UNet):
         self.load_state_dict(weights)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return logits, higher is more anomalous."""
+        """Return logits (B, H, W), higher is more anomalous."""
         return self._of_volume(x_BCHW) if self.volumetric else super().forward(x_BCHW)
 
     def _of_volume(self, x_KCHW: Tensor) -> Tensor:
-        """Return the logits in the box around the search mask, so that it does not matter where the brain lies."""
+        """Return the logits of the box around the search mask alone, so that the brain's place does not matter."""
         search_KHW = x_KCHW[:, self.config.search_channel] > 0
         logits_KHW = torch.full_like(x_KCHW[:, 0], BACKGROUND_LOGIT)
         if search_KHW.any():
@@ -52,15 +55,16 @@ class Discriminator(UNet):
             x_CKHW = x_KCHW.transpose(0, 1)[:, *box]
             size = x_CKHW.shape[1:]
             missing = [end for length in reversed(size) for end in (0, -length % self.multiple)]
-            found_KHW = super().forward(functional.pad(x_CKHW, missing)[None])[0]
-            logits_KHW[*box] = found_KHW[: size[0], : size[1], : size[2]].to(logits_KHW.dtype)
+            padded_KHW = super().forward(functional.pad(x_CKHW, missing)[None])[0]
+            logits_KHW[*box] = padded_KHW[: size[0], : size[1], : size[2]].to(logits_KHW.dtype)
         return logits_KHW
 
 
 def predict_logits(discriminators: Sequence[Discriminator], view: BrainView) -> list[Tensor]:
-    """Return each one's logits of a view's slices, (B, H, W) float32; `BACKGROUND_LOGIT` where a slice shows no brain.
+    """Return each discriminator's logits of a view's slices, (B, H, W) float32.
 
-    They run one after the other, as later ones see what earlier ones found.
+    They run one after the other, as later ones see the logits of earlier ones. A slice without any of the search mask
+    gets `BACKGROUND_LOGIT`.
     """
     logits: list[Tensor] = []
     for discriminator in discriminators:

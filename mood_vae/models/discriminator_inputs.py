@@ -1,4 +1,4 @@
-"""What a discriminator sees: slices and their neighbours, their reconstruction, their roughness, earlier logits."""
+"""The input channels of a discriminator: slices, their neighbours, reconstruction, roughness, and earlier logits."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from mood_vae.errors import ConfigError
 
 ROUGHNESS_CHANNELS = 4
 RESIDUAL_RANGE = 5.0
-"""Residuals count up to so many times the normative residual at their place."""
+"""Residuals are clipped at so many times the normative residual at their place."""
 SMOOTHEST, ROUGHNESS_MEAN, ROUGHNESS_SPREAD = 0.004, -3.5, 1.5
-"""Deviations well below the first, in units of intensity, are all alike; the others bring the logarithm to about 1."""
+"""The first is added to deviations, in units of intensity, so that those well below it are alike; the others bring the
+logarithm to about [-1, 1]."""
 LOGIT_RANGE = 8.0
-"""Logits that one discriminator hands to another count up to here."""
+"""Logits that one discriminator hands to another are clipped here."""
 
 
 class DiscriminatorConfig(Config):
     """The shape of a discriminator.
 
-    offsets: the slices it sees of the input, relative to the one it judges.
-    widths: feature maps at each scale of the U-Net; the first works on 2 x 2 pixels at a time.
-    volumetric: whether its U-Net is one of volumes instead of slices; the first scale then works on 2 x 2 x 2 voxels.
-    roughness: whether it sees how rough the slice is (`roughness`).
-    reconstruction: whether it sees the VAE's reconstruction; if not, zeros stand there.
-    cascade_inputs: how many earlier discriminators' logits it sees, those of the first ones (Isensee et al. 2021).
-    ensemble_weight: its weight in the anomaly map, relative to the others'; 0 for one that only serves a later one.
+    Attributes:
+        offsets: Which slices of the brain it sees, relative to the one that it classifies.
+        widths: Feature maps at each scale of the U-Net; the first works on 2 x 2 pixels at a time.
+        volumetric: Whether its U-Net is one of volumes instead of slices; the first scale then works on 2 x 2 x 2
+            voxels.
+        roughness: Whether it sees how rough the slice is (`roughness`).
+        reconstruction: Whether it sees the VAE's reconstruction; if not, zeros stand there.
+        cascade_inputs: How many earlier discriminators' logits it sees, those of the first ones (Isensee et al. 2021).
+        ensemble_weight: Its weight in the anomaly map, relative to the others'; 0 for one that only serves a later one.
     """
 
     offsets: tuple[int, ...] = (-4, -2, -1, 0, 1, 2, 4)
@@ -70,14 +73,15 @@ class DiscriminatorConfig(Config):
 
 @dataclass(frozen=True, kw_only=True)
 class BrainView:
-    """The slices `ks` (B,) of a brain, and all that discriminators see of them but each other's logits.
+    """Some slices of a brain, and all that discriminators see of them but each other's logits.
 
-    x_KHW: the slices of the whole volume, or of a part of it.
-    search_BHW: where the slices `ks` could hold brain (`foreground.fill_between`), without which a lost slice would
-        look like one above the head.
-    x_hat_BHW: their reconstructions.
-    normative_BCHW: what healthy brains show there: the absolute residual and, for a discriminator that sees roughness,
-        the roughness relative to the slice's.
+    Attributes:
+        x_KHW: The slices of the whole brain, or of a slab of it, in [0, 1].
+        ks: (B,) int64, the numbers of the slices to classify.
+        search_BHW: The search mask of the slices `ks`; without it a lost slice would look like the air above a brain.
+        x_hat_BHW: Their reconstructions.
+        normative_BCHW: The normative maps there: the mean absolute residual of healthy brains and, for a discriminator
+            that sees roughness, their roughness relative to the slice's.
     """
 
     x_KHW: Tensor
@@ -87,23 +91,32 @@ class BrainView:
     normative_BCHW: Tensor
 
     def beside(self, offset: int, at: Tensor | slice = slice(None)) -> Tensor:
-        """Return the slices so far above those at some places of `ks`; the volume's last where there are no more."""
+        """Return the slices `offset` above those at some places of `ks`; at the ends the first or the last slice."""
         return self.x_KHW[(self.ks[at] + offset).clamp(0, len(self.x_KHW) - 1)]
 
     @cached_property
     def roughness_B4HW(self) -> Tensor:
-        """The roughness of all slices `ks`, which discriminators share."""
+        """The roughness of all slices `ks`, computed once for all discriminators."""
         return roughness(self.beside(-1), self.beside(0), self.beside(1))
 
 
 def input_channels(
     view: BrainView, at: Tensor | slice, logits: Sequence[Tensor], config: DiscriminatorConfig
 ) -> Tensor:
-    """Return what a discriminator sees of the slices at some places of a view's: (B, C, H, W) float32.
+    """Return the input channels of a discriminator for some of a view's slices.
 
-    logits: of each discriminator so far on the view's slices, (B, H, W), at least its cascade inputs. The channels are
-    the neighbouring slices, the slice mirrored left to right (H is the grid's left-right axis), the search mask, the
-    roughness if it is wanted, the reconstruction, the signed residual in units of the normative one, and the logits.
+    The channels are the neighbouring slices, the slice mirrored left to right (H is the grid's left-right axis), the
+    search mask, the roughness if it is wanted, the reconstruction, the signed residual in units of the normative one,
+    and the logits of earlier discriminators.
+
+    Args:
+        view: The slices.
+        at: Which of the view's slices, by their places in `ks`.
+        logits: Of each discriminator so far on all of the view's slices, (B, H, W) each, at least the cascade inputs.
+        config: Of the discriminator.
+
+    Returns:
+        (B, C, H, W) float32, each channel about in [-1, 1].
     """
     x_BHW, x_hat_BHW, normative_BCHW = view.beside(0, at), view.x_hat_BHW[at], view.normative_BCHW[at]
     neighbours = torch.stack([view.beside(offset, at) for offset in config.offsets], dim=1)
@@ -122,12 +135,20 @@ def input_channels(
 
 
 def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
-    """Return how rough slices are within themselves and across their neighbours, (B, 4, H, W) float32, about -1 to 1.
+    """Return how rough slices are within themselves and across their neighbours.
 
-    It is the logarithm of the mean deviation from the local mean, over 5 x 5 pixels, and the same less its mean over
-    the slice: scanners differ in sharpness and noise, so that what is rough for one is not for another. Places at the
-    brain's surface do not count. Noise is rough, a blur is smooth, and thick slices are smooth in one direction: a
-    texture that a small network does not find by itself in a short training.
+    Roughness is the logarithm of the mean deviation from the local mean, over 5 x 5 pixels. It is given as it is, and
+    relative to its mean over the slice: scanners differ in sharpness and noise. Places at the brain's surface do not
+    count. Noise is rough, a blur is smooth, and thick slices are smooth in one direction: a texture that a small
+    network does not learn by itself in a short training.
+
+    Args:
+        below_BHW: The slice below each one, in [0, 1], 0 outside the brain.
+        x_BHW: The slices.
+        above_BHW: The slice above each one.
+
+    Returns:
+        (B, 4, H, W) float32, about in [-1, 1]: within and across the slices, then both relative to the slice's mean.
     """
     inside = (functional.avg_pool2d((x_BHW > 0).float()[:, None], 3, stride=1, padding=1) > 0.99).float()[:, 0]
     through = inside * (below_BHW > 0) * (above_BHW > 0)

@@ -35,7 +35,7 @@ class UNet(nn.Module):
         for block, skip in zip(self.up, reversed(skips[:-1]), strict=True):
             x = block(torch.cat([functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip], dim=1))
         if self.volumetric:
-            # laid out like this it adds up in the same order whatever the number of threads
+            # in this memory format the convolution adds up in the same order for any number of threads
             return voxel_shuffle(self.out(x.contiguous(memory_format=torch.channels_last_3d)))
         return functional.pixel_shuffle(self.out(x), 2)[:, 0]
 
@@ -54,7 +54,7 @@ def voxel_shuffle(x_B8KHW: Tensor) -> Tensor:
 
 
 def _block(width_in: int, width_out: int, volumetric: bool) -> nn.Sequential:
-    # a step of the training sees one volume: each is normalised by itself
+    # a training step on volumes sees a single one: instance norm, as a batch of one has no statistics
     conv, norm = (nn.Conv3d, nn.InstanceNorm3d) if volumetric else (nn.Conv2d, nn.BatchNorm2d)
     layers: list[nn.Module] = []
     for width in (width_in, width_out):

@@ -28,11 +28,12 @@ SliceEdge = Annotated[int, Field(ge=16, multiple_of=16)]
 class VaeConfig(Config):
     """The shape of the network.
 
-    slice_shape: (H, W) in pixels, each divisible by 16 (four layers halve the slice).
-    channels: feature maps after each of the four halving layers; the fifth layer yields the latent vectors.
-    latents: number of latent variables; the paper has 256.
-    axes: along which a brain is cut into slices, 2 for axial ones, 1 for coronal and 0 for sagittal; with several, one
-        network sees them all, and a voxel is reconstructed as the mean over its slices.
+    Attributes:
+        slice_shape: (H, W) in pixels, each divisible by 16 (four layers halve the slice).
+        channels: Feature maps after each of the four halving layers; the fifth layer yields the latent vectors.
+        latents: Number of latent variables; the paper has 256.
+        axes: Along which a brain is cut into slices, 2 for axial ones, 1 for coronal and 0 for sagittal; with several,
+            one network sees them all, and a voxel is reconstructed as the mean over its slices.
     """
 
     slice_shape: tuple[SliceEdge, SliceEdge] = (128, 160)
@@ -117,11 +118,15 @@ def kl_divergence(mu_BL: Tensor, log_var_BL: Tensor) -> Tensor:
 def negative_elbo(
     x_BCHW: Tensor, output: VaeOutput, *, pixel_sigma: float, beta: float = 1.0, likelihood: str = "gaussian"
 ) -> Elbo:
-    """Return the negative ELBO of slices (B, 1, H, W) with a distribution of fixed width on every pixel.
+    """Return the negative ELBO of slices with a distribution of fixed width on every pixel.
 
-    pixel_sigma: standard deviation of a `gaussian` pixel around its reconstruction, or the scale of a `laplace` one, in
-    intensity units (the slice is in [0, 1]).
-    beta: weight of the KL term; 1 is the ELBO itself (other values: Higgins et al., beta-VAE, ICLR 2017).
+    Args:
+        x_BCHW: (B, 1, H, W) in [0, 1].
+        output: Of the network for these slices.
+        pixel_sigma: Standard deviation of a `gaussian` pixel around its reconstruction, or the scale of a `laplace`
+            one, in units of intensity.
+        beta: Weight of the KL term; 1 is the ELBO itself (other values: Higgins et al., beta-VAE, ICLR 2017).
+        likelihood: `gaussian` or `laplace`.
     """
     difference_BCHW = output.x_hat_BCHW.float() - x_BCHW
     if likelihood == "laplace":

@@ -25,10 +25,12 @@ FORMAT = 3  # caches of another one are built again
 
 
 class SliceCache:
-    """Prepared volumes on disk: `array_NKHW[n, k]` is axial slice k of subject n, float16 in [0, 1].
+    """Prepared volumes on disk.
 
-    subjects: (N,) case ids. slices: (S, 3) subject, axis and number of each slice that shows at least
-        `MIN_BRAIN_PIXELS` of brain.
+    Attributes:
+        array_NKHW: Axial slice k of subject n is `array_NKHW[n, k]`, float16 in [0, 1].
+        subjects: (N,) case ids.
+        slices: (S, 3) subject, axis and number of each slice that shows at least `MIN_BRAIN_PIXELS` of the brain mask.
     """
 
     MIN_BRAIN_PIXELS = 64
@@ -59,8 +61,17 @@ def build(data_dir: Path, folder: Path, grid: GridConfig, *, progress: Progress)
     """Prepare every volume of a folder into a cache, or open the one that is there and still fits.
 
     A cache fits while the names, sizes and times of the volumes and the grid are what they were. Volumes that cannot be
-    read, or that show no brain, are left out with a warning; FolderError when none remains. Of several processes
-    that build the same cache, as under torchrun, one does and the others wait for it.
+    read, or that show no brain, are left out with a warning. Of several processes that build the same cache, as under
+    torchrun, one does and the others wait for it.
+
+    Args:
+        data_dir: Healthy volumes.
+        folder: Of the cache, made if absent.
+        grid: See `preprocessing.prepare`.
+        progress: Shows how far it is.
+
+    Raises:
+        FolderError: No usable volume remains.
     """
     paths = volume_files.list_volumes(data_dir)
     fingerprint = _fingerprint(paths, grid)
@@ -89,7 +100,7 @@ def _fill(
     file = folder / "volumes.npy"
     array_NKHW = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(len(paths), k, i, j))
     with file.open("r+b") as whole:
-        # an error now where the disk is full; later, writing to memory, it would be a signal that ends the process
+        # a full disk is an error now; later, writing to the mapped file, it would be a signal that ends the process
         os.posix_fallocate(whole.fileno(), 0, file.stat().st_size)
     subjects: list[str] = []
     rows: list[tuple[int, int, int]] = []

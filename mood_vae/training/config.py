@@ -1,4 +1,4 @@
-"""How the networks are trained; apart from the training, so that a recipe can be read without Lightning."""
+"""How the networks are trained; apart from the training itself, so that a preset needs no Lightning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOCAL = (
     *("foreign_patch_interpolation", "poisson_image_interpolation", "cutpaste", "mirrored_patch", "missing_slab"),
     *("lesion", "lesion", "hypointense_lesions", "hypointense_lesions"),
 )
-"""Anomaly types of one place, those like real lesions twice."""
+"""Anomaly types that fill a part of the brain, those like real lesions twice."""
 
 SLICE_FILLING = ("bias_blob", "thick_slices", "ring_artefact", "spike_artefact", "ghost")
 """Types that fill whole slices, faintly, and outweigh everything else for a discriminator that sees few slices."""
@@ -27,19 +27,22 @@ ALL = (*LOCAL, *LOCAL, *SLICE_FILLING)
 
 ANATOMICAL = ("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
 FROM_DONOR = ("foreign_patch_interpolation", "poisson_image_interpolation")
-"""Another subject's tissue, which betrays itself by its contrast if it is inserted after the change of scanner."""
+"""Another subject's tissue, recognised by its contrast alone if it is inserted after the augmentation."""
 
 
 class VaeTrainingConfig(Config):
     """How a VAE is trained; the defaults are the paper's where it states them.
 
-    epochs, learning_rate: 100 and 1e-4 (Adam), as in the paper.
-    batch_size: slices a step, over all devices together.
-    pixel_sigma, beta, likelihood: see `vae.negative_elbo`.
-    augmented: whether each slice is shown as another scanner might have it (`augmentation.augment`), anew each epoch.
-    context_share: weight of context encoding (`augmentation.hide_squares`) in the loss, the rest is the ELBO's.
-    validation_share: share of the subjects (never of the slices) kept for validation and calibration.
-    patience: epochs without a better validation loss before training stops early; None trains to the end.
+    Attributes:
+        epochs: 100, as in the paper.
+        learning_rate: 1e-4 (Adam), as in the paper.
+        batch_size: Slices a step, over all devices together.
+        pixel_sigma: See `vae.negative_elbo`, as for `beta` and `likelihood`.
+        augmented: Whether each slice is augmented (`augmentation.augment`), differently each epoch.
+        context_share: Weight of context encoding (`augmentation.hide_squares`) in the loss, the rest is the ELBO's.
+        validation_share: Share of the subjects (never of the slices) kept for validation and calibration.
+        patience: Epochs without a better validation loss before training stops early; None trains to the end.
+        seed: Of the weights, the split of the subjects, the order of the slices and the noise.
     """
 
     epochs: PositiveInt = 100
@@ -58,14 +61,16 @@ class VaeTrainingConfig(Config):
 class SynthesisConfig(Config):
     """What a training sample of a discriminator is made of.
 
-    slab_slices: consecutive axial slices taken of a brain, all if it has no more.
-    target_slices: how many of them have a say in the loss; few, since slices of one slab show the same anomaly. The
-        first half of them shows one if the slab has one.
-    clean_share: share of the samples that get no anomaly. most: the largest number of anomalies in one sample.
-    anomaly_types: what may be inserted, and how often relative to each other.
-    left_out: types that are not inserted after all, to see how well what was never shown is found.
-    anatomical: types that are part of the anatomy, so that the scanner sees them like everything else; the others come
-        after it, as artefacts do.
+    Attributes:
+        slab_slices: Consecutive axial slices taken of a brain, all if it has no more.
+        target_slices: How many of them count in the loss; few, since slices of one slab show the same anomaly. At least
+            half of them show an anomaly if so many slices of the slab do.
+        clean_share: Share of the samples that get no anomaly.
+        most: The largest number of anomalies in one sample.
+        anomaly_types: What may be inserted, and how often relative to each other.
+        left_out: Types that are not inserted after all, to measure how well an unseen type is detected.
+        anatomical: Types that belong to the anatomy and are inserted before the augmentation; the others, such as
+            artefacts, are inserted after it.
     """
 
     slab_slices: PositiveInt = 28
@@ -100,9 +105,14 @@ class SynthesisConfig(Config):
 class DiscriminatorTrainingConfig(Config):
     """How a discriminator is trained.
 
-    epochs, samples: epochs of so many new samples each; none comes twice. 0 epochs leave a given one as it is.
-    batch_samples: samples a step. learning_rate: of AdamW at the start, falling to 0 along a cosine.
-    dice_weight, dice_by_slice: see `train_discriminator.discriminator_loss`.
+    Attributes:
+        epochs: 0 leaves a given discriminator as it is.
+        samples: New samples in each epoch; none comes twice.
+        batch_samples: Samples a step.
+        learning_rate: The highest one of AdamW, reached after a short warm-up and falling to 0 along a cosine.
+        dice_weight: See `train_discriminator.discriminator_loss`, as for `dice_by_slice`.
+        seed: Of the weights and the samples.
+        synthesis: What a sample is made of.
     """
 
     epochs: NonNegativeInt = 50

@@ -1,4 +1,4 @@
-"""How Lightning runs a training here: devices, logs, and states that appear whole."""
+"""How Lightning runs a training: devices, precision, logs, and states that are written atomically."""
 
 from __future__ import annotations
 
@@ -25,8 +25,13 @@ RESUME_NAME = "last.ckpt"
 class Hardware:
     """Where training runs; handed to Lightning's Trainer, whose documentation explains the values.
 
-    precision: Lightning's, or `auto`: bf16-mixed where the hardware has it, 32-true elsewhere. On processors without
-        bf16 instructions a bf16 convolution takes some 30 times as long as a float32 one.
+    Attributes:
+        accelerator: `auto`, `cpu` or `cuda`.
+        devices: Processes (CPU) or GPUs on each node.
+        num_nodes: Nodes, started by torchrun or Slurm.
+        strategy: Such as `ddp`.
+        precision: Lightning's, or `auto`: bf16-mixed where the hardware has it, 32-true elsewhere. On processors
+            without bf16 instructions a bf16 convolution takes some 30 times as long as a float32 one.
     """
 
     accelerator: str = "auto"
@@ -52,9 +57,9 @@ def is_first_process() -> bool:
 
 
 class WholeStates(TorchCheckpointIO):
-    """States that appear whole or not at all, with an error that names the file.
+    """States that are written whole or not at all, with an error that names the file.
 
-    Lightning's own come from the temporary folder and, from another file system, are copied onto the last good one.
+    Lightning writes to the temporary folder and, from another file system, copies onto the last good state.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -66,7 +71,6 @@ class WholeStates(TorchCheckpointIO):
 
 def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list[Callback]) -> L.Trainer:
     """Return the trainer of both stages: logs go to `run_dir/logs`, the newest epoch's state beside them."""
-    # one state under one name, replaced atomically
     state = ModelCheckpoint(
         run_dir, filename=Path(RESUME_NAME).stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -96,9 +100,10 @@ def _fresh_logs(run_dir: Path) -> str:
 
 
 def resume_from(run_dir: Path, *, resume: bool) -> str | None:
-    """Return the state that an interrupted run left, if it shall be taken up and there is one.
+    """Return the state that an interrupted run left, or None if there is none or the run shall not be resumed.
 
-    Raises CheckpointError where it is damaged or holds anything but numbers: nothing in it may run code.
+    Raises:
+        CheckpointError: It is damaged or holds anything but numbers: nothing in it may run code.
     """
     # absolute: Lightning takes a relative name such as `https-run/last.ckpt` for an address
     state = run_dir.absolute() / RESUME_NAME

@@ -1,4 +1,4 @@
-"""Normative maps: what healthy training brains show at each place of the model's grid."""
+"""Normative maps: the mean residual and roughness of healthy training brains at each place of the model's grid."""
 
 from __future__ import annotations
 
@@ -23,9 +23,15 @@ NORMATIVE_SUBJECTS = 40
 
 @torch.inference_mode()
 def normative_maps(vae: Vae, volumes: SliceCache, subjects: Sequence[str]) -> Tensor:
-    """Return the normative residual and roughness, (3, K, H, W) at a quarter of the grid's size.
+    """Return the normative residual and roughness, averaged over 4 x 4 x 4 voxels.
 
-    The channels are those of `discriminator_inputs.BrainView.normative_BCHW`.
+    Args:
+        vae: The trained network.
+        volumes: The training brains.
+        subjects: Whose brains count; of more than `NORMATIVE_SUBJECTS` the first ones.
+
+    Returns:
+        (3, K / 4, H / 4, W / 4) float32, the channels of `discriminator_inputs.BrainView.normative_BCHW`.
     """
     arrays = [volumes.volume(subject) for subject in subjects[:NORMATIVE_SUBJECTS]]
     pairs = ((array, reconstruct(vae, array, np.ones(array.shape, bool))) for array in arrays)
@@ -36,9 +42,18 @@ def normative_maps(vae: Vae, volumes: SliceCache, subjects: Sequence[str]) -> Te
 def mean_absolute_residual(
     pairs: Iterable[tuple[Array, Array]], *, smoothing_vox: float = 2.0, floor: float = 0.02
 ) -> Array:
-    """Return the mean absolute residual of healthy pairs (brain, reconstruction), (K, H, W) each, smoothed.
+    """Return the mean absolute residual of healthy brains, smoothed.
 
-    `floor`, in units of the intensity range, keeps places without any residual from counting as infinitely certain.
+    Args:
+        pairs: Brain and reconstruction, (K, H, W) each, in units of the intensity range.
+        smoothing_vox: Standard deviation of the Gaussian filter.
+        floor: The least value of the result, since a division by it follows.
+
+    Returns:
+        (K, H, W) float32.
+
+    Raises:
+        ConfigError: There are no pairs.
     """
     total: Array | None = None
     count = 0
@@ -51,7 +66,7 @@ def mean_absolute_residual(
 
 
 def _mean_roughness(arrays: Iterable[Array]) -> Tensor:
-    """Return the mean roughness relative to the slice's, (2, K, H, W), where brains are deeper than their surface."""
+    """Return the mean roughness relative to the slice's, (2, K, H, W), over the brains without their surface."""
     total_CKHW, count_KHW = torch.zeros(1), torch.zeros(1)
     for array in arrays:
         x_KHW = torch.from_numpy(array)

@@ -50,11 +50,20 @@ def train(
 ) -> Path:
     """Train a preset, calibrate it on its validation subjects and return the path of the checkpoint in `run_dir`.
 
-    data_dir: healthy volumes. hardware: where it runs, all that there is by default.
-    vae_from: a checkpoint whose VAE is taken as it is, so that only the discriminators are trained.
-    discriminators_from: a checkpoint with whose discriminators theirs begin, instead of random ones.
-    Raises FolderError when there is nothing to train on, ConfigError for a recipe that cannot be, CheckpointError for a
-    checkpoint that does not fit.
+    Args:
+        preset: What is trained and how.
+        data_dir: Healthy volumes.
+        run_dir: Where cache, logs, states and the checkpoint go.
+        hardware: Where it runs; by default on a GPU if there is one.
+        vae_from: A checkpoint whose VAE is taken as it is, so that only the discriminators are trained.
+        discriminators_from: A checkpoint whose discriminators the training begins with, instead of random ones.
+        resume: Go on from the last finished epoch of an interrupted run.
+        progress: Shows how far the preparation of the volumes is.
+
+    Raises:
+        FolderError: There is nothing to train on.
+        ConfigError: The preset cannot be trained.
+        CheckpointError: A given checkpoint does not fit the preset.
     """
     hardware = hardware or Hardware()
     starts = _first_discriminators(preset, discriminators_from)
@@ -101,7 +110,17 @@ def train(
 def calibrated(
     preset: Preset, tensors: Mapping[str, Tensor], volumes: SliceCache, provenance: Mapping[str, Any]
 ) -> Checkpoint:
-    """Return the checkpoint of trained tensors, calibrated by the validation subjects that `provenance` names."""
+    """Return the checkpoint of trained tensors, calibrated by the validation subjects that `provenance` names.
+
+    Args:
+        preset: What was trained.
+        tensors: See `checkpoint.Checkpoint`.
+        volumes: Holds the validation subjects.
+        provenance: Goes into the checkpoint; its `validation_subjects` are the case ids.
+
+    Raises:
+        ConfigError: The raw maps of the validation subjects give no calibration.
+    """
     scorer = make_scorer(preset.detector, tensors, torch.device("cpu"))
     healthy = calibration_brains(volumes, provenance["validation_subjects"], preset.calibration)
     description = Description(
@@ -114,7 +133,7 @@ def calibrated(
 
 
 def calibration_brains(volumes: SliceCache, subjects: Sequence[str], config: CalibrationConfig) -> Iterator[Brain]:
-    """Yield the brains that set the threshold: each healthy subject as other scanners might have it, or as it is."""
+    """Yield the brains that set the threshold: each healthy subject augmented so many times, or once as it is."""
     for number, subject in enumerate(subjects):
         array = volumes.volume(subject)
         if not config.augmentations:
@@ -156,9 +175,10 @@ def _first_discriminators(preset: Preset, path: Path | None) -> list[Discriminat
 
 
 def _most_alike(start: Discriminator, place: int, loaded: Checkpoint, path: Path) -> int:
-    """Return which discriminator of a checkpoint another can begin with: one alike, or with fewer cascade inputs.
+    """Return the number of the checkpoint's discriminator that another one can begin with.
 
-    Of several it is the one with the most cascade inputs, then the one whose number is nearest to `place`.
+    It has the same shape, or fewer cascade inputs. Of several it is the one with the most cascade inputs, then the one
+    whose number is nearest to `place`.
     """
     wanted, known = start.config, loaded.description.detector.discriminators
     alike = [

@@ -1,4 +1,4 @@
-"""The named recipes: everything that `mood-vae train --preset NAME` settles."""
+"""The presets: everything that `mood-vae train --preset NAME` settles."""
 
 from __future__ import annotations
 
@@ -30,9 +30,14 @@ from mood_vae.training.config import (
 
 
 class Preset(Config):
-    """One recipe, from the grid to the sample score.
+    """A recipe, from the grid to the score.
 
-    detector: what is trained. training: of the VAE. discriminator_training: of each discriminator, in their order.
+    Attributes:
+        name: Its name on the command line.
+        detector: What is trained.
+        training: Of the VAE.
+        discriminator_training: Of each discriminator, in their order.
+        calibration: How the threshold is set.
     """
 
     name: str
@@ -51,15 +56,15 @@ class Preset(Config):
         return self
 
 
-# slice by slice, with seven neighbouring slices and their roughness in view
+# slice by slice, with seven neighbouring slices and their roughness as input
 TEXTURE = DiscriminatorConfig(roughness=True)
 TEXTURE_TRAINING = DiscriminatorTrainingConfig(
     epochs=100,
     dice_by_slice=True,
     synthesis=SynthesisConfig(anomaly_types=ALL, anatomical=(*ANATOMICAL, *FROM_DONOR)),
 )
-# the whole brain at once, at 2.5 mm, and what the first discriminator found in it: what is seen from afar, and what
-# goes through many slices
+# the whole brain at once, at 2.5 mm, with the first discriminator's logits as input: for anomalies that show only at a
+# large scale, or that extend over many slices
 CASCADE = DiscriminatorConfig(
     offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True, cascade_inputs=1
 )  # fmt: skip
@@ -77,8 +82,8 @@ CASCADE_TRAINING = DiscriminatorTrainingConfig(
     ),
 )
 
-# a VAE of fewer nats, which cannot follow every anomaly, and two discriminators that have learnt from synthetic
-# anomalies what a conspicuous difference is; the second decides, the first only tells it what it found
+# a VAE of fewer nats, which cannot reconstruct every anomaly, and two discriminators trained on synthetic anomalies;
+# the second makes the anomaly map, the first only hands it its logits
 DISCRIMINATORS = Preset(
     name="discriminators",
     detector=DetectorConfig(
@@ -141,11 +146,15 @@ FORMER_SETTINGS = {
     r"aggregate\.(.+)": r"detector.aggregation.\1",
     r"((?:grid|residual)\..+|mirroring)": r"detector.\1",
 }
-"""Keys of `--set` as they once were, and as they are."""
+"""Former keys of `--set`, and their present ones; the first that fits counts."""
 
 
 def find_preset(name: str) -> Preset:
-    """Return the recipe of a name or a former name; raises ConfigError when there is none."""
+    """Return the preset of a name or a former name.
+
+    Raises:
+        ConfigError: There is none.
+    """
     name = today(name)
     if name not in PRESETS:
         raise ConfigError(
@@ -157,13 +166,14 @@ def find_preset(name: str) -> Preset:
 def changed_preset(preset: Preset, settings: Mapping[str, Any]) -> Preset:
     """Return a preset with other values at dotted keys, such as "training.epochs"; former keys are understood.
 
-    Raises ConfigError for a key that is not there, or a value that is not possible.
+    Raises:
+        ConfigError: There is no such key, or the value is not possible.
     """
     return preset.changed({_today(key): value for key, value in settings.items()})
 
 
 def _today(key: str) -> str:
     for former, now in FORMER_SETTINGS.items():
-        if found := re.fullmatch(former, key):
-            return found.expand(now)
+        if match := re.fullmatch(former, key):
+            return match.expand(now)
     return key

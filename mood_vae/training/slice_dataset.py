@@ -23,7 +23,8 @@ from mood_vae.training.config import VaeTrainingConfig
 def split_subjects(subjects: list[str], config: VaeTrainingConfig) -> tuple[list[str], list[str]]:
     """Return the subjects for training and for validation, drawn by the seed; at least one for each.
 
-    Raises ConfigError when there are fewer than two subjects.
+    Raises:
+        ConfigError: There are fewer than two subjects.
     """
     if len(subjects) < 2:
         raise ConfigError(
@@ -59,8 +60,8 @@ class SliceDataset(Dataset[Tensor]):
         return len(self._slices)
 
     def __getitem__(self, batch: Batch) -> Tensor:
-        found = [self._slice(batch.epoch, position) for position in batch.positions]
-        return torch.from_numpy(np.stack(found))[:, None]
+        arrays = [self._slice(batch.epoch, position) for position in batch.positions]
+        return torch.from_numpy(np.stack(arrays))[:, None]
 
     def _slice(self, epoch: int, position: int) -> Array:
         array = self._cache.slice(self._slices[position])

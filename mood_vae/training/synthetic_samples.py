@@ -1,4 +1,4 @@
-"""Training samples of a discriminator: parts of healthy brains, seen by another scanner, with anomalies inserted."""
+"""Training samples of a discriminator: slabs of healthy brains, augmented, with anomalies inserted."""
 
 from __future__ import annotations
 
@@ -21,9 +21,14 @@ from mood_vae.training.config import SynthesisConfig
 
 
 class Sample(NamedTuple):
-    """A slab of slices `x_KHW`, and the label and the search mask, both 0 or 1, of its target slices `ks`.
+    """A slab of axial slices with anomalies in it.
 
-    first: the number of its first slice in the brain.
+    Attributes:
+        x_KHW: The slices, float32 in [0, 1].
+        ks: (B,) int64, which of them are target slices, in rising order.
+        y_BHW: The label of the target slices, uint8, 1 for an anomaly.
+        search_BHW: Their search mask, bool.
+        first: The number of the slab's first slice in the brain.
     """
 
     x_KHW: Tensor

@@ -44,10 +44,13 @@ class SampleNumbers(Sampler[int]):
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What a discriminator is trained on, and what does not change any more.
+    """What a discriminator is trained on, none of which changes any more.
 
-    vae: the trained VAE. cascade: the trained discriminators whose logits it sees.
-    normative_CKHW: see `discriminator_inputs.BrainView`. spacing_mm: edge of the grid's voxels.
+    Attributes:
+        vae: The trained VAE.
+        cascade: The trained discriminators whose logits it sees.
+        normative_CKHW: The normative maps on the whole grid, see `discriminator_inputs.BrainView`.
+        spacing_mm: Edge of the grid's voxels.
     """
 
     vae: Vae
@@ -57,7 +60,7 @@ class Given:
 
 
 class DiscriminatorTraining(L.LightningModule):
-    """Tell inserted voxels from healthy ones: `discriminator_loss` over the search mask."""
+    """Classify voxels as inserted or healthy: minimise `discriminator_loss` over the search mask."""
 
     def __init__(
         self, discriminator: Discriminator, given: Given, config: DiscriminatorTrainingConfig, steps: int
@@ -92,7 +95,7 @@ class DiscriminatorTraining(L.LightningModule):
         self.log("validation/loss", loss, on_epoch=True, batch_size=len(samples), sync_dist=True)
 
     def _loss(self, samples: list[Sample]) -> Tensor:
-        inputs = self._inputs(samples)
+        inputs = self.inputs(samples)
         if not self.discriminator.config.volumetric:
             inputs = [torch.cat(inputs).contiguous(memory_format=torch.channels_last)]
         logits_BHW = torch.cat([self.discriminator(x_BCHW) for x_BCHW in inputs]).float()
@@ -101,7 +104,8 @@ class DiscriminatorTraining(L.LightningModule):
         return discriminator_loss(logits_BHW, y_BHW, search_BHW, self._config)
 
     @torch.no_grad()
-    def _inputs(self, samples: list[Sample]) -> list[Tensor]:
+    def inputs(self, samples: list[Sample]) -> list[Tensor]:
+        """Return the input channels of each sample's target slices, (B, C, H, W)."""
         x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
         x_hat_BHW = self._vae[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
         cascade = [earlier.to(self.device) for earlier in self._cascade]
@@ -123,8 +127,17 @@ def discriminator_loss(
 ) -> Tensor:
     """Return the cross-entropy over the search mask plus 1 - soft Dice, over all of it or slice by slice.
 
-    Cross-entropy and the Dice of all voxels are ruled by large anomalies; slice by slice, a small one counts as much as
+    Large anomalies dominate the cross-entropy and the Dice of all voxels. Slice by slice, a small one counts as much as
     a large one, and slices without any have no Dice.
+
+    Args:
+        logits_BHW: Of every voxel, float32.
+        y_BHW: The label, float32, 0 or 1.
+        search_BHW: Bool; voxels outside do not count.
+        config: Holds `dice_weight`, the weight of 1 - Dice, and `dice_by_slice`.
+
+    Returns:
+        A scalar.
     """
     entropy = functional.binary_cross_entropy_with_logits(logits_BHW[search_BHW], y_BHW[search_BHW])
     p_BHW = logits_BHW.sigmoid() * search_BHW
@@ -154,7 +167,15 @@ def fit_discriminator(
 ) -> Discriminator:
     """Train a discriminator and return it, on the CPU and ready for use; it resumes as `train_vae.fit_vae` does.
 
-    discriminator: what to begin with. subjects: for training and for validation.
+    Args:
+        discriminator: What to begin with.
+        given: The trained VAE and the rest that stays as it is.
+        volumes: The healthy brains.
+        subjects: For training and for validation.
+        run_dir: Where logs and states go.
+        config: How it is trained.
+        hardware: Where it runs.
+        resume: Go on from the last finished epoch.
     """
     if not config.epochs:
         return discriminator.eval()

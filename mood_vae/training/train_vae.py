@@ -38,7 +38,7 @@ class VaeTraining(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
 
     def training_step(self, x_BCHW: Tensor) -> Tensor:
-        """One step on the ELBO of a posterior sample and, by its share, on slices with hidden squares."""
+        """One step on the ELBO of a posterior sample and, with its weight, on slices with hidden squares."""
         generator = torch.Generator().manual_seed(
             (self.config.seed * 2**20 + self.global_step) * 2**12 + self.global_rank
         )
@@ -48,8 +48,8 @@ class VaeTraining(L.LightningModule):
         share = self.config.context_share
         if not share:
             return elbo.loss
-        drawn = self._elbo(x_BCHW, self.vae(hide_squares(x_BCHW, generator)))
-        return (1 - share) * elbo.loss + share * drawn.reconstruction
+        context = self._elbo(x_BCHW, self.vae(hide_squares(x_BCHW, generator)))
+        return (1 - share) * elbo.loss + share * context.reconstruction
 
     def validation_step(self, x_BCHW: Tensor) -> None:
         """The same objective at the posterior mean, on subjects that training never sees."""
@@ -111,7 +111,7 @@ def fit_vae(
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
-        # augmenting takes about as long as a step: beside it, in a process of its own
+        # augmentation takes about as long as a step, so it runs in a process of its own
         return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=int(augmented))
 
     trainer.fit(

@@ -1,4 +1,4 @@
-"""What becomes of a residual on its way to evidence; whole volumes and folders are in test_predict.py."""
+"""From volume to detection with raw maps that are known by heart; whole folders are in test_prediction.py."""
 
 from __future__ import annotations
 
@@ -10,221 +10,174 @@ import pytest
 import torch
 from scipy import ndimage
 
-from mood_vae.detection import postprocessing
 from mood_vae.detection.checkpoint import Checkpoint
+from mood_vae.detection.config import Calibration
 from mood_vae.detection.detector import Detection, VaeDetector
-from mood_vae.detection.postprocessing import PostprocessingConfig
-from mood_vae.detection.reconstruction import kl_gradient, reconstruct
-from mood_vae.detection.residual import ResidualConfig
+from mood_vae.detection.postprocessing import AggregationConfig, PostprocessingConfig
 from mood_vae.errors import CheckpointError
-from mood_vae.imaging import foreground, preprocessing
-from mood_vae.imaging.preprocessing import Prepared
+from mood_vae.imaging.preprocessing import Brain
+from mood_vae.io.volume import Affine, Array, Volume
 from mood_vae.io.volume_files import read
 from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.discriminator_inputs import DiscriminatorConfig
-from mood_vae.models.vae import Vae
-from tests.small_models import SMALL_GRID, SMALL_MODEL
+from tests.small_models import SMALL_GRID, SMALL_PRESET, StandInScorer, on_cpu, with_discriminators
+
+CALIBRATION = Calibration(threshold=0.6, score_reference=0.5)
+
+
+def bright(brain: Brain) -> Array:
+    """0.9 where a brain is brighter than 0.8, 0.1 elsewhere in it."""
+    return np.where(brain.array > 0.8, 0.9, np.where(brain.brain_mask, 0.1, 0)).astype(np.float32)
+
+
+def stand_in(postprocessing: PostprocessingConfig, *, searches_gaps: bool = False) -> VaeDetector:
+    config = SMALL_PRESET.detector.replaced(postprocessing=postprocessing)
+    return VaeDetector(StandInScorer(bright, config, searches_gaps=searches_gaps), CALIBRATION)
 
 
 @pytest.fixture
-def prepared(rng: np.random.Generator) -> Prepared:
-    """A cube of noise in the middle of the grid."""
-    mask = np.zeros(SMALL_GRID.shape, bool)
-    mask[8:24, 8:24, 8:24] = True
-    array = np.where(mask, rng.uniform(0.1, 1, mask.shape), 0).astype(np.float32)
-    return Prepared(array=array, mask=mask, reach=foreground.fill_between(mask), to_native=np.eye(4))
+def lattice_volume() -> Volume:
+    """A brain of 0.4 with a bright box of 4 x 5 x 6 voxels, on the model's lattice but stored as (up, right, back)."""
+    array = np.zeros((32, 48, 28), np.float32)
+    array[6:26, 10:38, 5:23] = 0.4
+    array[8:12, 25:30, 15:21] = 1.0
+    # voxel (a, b, c) of the file is (b, 47 - c, a) of the model's grid
+    to_grid = np.array([[0, 1, 0, 0], [0, 0, -1, 47], [1, 0, 0, 0], [0, 0, 0, 1.0]])
+    stored = array.transpose(2, 0, 1)[:, :, ::-1].copy()
+    return Volume(array=stored, affine=SMALL_GRID.affine @ to_grid, case_id="lattice")
 
 
-def detector(checkpoint: Checkpoint, config: ResidualConfig, **tensors: torch.Tensor) -> VaeDetector:
-    description = dataclasses.replace(checkpoint.description, residual=config)
-    changed = Checkpoint(description=description, tensors={**checkpoint.tensors, **tensors})
-    return VaeDetector(changed, torch.device("cpu"))
+def test_an_anomaly_is_found_where_it_is_in_the_file_and_in_the_world(lattice_volume: Volume) -> None:
+    detection = stand_in(PostprocessingConfig(closing_radius_vox=0)).detect(lattice_volume)
+    assert detection.anomaly_map.shape == (28, 32, 48)
+    np.testing.assert_array_equal(detection.anomaly_map >= 0.5, lattice_volume.array == 1)
+    # 0.9 / (0.9 + 0.6) and 0.1 / (0.1 + 0.6), as float16 holds them
+    np.testing.assert_array_equal(detection.anomaly_map[lattice_volume.array == 1], np.float16(0.6))
+    np.testing.assert_array_equal(detection.anomaly_map[lattice_volume.array == np.float32(0.4)], np.float16(1 / 7))
+    assert not detection.anomaly_map[lattice_volume.array == 0].any()
+    # the box of 120 voxels is more than 0.5 % of the 20 * 28 * 18 voxels, so that all of these are 0.9
+    assert detection.anomaly_score == pytest.approx(0.9 / (0.9 + 0.5), rel=1e-6)
+    # the first of the box's voxels in the file's order: up 15, right 8, and 47 - 29 from the front
+    assert detection.location_vox == (15, 8, 18)
+    assert detection.location_mm == (-95.0 + 6 * 8, -164.0 + 6 * 29, -72.0 + 6 * 15)
 
 
-def evidence(found: VaeDetector, prepared: Prepared) -> np.ndarray:
-    return found.evidence(prepared, found.reconstruct(prepared))
+def test_the_mask_is_closed_and_small_components_go(lattice_volume: Volume) -> None:
+    array = lattice_volume.array.copy()
+    array[15:21, 9, 18:23] = 0.4  # a gap of one voxel in the box, from right to left
+    array[8, 20, 30] = 1.0  # a voxel of its own
+    volume = dataclasses.replace(lattice_volume, array=array)
+    detector = stand_in(PostprocessingConfig(closing_radius_vox=1, smallest_vox=5))
+    mask = detector.detect(volume).anomaly_map >= 0.5
+    assert mask[17:19, 9, 20:22].all()
+    assert not mask[8, 20, 30]
+    assert mask[18, 8, 20]
+    assert (stand_in(PostprocessingConfig(closing_radius_vox=0)).detect(volume).anomaly_map >= 0.5)[8, 20, 30]
 
 
-def test_a_standardised_residual_is_in_units_of_the_usual_one(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    normative_CKHW = torch.full((1, 16, 16, 16), 0.25)
-    plain = evidence(detector(small_checkpoint, ResidualConfig()), prepared)
-    divided = detector(small_checkpoint, ResidualConfig(standardised=True), normative_CKHW=normative_CKHW)
-    assert plain.any()
-    np.testing.assert_allclose(evidence(divided, prepared), 4 * plain, rtol=1e-5)
+def test_pooling_changes_the_map_but_not_the_score(lattice_volume: Volume) -> None:
+    array = lattice_volume.array.copy()
+    array[12, 15, 24] = 0.1
+    volume = dataclasses.replace(lattice_volume, array=array)
+    config = SMALL_PRESET.detector.replaced(aggregation=AggregationConfig(top_share=1e-4))
+    calibration = Calibration(threshold=0.2, score_reference=0.5)
+
+    def detect(postprocessing: PostprocessingConfig) -> Detection:
+        scorer = StandInScorer(
+            lambda brain: np.where((brain.array > 0) & (brain.array < 0.2), np.float32(0.9), np.float32(0)),
+            config.replaced(postprocessing=postprocessing),
+        )
+        return VaeDetector(scorer, calibration).detect(volume)
+
+    plain = detect(PostprocessingConfig(closing_radius_vox=0))
+    pooled = detect(PostprocessingConfig(closing_radius_vox=0, pooling_vox=2.0))
+    # all of the map is one voxel, of which a Gaussian of width 2, cut at 3 widths, leaves this share in its place
+    share = np.exp(-(np.arange(-6, 7) ** 2) / 8).sum() ** -3
+    value = 0.9 * np.sqrt(share)
+    assert plain.anomaly_map[12, 15, 24] == pytest.approx(0.9 / (0.9 + 0.2), abs=1e-3)
+    assert pooled.anomaly_map[12, 15, 24] == pytest.approx(value / (value + 0.2), abs=1e-3)
+    assert np.count_nonzero(pooled.anomaly_map) == np.count_nonzero(plain.anomaly_map) == 1
+    assert pooled.anomaly_score == plain.anomaly_score
 
 
-def test_the_kl_gradient_is_the_kl_divergence_s_slope(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    vae, k = Vae(SMALL_MODEL).double(), 12
-    small_checkpoint.fill(vae, "vae")
-    x = torch.from_numpy(prepared.array[:, :, k].astype(np.float64))[None, None]
-
-    def kl(i: int, j: int, step: float) -> float:
-        moved = x.clone()
-        moved[0, 0, i, j] += step
-        return float(vae.kl_divergence(*vae.encode(moved)).sum().detach())
-
-    slope = np.array([[(kl(i, j, 1e-5) - kl(i, j, -1e-5)) / 2e-5 for j in range(32)] for i in range(32)])
-    vae.float()
-    slices = np.flatnonzero(prepared.reach.any(axis=(0, 1)))
-    assert k in slices
-    # one slice alone, smoothed within the volume: the sum over k is the slice's gradient smoothed in its plane
-    np.testing.assert_allclose(
-        kl_gradient(vae, prepared.array, prepared.reach & (np.arange(32) == k)).sum(axis=2),
-        ndimage.gaussian_filter(np.abs(slope), 3),
-        rtol=1e-3,
-        atol=1e-8,
-    )
-
-
-def test_evidence_is_multiplied_by_the_kl_gradient(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    plain = detector(small_checkpoint, ResidualConfig())
-    multiplied = evidence(detector(small_checkpoint, ResidualConfig(kl_gradient=True)), prepared)
-    slope = kl_gradient(plain._vae, prepared.array, prepared.reach)
-    np.testing.assert_allclose(multiplied, evidence(plain, prepared) * slope, rtol=1e-5)
-
-
-def test_a_brain_is_reconstructed_along_every_axis_alike(prepared: Prepared) -> None:
-    torch.manual_seed(0)
-    axial = Vae(dataclasses.replace(SMALL_MODEL, slice_shape=(32, 48)))
-    three = Vae(dataclasses.replace(axial.config, axes=(0, 1, 2)))
-    three.load_state_dict(axial.state_dict())
-    array, shown = prepared.array, prepared.reach
-    # sagittal slices (J, K) of a volume are the axial ones (I, J) of the same volume with its axes moved round
-    by_hand = [reconstruct(axial, array, shown)]
-    for axis in (0, 1):
-        turned = reconstruct(axial, np.moveaxis(array, axis, 2), np.moveaxis(shown, axis, 2))
-        by_hand.append(np.moveaxis(turned, 2, axis))
-    np.testing.assert_allclose(reconstruct(three, array, shown), np.mean(by_hand, axis=0), atol=1e-6)
-    # and each slice is followed by zeros up to the width that the network takes
-    k = 12
-    wide = torch.from_numpy(np.pad(array[:, :, k], ((0, 0), (0, 16))))[None, None]
-    with torch.no_grad():
-        alone = axial(wide).x_hat_BCHW[0, 0, :, :32].numpy()
-    np.testing.assert_allclose(by_hand[0][:, :, k], alone, atol=1e-5)
-
-
-def test_pooling_changes_the_map_and_its_mask_but_not_the_score(
-    small_checkpoint: Checkpoint, healthy_dir: Path
+@pytest.mark.parametrize("searches_gaps", [False, True])
+def test_a_thin_gap_is_background_unless_gaps_are_searched_however_coarse_the_models_grid(
+    *, searches_gaps: bool
 ) -> None:
+    # an ellipsoid of 2.5 mm voxels on a grid of 6 mm
+    i, j, k = np.ogrid[:72, :84, :68]
+    healthy = (((i - 36) / 28) ** 2 + ((j - 42) / 34) ** 2 + ((k - 34) / 26) ** 2 <= 1).astype(np.float32)
+    affine = np.diag([2.5, 2.5, 2.5, 1.0])
+    affine[:3, 3] = [-90, -128, -74]
+    cut = healthy.copy()
+    cut[:, :, 34] = 0
+    scorer = StandInScorer(
+        lambda brain: brain.mask(with_gaps=searches_gaps).astype(np.float32), searches_gaps=searches_gaps
+    )
+    volume = Volume(array=cut, affine=affine, case_id="cut")
+    anomaly_map = VaeDetector(scorer, CALIBRATION).detect(volume).anomaly_map
+    inside = ndimage.binary_fill_holes(cut > 0)
+    assert (anomaly_map[inside] > 0).mean() > 0.5
+    in_gap = healthy[:, :, 34] > 0
+    assert ((anomaly_map[:, :, 34] >= 0.5)[in_gap].mean() > 0.5) == searches_gaps
+    if not searches_gaps:
+        assert not anomaly_map[~inside].any()
+
+
+def test_the_vae_detector_keeps_its_promises(small_checkpoint: Checkpoint, healthy_dir: Path) -> None:
     volume = read(sorted(healthy_dir.iterdir())[0])
-    found = detector(small_checkpoint, ResidualConfig())
-    prepared = preprocessing.prepare(volume, SMALL_GRID)
-    evidence_here = evidence(found, prepared)
-    threshold = float(np.quantile(evidence_here[prepared.mask], 0.9))
-    config = PostprocessingConfig(pooling_vox=2.0, closing_radius_vox=0)
-
-    def detect(config: PostprocessingConfig) -> Detection:
-        described = dataclasses.replace(found.description, postprocess=config, threshold=threshold)
-        changed = Checkpoint(description=described, tensors=small_checkpoint.tensors)
-        return VaeDetector(changed, torch.device("cpu")).detect(volume)
-
-    plain, pooled = detect(PostprocessingConfig(closing_radius_vox=0)), detect(config)
-    assert pooled.score == plain.score
-    expected = np.sqrt(evidence_here * ndimage.gaussian_filter(evidence_here, 2.0, truncate=3))
-    values = postprocessing.to_map(expected, threshold, expected >= threshold, prepared.mask)
-    native = preprocessing.undo(values, prepared.mask, prepared, volume.array.shape)
-    inside = pooled.map > 0
-    assert inside.any()
-    np.testing.assert_allclose(pooled.map[inside], native[inside], atol=1e-3)
-    assert np.abs(pooled.map - plain.map).max() > 0.01
+    detector = on_cpu(small_checkpoint)
+    detection = detector.detect(volume)
+    values = detection.anomaly_map
+    assert values.shape == volume.array.shape
+    assert values.min() == 0
+    assert 0.5 <= values.max() < 1
+    assert 0 < detection.anomaly_score < 1
+    np.testing.assert_array_equal(values.astype(np.float16).astype(np.float32), values)
+    assert not values[~ndimage.binary_fill_holes(volume.array > 0)].any()
+    assert detection.location_vox == np.unravel_index(values.argmax(), values.shape)
+    again = detector.detect(volume)
+    np.testing.assert_array_equal(again.anomaly_map, values)
+    assert again.anomaly_score == detection.anomaly_score
 
 
-def test_a_head_in_a_single_slice_is_judged(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    one = np.arange(32) == 12
-    alone = Prepared(
-        array=prepared.array * one, mask=prepared.mask & one, reach=prepared.reach & one, to_native=np.eye(4)
+def test_an_empty_volume_gives_an_empty_map(small_checkpoint: Checkpoint) -> None:
+    torch.manual_seed(0)
+    checkpoint = with_discriminators(
+        small_checkpoint,
+        [
+            Discriminator(DiscriminatorConfig(offsets=(0,), widths=(4, 4))),
+            Discriminator(DiscriminatorConfig(offsets=(0,), widths=(4, 4), volumetric=True, cascade_inputs=1)),
+        ],
     )
-    found = detector(small_checkpoint, ResidualConfig())
-    np.testing.assert_allclose(found.reconstruct(alone)[..., 12], found.reconstruct(prepared)[..., 12], atol=1e-6)
-    assert evidence(found, alone)[..., 12].any()
+    volume = Volume(array=np.zeros((9, 8, 7), np.float32), affine=np.eye(4), case_id="empty")
+    for one in (small_checkpoint, checkpoint):
+        detection = on_cpu(one).detect(volume)
+        assert detection.anomaly_score == 0
+        assert detection.location_vox is None
+        assert detection.location_mm is None
+        assert not detection.anomaly_map.any()
+        assert detection.anomaly_map.shape == (9, 8, 7)
 
 
-def test_a_standardised_residual_needs_the_usual_one(small_checkpoint: Checkpoint) -> None:
-    with pytest.raises(CheckpointError, match="normative_CKHW"):
-        detector(small_checkpoint, ResidualConfig(standardised=True))
+def test_tensors_that_do_not_fit_the_description_are_refused(small_checkpoint: Checkpoint) -> None:
+    with pytest.raises(CheckpointError, match="the tensors of the described vae"):
+        on_cpu(dataclasses.replace(small_checkpoint, tensors={}))
 
 
-def with_heads(checkpoint: Checkpoint, heads: dict[DiscriminatorConfig, Discriminator], *, mirroring: bool = False) -> VaeDetector:
-    """A detector of these heads, and nothing done to their probabilities."""
-    description = dataclasses.replace(
-        checkpoint.description, heads=tuple(heads), residual=ResidualConfig(), mirroring=mirroring
-    )
-    tensors = dict(checkpoint.tensors) | {"normative_CKHW": torch.full((3, 16, 16, 16), 0.25)}
-    for number, head in enumerate(heads.values()):
-        tensors |= {f"head.{number}.{name}": tensor for name, tensor in head.state_dict().items()}
-    return VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
+@pytest.fixture
+def turned() -> Affine:
+    return np.array([[0, -2.0, 0, 10], [3.0, 0, 0, 20], [0, 0, 4.0, 30], [0, 0, 0, 1]])
 
 
-def test_several_heads_give_the_mean_of_their_evidence(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    torch.manual_seed(1)
-    shapes = DiscriminatorConfig(offsets=(-1, 0), widths=(4, 4)), DiscriminatorConfig(offsets=(0,), widths=(4, 6), roughness=True)
-    first, second = ({shape: Discriminator(shape)} for shape in shapes)
-    one, two, both = (with_heads(small_checkpoint, heads) for heads in (first, second, first | second))
-    x_hat = both.reconstruct(prepared)
-    (p,) = one.judge(prepared, x_hat)
-    assert 0 < p[prepared.mask].min() < p[prepared.mask].max() < 1
-    found = one.evidence(prepared, x_hat), two.evidence(prepared, x_hat)
-    np.testing.assert_allclose(found[0][prepared.reach], -np.log(1 - p[prepared.reach]), rtol=1e-5)
-    assert np.abs(found[0] - found[1]).max() > 0.01
-    np.testing.assert_allclose(both.evidence(prepared, x_hat), (found[0] + found[1]) / 2, rtol=1e-5)
-
-
-def test_a_head_without_weight_only_tells_those_after_it(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    torch.manual_seed(1)
-    silent = DiscriminatorConfig(offsets=(-1, 0), widths=(4, 4), weight=0.0)
-    told = DiscriminatorConfig(offsets=(0,), widths=(4, 6), volumetric=True, before=1)
-    first, second = Discriminator(silent), Discriminator(told)
-    found = with_heads(small_checkpoint, {silent: first, told: second})
-    x_hat = found.reconstruct(prepared)
-    p = found.judge(prepared, x_hat)
-    inside = prepared.reach
-    np.testing.assert_allclose(found.evidence(prepared, x_hat)[inside], -np.log1p(-p[1][inside]), rtol=1e-5)
-    # another first head, another judgement of the second
-    with torch.no_grad():
-        first.out.bias += 2
-    other = with_heads(small_checkpoint, {silent: first, told: second}).judge(prepared, x_hat)
-    assert np.abs(other[1] - p[1])[inside].max() > 1e-4
-    # of two that count, one counts three times as much
-    light, heavy = dataclasses.replace(silent, weight=1.0), dataclasses.replace(told, weight=3.0)
-    both = with_heads(small_checkpoint, {light: first, heavy: second}).evidence(prepared, x_hat)
-    nats = [-np.log1p(-one[inside]) for one in other]
-    np.testing.assert_allclose(both[inside], nats[0] / 4 + nats[1] * 3 / 4, rtol=1e-4)
-
-
-def test_mirroring_gives_the_mean_of_a_brain_s_and_its_mirror_image_s_evidence(
-    small_checkpoint: Checkpoint, prepared: Prepared
-) -> None:
-    torch.manual_seed(1)
-    shape = DiscriminatorConfig(offsets=(-1, 0), widths=(4, 4))
-    head = {shape: Discriminator(shape)}
-    left_right = dataclasses.replace(prepared, array=prepared.array[::-1].copy(), reach=prepared.reach[::-1].copy())
-    one_way = with_heads(small_checkpoint, head)
-    one, other = evidence(one_way, prepared), evidence(one_way, left_right)[::-1]
-    assert np.abs(one - other).max() > 1e-3
-    both_ways = evidence(with_heads(small_checkpoint, head, mirroring=True), prepared)
-    np.testing.assert_allclose(both_ways, (one + other) / 2, rtol=1e-5)
-
-
-def test_a_volumetric_head_sees_the_whole_brain(small_checkpoint: Checkpoint, prepared: Prepared) -> None:
-    torch.manual_seed(1)
-    shape = DiscriminatorConfig(offsets=(0,), widths=(4, 6), volumetric=True, roughness=True)
-    found = with_heads(small_checkpoint, {shape: Discriminator(shape)})
-    x_hat = found.reconstruct(prepared)
-    (p,) = found.judge(prepared, x_hat)
-    assert 0 < p[prepared.reach].min() < p[prepared.reach].max() < 1
-    assert p[prepared.reach].mean() > 100 * p[~prepared.reach].min()
-    lowest, highest = np.flatnonzero(prepared.reach.any(axis=(0, 1)))[[0, -1]]
-    array = prepared.array.copy()
-    array[..., highest] = 0
-    (changed,) = found.judge(dataclasses.replace(prepared, array=array), x_hat)
-    assert np.abs(changed - p)[..., lowest].max() > 1e-6
-
-
-@pytest.mark.parametrize("usual", [{}, {"normative_CKHW": torch.ones(1, 16, 16, 16)}])
-def test_a_head_needs_what_is_usual(small_checkpoint: Checkpoint, usual: dict[str, torch.Tensor]) -> None:
-    shape = DiscriminatorConfig(offsets=(0,), widths=(4, 4), roughness=True)
-    tensors = {f"head.0.{name}": value for name, value in Discriminator(shape).state_dict().items()} | usual
-    description = dataclasses.replace(small_checkpoint.description, heads=(shape,))
-    made = Checkpoint(description=description, tensors=tensors | small_checkpoint.tensors)
-    with pytest.raises(CheckpointError, match=r"normative_CKHW, of 3 channels.*shape"):
-        VaeDetector(made, torch.device("cpu"))
+def test_a_detection_says_where_its_map_is_highest(turned: Affine) -> None:
+    volume = Volume(array=np.zeros((4, 5, 6), np.float32), affine=turned, case_id="x")
+    values = np.zeros((4, 5, 6), np.float32)
+    nothing = Detection.of(values, 0.0, volume)
+    assert (nothing.location_vox, nothing.location_mm) == (None, None)
+    values[1, 2, 3] = 0.7
+    detection = Detection.of(values, 0.5, volume)
+    # x = -2 * 2 + 10, y = 3 * 1 + 20, z = 4 * 3 + 30
+    assert (detection.location_vox, detection.location_mm) == ((1, 2, 3), (6.0, 23.0, 42.0))
+    assert detection.anomaly_map is values
+    assert detection.anomaly_score == 0.5

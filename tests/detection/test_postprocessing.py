@@ -6,65 +6,76 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mood_vae.detection import calibration, flat_regions, postprocessing, residual
-from mood_vae.detection.calibration import CalibrationConfig
+from mood_vae.config import Config
+from mood_vae.detection import postprocessing
 from mood_vae.detection.postprocessing import AggregationConfig, PostprocessingConfig
-from mood_vae.detection.residual import ResidualConfig
 from mood_vae.errors import ConfigError
-from mood_vae.io.volume import Volume
 
-HEAD = np.ones((9, 9, 9), bool)
+EVERYWHERE = np.ones((9, 10, 11), bool)
+AS_IT_IS = PostprocessingConfig(closing_radius_vox=0)
 
 
-def evidence_with(*voxels: tuple[int, int, int]) -> np.ndarray:
-    evidence = np.zeros(HEAD.shape, np.float32)
-    for voxel in voxels:
-        evidence[voxel] = 2.0
-    return evidence
+def two_plates() -> np.ndarray:
+    """Two plates of 5 x 5 voxels with a gap of one voxel between them."""
+    raw_map = np.zeros(EVERYWHERE.shape, np.float32)
+    raw_map[2:7, 2:7, 3] = raw_map[2:7, 2:7, 5] = 2.0
+    return raw_map
 
 
 def test_closing_fills_a_gap_of_one_voxel_between_two_plates() -> None:
-    evidence = np.zeros(HEAD.shape, np.float32)
-    evidence[2:7, 2:7, 3] = evidence[2:7, 2:7, 5] = 2.0
-    assert postprocessing.binary_mask(evidence, 1.0, HEAD, PostprocessingConfig(closing_radius_vox=0)).sum() == 50
-    closed = postprocessing.binary_mask(evidence, 1.0, HEAD, PostprocessingConfig(closing_radius_vox=1))
+    assert postprocessing.binary_mask(two_plates(), 1.0, EVERYWHERE, AS_IT_IS).sum() == 50
+    closed = postprocessing.binary_mask(two_plates(), 1.0, EVERYWHERE, PostprocessingConfig(closing_radius_vox=1))
     # ITK's ball of radius 1 is a voxel and the 18 that share a face or an edge: only the gap's corners stay open
     assert closed[3:6, 3:6, 4].all()
     assert closed.sum() == 50 + 25 - 4
 
 
-def test_pooled_evidence_is_the_geometric_mean_with_the_neighbourhood(rng: np.random.Generator) -> None:
+def test_the_mask_stays_in_the_search_mask() -> None:
+    search_mask = EVERYWHERE.copy()
+    search_mask[4, 4, 4] = False
+    closed = postprocessing.binary_mask(two_plates(), 1.0, search_mask, PostprocessingConfig(closing_radius_vox=1))
+    assert closed[4, 3, 4]
+    assert not closed[4, 4, 4]
+
+
+def test_small_components_go() -> None:
+    raw_map = np.zeros(EVERYWHERE.shape, np.float32)
+    raw_map[1, 1, 1] = raw_map[5, 5, 5] = raw_map[6, 6, 6] = 2.0  # the last two share a corner
+    mask = postprocessing.binary_mask(raw_map, 1.0, EVERYWHERE, AS_IT_IS.replaced(smallest_vox=2))
+    assert np.argwhere(mask).tolist() == [[5, 5, 5], [6, 6, 6]]
+
+
+def test_the_threshold_itself_belongs_to_the_mask() -> None:
+    raw_map = np.float32([[[0.9, 1.0, 1.1]]])
+    mask = postprocessing.binary_mask(raw_map, 1.0, np.ones((1, 1, 3), bool), AS_IT_IS)
+    assert mask.tolist() == [[[False, True, True]]]
+    assert not postprocessing.binary_mask(raw_map, 2.0, np.ones((1, 1, 3), bool), AS_IT_IS).any()
+
+
+def test_a_pooled_map_is_the_geometric_mean_with_the_neighbourhood(rng: np.random.Generator) -> None:
     config = PostprocessingConfig(pooling_vox=2.0)
-    assert postprocessing.pool(np.full((30, 30, 30), 3.0, np.float32), config) == pytest.approx(3.0, rel=1e-5)
-    alone = np.zeros((31, 31, 31), np.float32)
+    flat = np.full((28, 29, 30), 3.0, np.float32)
+    assert postprocessing.neighbourhood_pool(flat, config) == pytest.approx(3.0, rel=1e-5)
+    alone = np.zeros((31, 32, 33), np.float32)
     alone[15, 15, 15] = 5.0
     # a Gaussian of width 2, cut at 3 widths and summing to 1, has this share of a single voxel at that voxel
     weights = np.exp(-(np.arange(-6, 7) ** 2) / 8)
-    assert postprocessing.pool(alone, config)[15, 15, 15] == pytest.approx(5.0 * weights.sum() ** -1.5, rel=1e-4)
-    assert np.count_nonzero(postprocessing.pool(alone, config)) == 1
+    pooled = postprocessing.neighbourhood_pool(alone, config)
+    assert pooled[15, 15, 15] == pytest.approx(5.0 * weights.sum() ** -1.5, rel=1e-4)
+    assert np.count_nonzero(pooled) == 1
     # of two voxels alike the one among others counts for more
     among = alone.copy()
     among[5:8, 5:8, 5:8] = 5.0
-    pooled = postprocessing.pool(among, config)
+    pooled = postprocessing.neighbourhood_pool(among, config)
     assert pooled[6, 6, 6] > 2 * pooled[15, 15, 15]
-    some = rng.random((8, 8, 8), np.float32)
-    np.testing.assert_array_equal(postprocessing.pool(some, PostprocessingConfig()), some)
+    some = rng.random((8, 9, 10), np.float32)
+    np.testing.assert_array_equal(postprocessing.neighbourhood_pool(some, PostprocessingConfig()), some)
 
 
-def test_small_parts_go() -> None:
-    evidence = evidence_with((1, 1, 1), (5, 5, 5), (5, 5, 6))
-    mask = postprocessing.binary_mask(evidence, 1.0, HEAD, PostprocessingConfig(closing_radius_vox=0, smallest_vox=2))
-    assert np.argwhere(mask).tolist() == [[5, 5, 5], [5, 5, 6]]
-
-
-def test_the_mask_stays_in_the_head() -> None:
-    evidence = np.zeros(HEAD.shape, np.float32)
-    evidence[2:7, 2:7, 3] = evidence[2:7, 2:7, 5] = 2.0
-    head = HEAD.copy()
-    head[4, 4, 4] = False
-    closed = postprocessing.binary_mask(evidence, 1.0, head, PostprocessingConfig(closing_radius_vox=1))
-    assert closed[4, 3, 4]
-    assert not closed[4, 4, 4]
+def test_a_normalised_score_is_half_at_its_reference() -> None:
+    assert postprocessing.normalise_score(3.0, 3.0) == 0.5
+    assert postprocessing.normalise_score(0.0, 3.0) == 0
+    assert postprocessing.normalise_score(1e9, 3.0) < 1
 
 
 @given(
@@ -73,29 +84,40 @@ def test_the_mask_stays_in_the_head() -> None:
     arrays(np.bool_, (4, 5, 6)),
     st.floats(1e-3, 1e3),
 )
-def test_the_map_says_the_mask(evidence: np.ndarray, mask: np.ndarray, head: np.ndarray, threshold: float) -> None:
-    mask = mask & head
-    values = postprocessing.to_float16_values(postprocessing.to_map(evidence, threshold, mask, head))
+def test_the_map_says_the_mask(pooled: np.ndarray, mask: np.ndarray, search: np.ndarray, threshold: float) -> None:
+    mask = mask & search
+    values = postprocessing.calibrated_map(pooled, threshold, mask, search)
+    assert values.dtype == np.float32
+    values = postprocessing.to_float16_values(values)
     np.testing.assert_array_equal(values >= 0.5, mask)
     np.testing.assert_array_equal(values.astype(np.float16).astype(np.float32), values)
-    assert not values[~head].any()
+    assert not values[~search].any()
     assert values.min() >= 0
     assert values.max() < 1
 
 
-def test_the_map_keeps_the_order_of_the_evidence_where_the_mask_is_the_threshold() -> None:
-    evidence = np.linspace(0, 50, 200, dtype=np.float32).reshape(10, 20, 1)
-    values = postprocessing.to_map(evidence, 5.0, evidence >= 5.0, np.ones(evidence.shape, bool))
+def test_the_map_keeps_its_order_where_the_mask_is_the_threshold() -> None:
+    pooled = np.linspace(0, 50, 200, dtype=np.float32).reshape(10, 20, 1)
+    values = postprocessing.calibrated_map(pooled, 5.0, pooled >= 5.0, np.ones(pooled.shape, bool))
     assert (np.diff(values.ravel()) > 0).all()
+    np.testing.assert_allclose(values, pooled / (pooled + 5), rtol=1e-6)
 
 
-def test_relative_evidence_is_half_at_its_reference() -> None:
-    assert postprocessing.relative(3.0, 3.0) == 0.5
-    assert postprocessing.relative(0.0, 3.0) == 0
-    assert postprocessing.relative(1e9, 3.0) < 1
+def test_closed_voxels_are_raised_to_a_half_and_dropped_ones_lowered_below_it() -> None:
+    pooled = np.float32([[[1.0, 9.0]]])
+    values = postprocessing.calibrated_map(pooled, 3.0, np.array([[[True, False]]]), np.ones((1, 1, 2), bool))
+    assert values[0, 0, 0] == 0.5
+    assert 0.499 < values[0, 0, 1] < 0.5
 
 
-def test_the_maximum_is_told_in_voxels_and_millimetres() -> None:
+def test_rounding_to_float16_crosses_neither_a_half_nor_1() -> None:
+    values = np.float32([0.1, 0.49999, 0.5, 0.99999])
+    # float16 has steps of 2^-12 below 0.5 and of 2^-11 below 1
+    expected = [np.float16(0.1), 0.5 - 2**-12, 0.5, 1 - 2**-11]
+    np.testing.assert_array_equal(postprocessing.to_float16_values(values), np.float32(expected))
+
+
+def test_the_maximum_has_a_voxel_and_a_place_in_millimetres() -> None:
     values = np.zeros((4, 5, 6), np.float32)
     values[1, 2, 3] = 0.7
     affine = np.array([[0, -2.0, 0, 10], [3.0, 0, 0, 20], [0, 0, 4.0, 30], [0, 0, 0, 1]])
@@ -104,87 +126,39 @@ def test_the_maximum_is_told_in_voxels_and_millimetres() -> None:
     assert postprocessing.location_of_maximum(np.zeros((2, 2, 2), np.float32), np.eye(4)) is None
 
 
-def test_residuals_have_their_signs() -> None:
-    x, x_hat = np.float32([0.2, 0.9]).reshape(1, 1, 2), np.float32([0.5, 0.5]).reshape(1, 1, 2)
-    np.testing.assert_allclose(residual.residual(x, x_hat, "absolute").ravel(), [0.3, 0.4], rtol=1e-6)
-    np.testing.assert_allclose(residual.residual(x, x_hat, "squared").ravel(), [0.09, 0.16], rtol=1e-6)
-    np.testing.assert_allclose(residual.residual(x, x_hat, "positive").ravel(), [0, 0.4], rtol=1e-6)
-    np.testing.assert_allclose(residual.residual(x, x_hat, "negative").ravel(), [0.3, 0], rtol=1e-6)
-
-
-def test_structure_counts_for_ssim_and_identity_is_no_residual(rng: np.random.Generator) -> None:
-    x = rng.random((12, 12, 12)).astype(np.float32)
-    np.testing.assert_allclose(residual.residual(x, x, "ssim"), 0, atol=1e-4)
-    assert residual.residual(x, 1 - x, "ssim").mean() > 0.5
-
-
-def test_cleaning_follows_its_configuration() -> None:
-    spike = evidence_with((4, 4, 4))
-    assert residual.clean(spike, HEAD, ResidualConfig())[4, 4, 4] == 2
-    assert not residual.clean(spike, HEAD, ResidualConfig(median_vox=3)).any()
-    rim = residual.clean(np.ones(HEAD.shape, np.float32), HEAD, ResidualConfig(erosion_vox=2))
-    assert rim.sum() == 5**3
-
-
-def test_the_score_is_the_mean_of_the_strongest_voxels() -> None:
-    evidence = np.arange(1000, dtype=np.float32).reshape(10, 10, 10)
-    head = np.ones(evidence.shape, bool)
+def test_the_score_is_the_mean_of_the_highest_voxels() -> None:
+    raw_map = np.arange(1000, dtype=np.float32).reshape(10, 10, 10)
+    everywhere = np.ones(raw_map.shape, bool)
     # one per cent of 1000 voxels: 990 to 999
-    assert postprocessing.top_k_mean(evidence, head, AggregationConfig(top_share=0.01)) == pytest.approx(994.5)
-    assert postprocessing.top_k_mean(evidence, np.zeros_like(head), AggregationConfig()) == 0
+    assert postprocessing.top_k_mean(raw_map, everywhere, AggregationConfig(top_share=0.01)) == pytest.approx(994.5)
+    # of a mask of the lower half, one per cent is 495 to 499
+    assert postprocessing.top_k_mean(raw_map, raw_map < 500, AggregationConfig(top_share=0.01)) == pytest.approx(497)
+    # never fewer than one voxel
+    assert postprocessing.top_k_mean(raw_map, raw_map < 3, AggregationConfig(top_share=0.01)) == 2
+    assert postprocessing.top_k_mean(raw_map, np.zeros_like(everywhere), AggregationConfig()) == 0
 
 
 @given(arrays(np.float32, (3, 3, 3), elements=st.floats(0, 100, width=32)), st.integers(0, 26), st.floats(0.01, 100))
-def test_more_evidence_never_lowers_the_score(evidence: np.ndarray, at: int, more: float) -> None:
-    head = np.ones(evidence.shape, bool)
-    raised = evidence.copy()
+def test_a_higher_voxel_never_lowers_the_score(raw_map: np.ndarray, at: int, more: float) -> None:
+    everywhere = np.ones(raw_map.shape, bool)
+    raised = raw_map.copy()
     raised.flat[at] += more
     config = AggregationConfig(top_share=0.2)
-    assert postprocessing.top_k_mean(raised, head, config) >= postprocessing.top_k_mean(evidence, head, config)
-
-
-def test_calibration_lets_the_stated_share_of_healthy_voxels_pass(rng: np.random.Generator) -> None:
-    healthy = [(rng.random((20, 20, 20)).astype(np.float32), np.ones((20, 20, 20), bool)) for _ in range(3)]
-    found = calibration.calibrate(
-        healthy, CalibrationConfig(false_positive_rate=0.02), PostprocessingConfig(), AggregationConfig(top_share=0.1)
+    assert postprocessing.top_k_mean(raised, everywhere, config) >= postprocessing.top_k_mean(
+        raw_map, everywhere, config
     )
-    voxels = np.concatenate([evidence.ravel() for evidence, _ in healthy])
-    assert (voxels > found.threshold).mean() == pytest.approx(0.02, abs=1e-3)
-    assert found.score_reference == pytest.approx(0.95, abs=0.005)
-
-
-def test_calibration_without_evidence_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="finite positive evidence"):
-        calibration.calibrate([(np.zeros((5, 5, 5), np.float32), np.ones((5, 5, 5), bool))], CalibrationConfig(),
-                            PostprocessingConfig(), AggregationConfig())  # fmt: skip
-
-
-def test_a_constant_ball_is_found_and_noise_is_not(rng: np.random.Generator) -> None:
-    array = rng.random((40, 40, 40)).astype(np.float32) + 0.5
-    ball = np.linalg.norm(np.indices(array.shape) - 20, axis=0) <= 6
-    clean = flat_regions.flat_radius(array, np.ones(array.shape, bool))
-    assert not clean.any()
-    array[ball] = 0.8
-    radius = flat_regions.flat_radius(array, np.ones(array.shape, bool))
-    assert (radius[ball] > 0).mean() > 0.95
-    assert not radius[~ball].any()
-    assert radius.max() == pytest.approx(6, abs=0.3)
-    found = flat_regions.FlatRegionDetector().detect(Volume(array=array, affine=np.eye(4), case_id="ball"))
-    assert 0.5 < found.score < 1
-    assert ((found.map >= 0.5) <= ball).all()
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("config", "setting", "value"),
     [
-        lambda: ResidualConfig(kind="cubed"),
-        lambda: ResidualConfig(median_vox=0),
-        lambda: CalibrationConfig(false_positive_rate=0),
-        lambda: CalibrationConfig(varied=-1),
-        lambda: PostprocessingConfig(smallest_vox=0),
-        lambda: AggregationConfig(top_share=0),
+        (PostprocessingConfig, "smallest_vox", 0),
+        (PostprocessingConfig, "pooling_vox", -1.0),
+        (PostprocessingConfig, "closing_radius_vox", 1.5),
+        (AggregationConfig, "top_share", 0),
+        (AggregationConfig, "top_share", 1.1),
     ],
 )
-def test_settings_out_of_range_are_refused(make) -> None:
-    with pytest.raises(ConfigError):
-        make()
+def test_settings_out_of_range_are_refused(config: type[Config], setting: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"for {setting} of {config.__name__}"):
+        config.from_json({setting: value})

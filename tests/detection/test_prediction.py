@@ -1,38 +1,37 @@
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Iterable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-import torch
 from click.testing import CliRunner
-from scipy import ndimage
 
 from mood_vae.cli import main
-from mood_vae.detection import checkpoint, pretrained
+from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
-from mood_vae.detection.detector import Detection, VaeDetector, detection
-from mood_vae.detection.flat_regions import FlatRegionDetector
+from mood_vae.detection.detector import Detection
 from mood_vae.detection.prediction import predict
-from mood_vae.errors import CheckpointError, ConfigError, FolderError
-from mood_vae.imaging import preprocessing
-from mood_vae.io import volume_files
-from mood_vae.io.output_folder import silent
+from mood_vae.errors import FolderError
+from mood_vae.io.challenge_layout import Level
 from mood_vae.io.volume import Volume
-from mood_vae.synthetic import phantom
-from mood_vae.system import resources
 
 
 class Bright:
-    """Finds what is brighter than 0.9; breaks on volumes called `broken`."""
+    """Marks what is brighter than 0.9; breaks on volumes called `broken`."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
 
     def detect(self, volume: Volume) -> Detection:
+        self.seen.append(volume.case_id)
         if volume.case_id == "broken":
             raise RuntimeError("out of memory")
         values = np.where(volume.array > 0.9, np.float32(0.75), np.float32(0))
-        return detection(values, float(values.mean()), volume)
+        return Detection.of(values, float(values.mean()), volume)
 
 
 @pytest.fixture
@@ -49,21 +48,25 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
 def test_maps_lie_on_the_inputs_own_grid(scans: Path, tmp_path: Path) -> None:
-    predict("pixel", scans, tmp_path / "out", Bright(), track=silent)
+    predict("pixel", scans, tmp_path / "out", Bright())
     for name in ("00000.nii.gz", "00001.nii"):
-        scan, found = nib.load(scans / name), nib.load(tmp_path / "out" / name)
-        np.testing.assert_array_equal(found.affine, scan.affine)
-        np.testing.assert_array_equal(found.get_fdata() >= 0.5, scan.get_fdata() > 0.9)
+        scan, written = nib.load(scans / name), nib.load(tmp_path / "out" / name)
+        np.testing.assert_array_equal(written.affine, scan.affine)
+        np.testing.assert_array_equal(written.get_fdata() >= 0.5, scan.get_fdata() > 0.9)
 
 
 def test_one_bad_case_costs_no_other(scans: Path, tmp_path: Path) -> None:
-    run = predict("pixel", scans, tmp_path / "out", Bright(), track=silent)
+    run = predict("pixel", scans, tmp_path / "out", Bright())
+    assert run.finished
     assert set(run.failures) == {"broken.nii.gz", "garbage.nii.gz", "truncated.nii.gz"}
     assert set(run.cases) == {"00000.nii.gz", "00001.nii"}
-    # neutral maps where the header tells the shape, and nothing else beside the predictions
-    written = {path.name for path in (tmp_path / "out").iterdir()}
-    assert written == {"00000.nii.gz", "00001.nii", "broken.nii.gz", "truncated.nii.gz"}
+    # neutral maps where the header gives the shape, and nothing else beside the predictions
+    assert names(tmp_path / "out") == {"00000.nii.gz", "00001.nii", "broken.nii.gz", "truncated.nii.gz"}
     for name in ("broken.nii.gz", "truncated.nii.gz"):
         neutral = nib.load(tmp_path / "out" / name)
         assert neutral.shape == (6, 7, 8)
@@ -71,7 +74,7 @@ def test_one_bad_case_costs_no_other(scans: Path, tmp_path: Path) -> None:
 
 
 def test_scores_are_text_with_a_neutral_one_for_a_bad_case(scans: Path, tmp_path: Path) -> None:
-    predict("sample", scans, tmp_path / "out", Bright(), track=silent)
+    predict("sample", scans, tmp_path / "out", Bright())
     texts = {path.name: float(path.read_text()) for path in (tmp_path / "out").iterdir()}
     assert set(texts) == {f"{path.name}.txt" for path in scans.iterdir()}
     assert texts["garbage.nii.gz.txt"] == 0
@@ -79,69 +82,86 @@ def test_scores_are_text_with_a_neutral_one_for_a_bad_case(scans: Path, tmp_path
     assert texts["00000.nii.gz.txt"] == pytest.approx(0.75 * share)
 
 
+def test_both_levels_are_written_in_one_pass(scans: Path, tmp_path: Path) -> None:
+    detector = Bright()
+    run = predict("both", scans, tmp_path / "both", detector)
+    assert sorted(detector.seen) == ["00000", "00001", "broken"]  # the others cannot be read
+    assert names(tmp_path / "both") == {"sample", "pixel"}
+    for level in ("sample", "pixel"):
+        alone = predict(level, scans, tmp_path / level, Bright())
+        assert names(tmp_path / "both" / level) == names(tmp_path / level)
+        for path in (tmp_path / level).iterdir():
+            assert (tmp_path / "both" / level / path.name).read_bytes() == path.read_bytes()
+        assert (alone.cases, alone.failures) == (run.cases, run.failures)
+
+
+def test_the_report_has_the_score_and_the_place_of_each_case(scans: Path, tmp_path: Path) -> None:
+    array = np.zeros((6, 7, 8), np.float32)
+    array[1, 2, 3] = 1.0
+    affine = np.array([[0, 2.0, 0, -5], [-1.5, 0, 0, 7], [0, 0, 3.0, 9], [0, 0, 0, 1]])
+    nib.save(nib.Nifti1Image(array, affine), scans / "one.nii.gz")
+    predict("sample", scans, tmp_path / "out", Bright(), report=tmp_path / "report.json")
+    report = json.loads((tmp_path / "report.json").read_text())
+    # x = 2 * 2 - 5, y = -1.5 * 1 + 7, z = 3 * 3 + 9
+    place = {"location_vox": [1, 2, 3], "location_mm": [-1.0, 5.5, 18.0]}
+    assert report["cases"]["one.nii.gz"] == {"anomaly_score": pytest.approx(0.75 / math.prod((6, 7, 8))), **place}
+    assert report["finished"] is True
+    assert report["kept"] == []
+    assert "give the run more memory" in report["failures"]["broken.nii.gz"]
+
+
 def test_resuming_leaves_finished_cases_alone(scans: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    predict("sample", scans, out, Bright(), track=silent)
+    predict("sample", scans, out, Bright())
     (out / "00000.nii.gz.txt").write_text("0.25\n")
     (out / "00001.nii.txt").unlink()
-    run = predict("sample", scans, out, Bright(), track=silent, resume=True)
+    run = predict("sample", scans, out, Bright(), resume=True)
     assert set(run.cases) == {"00001.nii"}
+    assert run.kept == ["00000.nii.gz"]
     assert (out / "00000.nii.gz.txt").read_text() == "0.25\n"
 
 
-def test_inputs_are_never_overwritten(scans: Path) -> None:
+@pytest.mark.parametrize("level", ["sample", "pixel"])
+def test_resuming_both_levels_needs_both_to_be_finished(scans: Path, tmp_path: Path, level: Level) -> None:
+    out = tmp_path / "out"
+    predict("both", scans, out, Bright())
+    lost = out / level / ("00001.nii.txt" if level == "sample" else "00001.nii")
+    lost.unlink()
+    run = predict("both", scans, out, Bright(), resume=True)
+    assert set(run.cases) == {"00001.nii"}
+    assert run.kept == ["00000.nii.gz"]
+    assert lost.exists()
+
+
+@pytest.mark.parametrize(("level", "folder"), [("pixel", ""), ("sample", ""), ("both", "pixel"), ("both", "sample")])
+def test_inputs_are_never_overwritten(tmp_path: Path, level: Level, folder: str) -> None:
+    scans = tmp_path / "data" / folder
+    scans.mkdir(parents=True)
+    nib.save(nib.Nifti1Image(np.zeros((3, 4, 5), np.float32), np.eye(4)), scans / "a.nii.gz")
+    before = (scans / "a.nii.gz").read_bytes()
     with pytest.raises(FolderError, match="input folder"):
-        predict("pixel", scans, scans, Bright(), track=silent)
+        predict(level, scans, tmp_path / "data", Bright())
+    assert names(scans) == {"a.nii.gz"}
+    assert (scans / "a.nii.gz").read_bytes() == before
 
 
-def test_the_vae_detector_keeps_its_promises(small_checkpoint: Checkpoint, healthy_dir: Path) -> None:
-    volume = volume_files.read(sorted(healthy_dir.iterdir())[0])
-    detector = VaeDetector(small_checkpoint, torch.device("cpu"))
-    found = detector.detect(volume)
-    assert found.map.shape == volume.array.shape
-    assert found.map.min() == 0
-    assert 0.5 <= found.map.max() < 1
-    assert 0 < found.score < 1
-    np.testing.assert_array_equal(found.map.astype(np.float16).astype(np.float32), found.map)
-    assert not found.map[~ndimage.binary_fill_holes(volume.array > 0)].any()
-    assert found.location_vox == np.unravel_index(found.map.argmax(), found.map.shape)
-    again = detector.detect(volume)
-    np.testing.assert_array_equal(again.map, found.map)
-    assert again.score == found.score
+def test_larger_volumes_than_allowed_are_refused(scans: Path, tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.ones((6, 7, 9), np.float32), np.eye(4)), scans / "large.nii.gz")
+    run = predict("sample", scans, tmp_path / "out", Bright(), max_voxels=6 * 7 * 8)
+    assert "large.nii.gz" in run.failures
+    assert "00000.nii.gz" in run.cases
 
 
-def test_a_thin_gap_in_the_head_is_background_however_coarse_the_models_grid(small_checkpoint: Checkpoint) -> None:
-    healthy = phantom.healthy_brain(np.random.default_rng(1), shape=(80, 80, 80), spacing_mm=2.5)
-    cut = healthy.array.copy()
-    cut[:, :, 40] = 0
-    found = VaeDetector(small_checkpoint, torch.device("cpu")).detect(
-        Volume(array=cut, affine=healthy.affine, case_id="cut")
-    )
-    outside = ~ndimage.binary_fill_holes(cut > 0)
-    values = found.map[outside]
-    assert ((values == 0) | (values >= 0.5)).all()
-    assert found.map[~outside].any()
+def test_the_user_sees_how_far_it_is(scans: Path, tmp_path: Path) -> None:
+    seen: list[tuple[list[str], str, int]] = []
 
+    def progress(items: Iterable[Path], description: str, total: int) -> Iterable[Path]:
+        paths = list(items)
+        seen.append(([path.name for path in paths], description, total))
+        return paths
 
-def test_the_residual_is_input_minus_reconstruction(small_checkpoint: Checkpoint, healthy_dir: Path) -> None:
-    detector = VaeDetector(small_checkpoint, torch.device("cpu"))
-    prepared = preprocessing.prepare(volume_files.read(sorted(healthy_dir.iterdir())[0]), detector.description.grid)
-    reconstruction = detector.reconstruct(prepared)
-    k = 15
-    with torch.inference_mode():
-        alone = detector._vae(torch.from_numpy(prepared.array[:, :, k])[None, None]).x_hat_BCHW[0, 0].numpy()
-    np.testing.assert_allclose(reconstruction[:, :, k], alone, atol=1e-5)
-    expected = np.where(prepared.mask, np.abs(prepared.array - reconstruction), 0)
-    np.testing.assert_allclose(detector.evidence(prepared, reconstruction), expected, atol=1e-6)
-
-
-def test_an_empty_volume_gives_an_empty_map(small_checkpoint: Checkpoint) -> None:
-    volume = Volume(array=np.zeros((9, 8, 7), np.float32), affine=np.eye(4), case_id="empty")
-    found = VaeDetector(small_checkpoint, torch.device("cpu")).detect(volume)
-    assert found.score == 0
-    assert found.location_vox is None
-    assert not found.map.any()
-    assert found.map.shape == (9, 8, 7)
+    predict("pixel", scans, tmp_path / "out", Bright(), progress=progress)
+    assert seen == [(sorted(names(scans)), "Predicting pixel level", 5)]
 
 
 def test_the_command_predicts_reports_and_exits_with_1_on_failures(
@@ -152,14 +172,17 @@ def test_the_command_predicts_reports_and_exits_with_1_on_failures(
     checkpoint.save(weights, small_checkpoint)
     report = tmp_path / "report.json"
     result = CliRunner().invoke(
-        main, ["predict", "sample", str(scans), str(tmp_path / "out"), "--weights", str(weights), "--device", "cpu",
+        main, ["predict", "both", str(scans), str(tmp_path / "out"), "--weights", str(weights), "--device", "cpu",
                "--report", str(report)],
     )  # fmt: skip
     assert result.exit_code == 1
     assert "2 cases failed: garbage.nii.gz, truncated.nii.gz" in result.stderr
-    told = json.loads(report.read_text())
-    assert set(told["failures"]) == {"garbage.nii.gz", "truncated.nii.gz"}
-    assert len(told["cases"]["brain.nii.gz"]["location_mm"]) == 3
+    written = json.loads(report.read_text())
+    assert set(written["failures"]) == {"garbage.nii.gz", "truncated.nii.gz"}
+    assert len(written["cases"]["brain.nii.gz"]["location_mm"]) == 3
+    score = float((tmp_path / "out/sample/brain.nii.gz.txt").read_text())
+    assert score == written["cases"]["brain.nii.gz"]["anomaly_score"]
+    assert nib.load(tmp_path / "out/pixel/brain.nii.gz").get_fdata().max() >= 0.5
 
 
 def test_wrong_use_exits_with_2(scans: Path, tmp_path: Path) -> None:
@@ -169,44 +192,3 @@ def test_wrong_use_exits_with_2(scans: Path, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert CliRunner().invoke(main, ["predict", "pixel", str(empty), str(tmp_path / "o")]).exit_code == 2
-
-
-def test_the_abdomen_is_judged_without_training_until_there_are_weights() -> None:
-    chosen = pretrained.choose_detector(region="abdom", name=None, weights=None, device="cpu")
-    assert isinstance(chosen, FlatRegionDetector)
-    with pytest.raises(CheckpointError):
-        pretrained.choose_detector(region="brain", name="nobody", weights=None, device="cpu")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_asking_for_a_device_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="CUDA"):
-        pretrained.choose_device("cuda")
-
-
-def test_the_shipped_brain_weights_load_and_say_whence_they_are() -> None:
-    detector = pretrained.brain_detector()
-    assert detector.description.provenance["training_subjects"]
-    assert (pretrained.FOLDER / f"{pretrained.DEFAULT['brain']}.safetensors").stat().st_size < 30e6
-
-
-@pytest.mark.parametrize(
-    ("groups", "files", "granted"),
-    [
-        ("0::/\n", {"cpu.max": "max 100000\n"}, float("inf")),
-        ("0::/\n", {"cpu.max": "150000 100000\n"}, 1.5),
-        # a job of a cluster: its own limit or that of a group above it, whichever is lower
-        ("0::/jobs/7\n", {"jobs/7/cpu.max": "400000 100000\n", "jobs/cpu.max": "200000 100000\n"}, 2.0),
-        ("4:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
-        ("4:cpu,cpuacct:/\n", {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 0.5),
-        ("4:cpuset:/\n", {"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n"}, float("inf")),
-        ("0::/\n", {}, float("inf")),
-    ],
-)
-def test_the_processor_quota_of_control_groups(
-    tmp_path: Path, groups: str, files: dict[str, str], granted: float
-) -> None:
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert resources.quota(resources.above("cpu", tmp_path, groups)) == granted

@@ -4,186 +4,226 @@ import numpy as np
 import pytest
 
 from mood_vae.errors import ConfigError
-from mood_vae.imaging import foreground, preprocessing
-from mood_vae.imaging.preprocessing import GridConfig
-from mood_vae.io.volume import Volume
+from mood_vae.imaging import foreground
+from mood_vae.imaging.preprocessing import Brain, GridConfig, prepare
+from mood_vae.io.volume import Affine, Volume
 from mood_vae.synthetic import phantom
 
 GRID = GridConfig(shape=(36, 40, 34), spacing_mm=5.0, origin_mm=(-87.5, -117.5, -73.5))
+SHAPE = (38, 44, 36)
+CROP = (slice(2, 36), slice(3, 41), slice(4, 34))
 
 
-def brain_volume(shape: tuple[int, int, int] = (40, 40, 40)) -> Volume:
-    return phantom.healthy_brain(np.random.default_rng(3), shape=shape, spacing_mm=5.0)
+@pytest.fixture(scope="module")
+def volume() -> Volume:
+    return phantom.healthy_brain(np.random.default_rng(3), shape=SHAPE, spacing_mm=5.0)
 
 
-def on_lattice(volume: Volume) -> GridConfig:
+@pytest.fixture(scope="module")
+def lattice(volume: Volume) -> GridConfig:
     """A grid whose voxels are voxels of the volume, two, three and four further along i, j and k."""
-    return GridConfig(
-        shape=(34, 36, 32), spacing_mm=5.0, origin_mm=tuple(volume.affine[:3, 3] + 5.0 * np.array([2, 3, 4]))
-    )
+    x, y, z = (float(mm) for mm in volume.affine[:3, 3])
+    return GridConfig(shape=(34, 38, 30), spacing_mm=5.0, origin_mm=(x + 10, y + 15, z + 20))
 
 
-def test_an_aligned_volume_is_cropped_without_interpolation() -> None:
-    volume = brain_volume()
-    prepared = preprocessing.prepare(volume, on_lattice(volume))
-    crop = volume.array[2:36, 3:39, 4:36]
+def same_place(volume: Volume, array: np.ndarray) -> Volume:
+    return Volume(array=array.astype(np.float32), affine=volume.affine, case_id="changed")
+
+
+def test_an_aligned_volume_is_cropped_without_interpolation_slices_first(volume: Volume, lattice: GridConfig) -> None:
+    brain, placement = prepare(volume, lattice)
+    crop = volume.array[CROP]
     top = np.percentile(crop[crop > 0], 99.9)
-    expected = np.clip(crop / top, 0, 1)
-    np.testing.assert_allclose(prepared.array[prepared.mask], expected[prepared.mask], atol=1e-6)
+    expected = np.empty((30, 34, 38), np.float32)
+    for k in range(30):
+        expected[k] = np.clip(crop[:, :, k] / top, 0, 1)
+    assert brain.array.shape == expected.shape
+    assert brain.array.dtype == np.float32
+    assert brain.array.flags.c_contiguous
+    np.testing.assert_allclose(brain.array, expected, atol=1e-6)
+    np.testing.assert_array_equal(placement.onto_grid(volume.array)[11, 12, 13], volume.array[14, 16, 15])
 
 
 @pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (1, -1, -1), (-1, -1, -1)])
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
-def test_the_files_voxel_order_does_not_matter(flips: tuple[int, ...], order: tuple[int, ...]) -> None:
-    volume = brain_volume()
-    grid = on_lattice(volume)
-    straight = preprocessing.prepare(volume, grid)
+def test_the_files_voxel_order_does_not_matter(
+    volume: Volume, lattice: GridConfig, flips: tuple[int, ...], order: tuple[int, ...]
+) -> None:
+    straight, placed_straight = prepare(volume, lattice)
     # the same brain, its voxels stored in another order: new index = order and flips of the old one
     to_old = np.zeros((4, 4))
     to_old[3, 3] = 1
     for new_axis, old_axis in enumerate(order):
         to_old[old_axis, new_axis] = flips[old_axis]
         to_old[old_axis, 3] = 0 if flips[old_axis] == 1 else volume.array.shape[old_axis] - 1
-    stored = volume.array[tuple(slice(None, None, step) for step in flips)].transpose(order)
-    turned = Volume(array=stored, affine=volume.affine @ to_old, case_id="turned")
-    prepared = preprocessing.prepare(turned, grid)
-    np.testing.assert_array_equal(prepared.array, straight.array)
-    back = preprocessing.undo(prepared.array, prepared.mask, prepared, stored.shape)
-    np.testing.assert_array_equal(back, preprocessing.undo(straight.array, straight.mask, straight, (40, 40, 40))[
-        tuple(slice(None, None, step) for step in flips)
-    ].transpose(order))  # fmt: skip
+    flipped = tuple(slice(None, None, step) for step in flips)
+    stored = volume.array[flipped].transpose(order)
+    turned, placed = prepare(Volume(array=stored, affine=volume.affine @ to_old, case_id="turned"), lattice)
+    np.testing.assert_array_equal(turned.array, straight.array)
+    np.testing.assert_array_equal(turned.search_mask, straight.search_mask)
+    back = placed.onto_volume(turned.array, turned.brain_mask)
+    expected = placed_straight.onto_volume(straight.array, straight.brain_mask)
+    np.testing.assert_array_equal(back, expected[flipped].transpose(order))
+    # and the way back is the way there
+    assert expected.any()
+    inside = expected > 0
+    np.testing.assert_allclose(expected[inside], volume.array[inside] / volume.array[inside].max(), atol=0.01)
 
 
-def test_undo_brings_a_mark_back_to_its_place_in_an_oblique_anisotropic_volume() -> None:
-    volume = brain_volume()
+@pytest.fixture(scope="module")
+def oblique() -> Affine:
+    """Voxels of 4 x 6 x 7 mm, turned by 12 degrees."""
     angle = np.deg2rad(12)
     turn = np.eye(4)
     turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     affine = turn @ np.diag([4.0, 6.0, 7.0, 1.0])
     affine[:3, 3] = turn[:3, :3] @ [-95, -115, -85]
-    shape = (50, 36, 30)
-    to_volume = np.linalg.inv(volume.affine) @ affine
-    oblique = Volume(array=preprocessing._resample(volume.array, to_volume, shape), affine=affine, case_id="oblique")
-    prepared = preprocessing.prepare(oblique, GRID)
-    mark = np.zeros(GRID.shape, np.float32)
-    mark[10:13, 14:17, 19:22] = 1
-    # this brain is aligned, so that the mark's centre lies in the world where the grid's configuration says
-    world = np.array(GRID.origin_mm) + 5.0 * np.array([11, 15, 20])
-    back = preprocessing.undo(mark, np.ones(GRID.shape, bool), prepared, shape)
-    centre = affine @ [*np.average(np.argwhere(back > 0), axis=0, weights=back[back > 0]), 1]
-    assert np.linalg.norm(centre[:3] - world) < 1.0
+    return affine
 
 
-def test_a_mirrored_brain_has_left_and_right_swapped_and_the_same_way_back() -> None:
-    volume = brain_volume()
-    straight = preprocessing.prepare(volume, on_lattice(volume))
-    swapped = preprocessing.mirrored(straight)
-    for name in ("array", "mask", "reach"):
-        np.testing.assert_array_equal(getattr(swapped, name)[5], getattr(straight, name)[28])
-    shape = volume.array.shape
-    back, expected = (preprocessing.undo(one.array, one.mask, one, shape) for one in (swapped, straight))
-    assert expected.any()
-    np.testing.assert_array_equal(back, expected)
+def smooth_brain(world_mm: np.ndarray) -> np.ndarray:
+    """An ellipsoid in MNI position, brighter to the right, to the front and, most of all, upwards."""
+    x, y, z = world_mm
+    inside = (x / 65) ** 2 + ((y + 20) / 80) ** 2 + ((z - 11) / 60) ** 2 <= 1
+    return np.where(inside, 0.5 + x / 700 + y / 1000 + z / 300, 0)
 
 
-def test_a_brain_far_from_its_place_is_moved_there() -> None:
-    volume = brain_volume()
+def world_mm(affine: Affine, shape: tuple[int, ...]) -> np.ndarray:
+    return np.einsum("ab,bijk->aijk", affine[:3, :3], np.indices(shape)) + affine[:3, 3, None, None, None]
+
+
+def test_an_oblique_anisotropic_volume_is_brought_to_its_place(oblique: Affine) -> None:
+    array = smooth_brain(world_mm(oblique, (50, 36, 30))).astype(np.float32)
+    brain, _ = prepare(Volume(array=array, affine=oblique, case_id="oblique"), GRID)
+    expected = np.moveaxis(smooth_brain(world_mm(GRID.affine, GRID.shape)), 2, 0)
+    deep = foreground.erode(expected > 0, 3)
+    assert deep.sum() > 2000
+    # intensities are relative to the brain's 99.9th percentile, a little less than the highest, at its blurred rim
+    scale = np.median(brain.array[deep] / expected[deep])
+    assert scale == pytest.approx(1 / array.max(), rel=0.05)
+    np.testing.assert_allclose(brain.array[deep], scale * expected[deep], atol=0.01)
+    assert (brain.brain_mask != (expected > 0)).mean() < 0.02
+
+
+def test_a_mark_comes_back_to_its_place_in_an_oblique_anisotropic_volume(oblique: Affine) -> None:
+    array = smooth_brain(world_mm(oblique, (50, 36, 30))).astype(np.float32)
+    _, placement = prepare(Volume(array=array, affine=oblique, case_id="oblique"), GRID)
+    mark = np.zeros((34, 36, 40), np.float32)
+    mark[19:22, 10:13, 14:17] = 1
+    back = placement.onto_volume(mark, np.ones(mark.shape, bool))
+    assert back.shape == (50, 36, 30)
+    # this brain is aligned, so that the mark's centre (i, j, k) = (11, 15, 20) lies where the grid says
+    centre = oblique @ [*np.average(np.argwhere(back > 0), axis=0, weights=back[back > 0]), 1]
+    assert np.linalg.norm(centre[:3] - (-87.5 + 5 * 11, -117.5 + 5 * 15, -73.5 + 5 * 20)) < 1.0
+
+
+def test_a_mirrored_brain_has_left_and_right_swapped(volume: Volume, lattice: GridConfig) -> None:
+    straight, _ = prepare(volume, lattice)
+    mirrored = straight.mirrored()
+    for name in ("array", "brain_mask", "search_mask"):
+        one, other = getattr(mirrored, name), getattr(straight, name)
+        for h in range(34):
+            np.testing.assert_array_equal(one[:, h], other[:, 33 - h])
+        assert one.flags.c_contiguous
+    assert (mirrored.array != straight.array).any()
+
+
+def test_a_brain_far_from_its_place_is_moved_there(volume: Volume) -> None:
     moved = volume.affine.copy()
     moved[:3, 3] += [300, -200, 100]
-    near = preprocessing.prepare(volume, GRID)
-    far = preprocessing.prepare(Volume(array=volume.array, affine=moved, case_id="far"), GRID)
-    centres = [np.argwhere(prepared.mask).mean(axis=0) for prepared in (near, far)]
+    near, _ = prepare(volume, GRID)
+    far, _ = prepare(Volume(array=volume.array, affine=moved, case_id="far"), GRID)
+    centres = [np.argwhere(brain.brain_mask).mean(axis=0) for brain in (near, far)]
     assert np.linalg.norm(centres[0] - centres[1]) * 5.0 < 15
-    assert far.mask.sum() == pytest.approx(near.mask.sum(), rel=0.03)
+    # its centre of mass (k, h, w) lies at the grid's centre_mm (0.5, -23, 11)
+    np.testing.assert_allclose(centres[1], [(11 + 73.5) / 5, (0.5 + 87.5) / 5, (-23 + 117.5) / 5], atol=0.7)
+    assert far.brain_mask.sum() == pytest.approx(near.brain_mask.sum(), rel=0.03)
+
+
+def test_a_brain_near_its_place_stays_there(volume: Volume, lattice: GridConfig) -> None:
+    # ten millimetres, two voxels to the right, are less than aligned_within_mm
+    moved = volume.affine.copy()
+    moved[0, 3] += 10
+    near, _ = prepare(Volume(array=volume.array, affine=moved, case_id="near"), lattice)
+    straight, _ = prepare(volume, lattice)
+    np.testing.assert_array_equal(near.brain_mask[:, 2:], straight.brain_mask[:, :-2])
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 4000.0])
-def test_intensity_units_do_not_matter(scale: float) -> None:
-    volume = brain_volume()
-    scaled = Volume(array=volume.array * np.float32(scale), affine=volume.affine, case_id="scaled")
-    grid = on_lattice(volume)
-    np.testing.assert_allclose(
-        preprocessing.prepare(scaled, grid).array, preprocessing.prepare(volume, grid).array, atol=1e-5
-    )
+def test_intensity_units_do_not_matter(volume: Volume, lattice: GridConfig, scale: float) -> None:
+    scaled, _ = prepare(same_place(volume, volume.array * np.float32(scale)), lattice)
+    np.testing.assert_allclose(scaled.array, prepare(volume, lattice)[0].array, atol=1e-5)
+
+
+def test_intensities_below_0_move(volume: Volume, lattice: GridConfig) -> None:
+    plain, _ = prepare(volume, lattice)
+    lower, _ = prepare(same_place(volume, np.where(volume.array > 0, volume.array - 0.5, -5)), lattice)
+    inside = plain.brain_mask
+    np.testing.assert_array_equal(lower.brain_mask, inside)
+    # the lowest thousandth becomes 0 and the highest 1: between, the order stays and the spread grows
+    assert lower.array[inside].min() == 0
+    assert lower.array[inside].max() == 1
+    assert np.corrcoef(lower.array[inside], plain.array[inside])[0, 1] > 0.999
 
 
 @pytest.mark.parametrize("value", [0.0, 0.7, -3.0])
-def test_a_volume_of_one_value_has_no_head(value: float) -> None:
-    volume = Volume(array=np.full((20, 20, 20), value, np.float32), affine=np.eye(4), case_id="flat")
-    prepared = preprocessing.prepare(volume, GRID)
-    assert not prepared.mask.any()
-    assert not prepared.array.any()
-    assert preprocessing.undo(prepared.array, prepared.mask, prepared, (20, 20, 20)).shape == (20, 20, 20)
+def test_a_volume_of_one_value_has_no_brain(value: float) -> None:
+    flat = Volume(array=np.full((20, 21, 22), value, np.float32), affine=np.eye(4), case_id="flat")
+    brain, placement = prepare(flat, GRID)
+    assert not brain.brain_mask.any()
+    assert not brain.search_mask.any()
+    assert not brain.array.any()
+    assert brain.array.shape == (34, 36, 40)
+    assert placement.onto_volume(brain.array, brain.brain_mask).shape == (20, 21, 22)
 
 
-def test_a_hole_in_the_brain_is_not_background() -> None:
-    volume = brain_volume()
+def test_a_hole_in_the_brain_is_not_background(volume: Volume, lattice: GridConfig) -> None:
     holed = volume.array.copy()
     centre = np.rint(np.argwhere(holed > 0).mean(axis=0)).astype(int)
     hole = tuple(slice(c - 2, c + 3) for c in centre)
     holed[hole] = 0
-    grid = on_lattice(volume)
-    prepared = preprocessing.prepare(Volume(array=holed, affine=volume.affine, case_id="hole"), grid)
-    native = preprocessing.undo(prepared.mask.astype(np.float32), prepared.mask, prepared, holed.shape)
+    brain, placement = prepare(same_place(volume, holed), lattice)
+    native = placement.onto_volume(brain.brain_mask.astype(np.float32), brain.brain_mask)
     assert (native[hole] == 1).all()
+    assert placement.mask(with_gaps=False)[hole].all()
 
 
-def test_outside_the_head_everything_is_zero() -> None:
-    volume = brain_volume()
-    prepared = preprocessing.prepare(volume, GRID)
-    native = preprocessing.undo(np.ones(GRID.shape, np.float32), prepared.mask, prepared, volume.array.shape)
-    inside = foreground.fill_holes(volume.array > 0)
-    assert not native[~inside].any()
+def test_outside_the_brain_everything_is_zero(volume: Volume) -> None:
+    brain, placement = prepare(volume, GRID)
+    native = placement.onto_volume(np.ones(brain.array.shape, np.float32), brain.brain_mask)
+    assert native.any()
+    assert not native[~foreground.fill_holes(volume.array > 0)].any()
+    assert not brain.array[~brain.brain_mask].any()
 
 
-def test_a_lost_slab_is_within_reach_and_both_sides_of_it_stay_head() -> None:
-    volume = brain_volume()
-    grid = on_lattice(volume)
-    before = preprocessing.prepare(volume, grid)
+def test_a_lost_slab_is_searched_and_both_sides_of_it_stay_brain(volume: Volume, lattice: GridConfig) -> None:
+    before, _ = prepare(volume, lattice)
     cut = volume.array.copy()
-    cut[:, :, 19:21] = 0  # 10 mm, right through
-    after = preprocessing.prepare(Volume(array=cut, affine=volume.affine, case_id="cut"), grid)
-    assert not after.mask[:, :, 15:17].any()
+    cut[:, :, 19:21] = 0  # 10 mm, right through; slices 15 and 16 of the grid
+    after, placement = prepare(same_place(volume, cut), lattice)
+    assert not after.brain_mask[15:17].any()
     for side in (slice(0, 15), slice(17, None)):
-        np.testing.assert_array_equal(after.mask[:, :, side], before.mask[:, :, side])
-    deep = foreground.erode(before.mask, 2)[:, :, 15:17]
-    assert after.reach[:, :, 15:17][deep].all()
+        np.testing.assert_array_equal(after.brain_mask[side], before.brain_mask[side])
+    deep = foreground.erode(before.brain_mask, 2)[15:17]
+    assert after.search_mask[15:17][deep].all()
+    assert after.mask(with_gaps=True) is after.search_mask
+    assert after.mask(with_gaps=False) is after.brain_mask
+    # and so on the volume's own grid
+    assert not placement.mask(with_gaps=False)[:, :, 19:21].any()
+    assert placement.mask(with_gaps=True)[18, 22, 19:21].all()
 
 
-def test_the_span_joins_what_lies_between_two_voxels_of_a_line() -> None:
-    head = np.zeros((6, 5, 12), bool)
-    head[2, 1, 1] = head[2, 1, 9] = head[4, 3, 3] = True
-    expected = head.copy()
-    expected[2, 1, 1:10] = True
-    np.testing.assert_array_equal(foreground.fill_between(head), expected)
-    assert not foreground.fill_between(np.zeros((3, 4, 5), bool)).any()
+def test_a_prepared_array_gets_its_masks_back(volume: Volume, lattice: GridConfig) -> None:
+    brain, _ = prepare(volume, lattice)
+    again = Brain.of(brain.array)
+    np.testing.assert_array_equal(again.brain_mask, brain.brain_mask)
+    np.testing.assert_array_equal(again.search_mask, brain.search_mask)
 
 
-def test_fill_keeps_the_large_parts_and_fills_their_holes() -> None:
-    mask = np.zeros((20, 20, 20), bool)
-    mask[2:15, 2:15, 2:15] = True
-    mask[6:9, 6:9, 6:9] = False
-    mask[18, 18, 18] = True
-    filled = foreground.fill_holes(mask)
-    assert filled[2:15, 2:15, 2:15].all()
-    assert not filled[18, 18, 18]
-
-
-def test_noise_in_the_air_is_not_head(rng: np.random.Generator) -> None:
-    array = rng.uniform(0, 20, (30, 30, 30)).astype(np.float32)
-    array[8:22, 8:22, 8:22] = rng.normal(500, 50, (14, 14, 14))
-    found = foreground.foreground_mask(array)
-    assert found[8:22, 8:22, 8:22].all()
-    assert found.sum() == 14**3
-
-
-def test_erosion_is_a_distance_from_the_surface() -> None:
-    mask = np.zeros((11, 11, 11), bool)
-    mask[1:10, 1:10, 1:10] = True
-    assert foreground.erode(mask, 2).sum() == 5**3
-    assert foreground.erode(mask, 0) is mask
-
-
-def test_a_grid_must_be_positive() -> None:
-    with pytest.raises(ConfigError, match="positive grid"):
-        GridConfig(spacing_mm=0)
+@pytest.mark.parametrize(
+    "settings",
+    [{"spacing_mm": 0}, {"shape": (0, 3, 3)}, {"top_percentile": 50}, {"aligned_within_mm": -1}, {"origin_mm": (1, 2)}],
+)
+def test_an_impossible_grid_is_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(settings))}.* of GridConfig"):
+        GridConfig.from_json(settings)

@@ -20,8 +20,8 @@ from mood_vae.models.discriminator import BACKGROUND_LOGIT, Discriminator
 from mood_vae.models.discriminator_inputs import (
     LOGIT_RANGE,
     RESIDUAL_RANGE,
-    DiscriminatorConfig,
     BrainView,
+    DiscriminatorConfig,
     check_together,
     features,
     roughness,
@@ -242,7 +242,10 @@ def test_a_head_is_shown_in_training_what_it_is_shown_in_prediction(
     slices: SliceCache, small_checkpoint: Checkpoint
 ) -> None:
     torch.manual_seed(0)
-    first, told = Discriminator(DiscriminatorConfig(widths=(4, 6), roughness=True)), DiscriminatorConfig(offsets=(0,), widths=(4, 6), before=1)
+    first, told = (
+        Discriminator(DiscriminatorConfig(widths=(4, 6), roughness=True)),
+        DiscriminatorConfig(offsets=(0,), widths=(4, 6), before=1),
+    )
     with torch.no_grad():
         first.out.weight *= 100
     heads = (first.eval(), Discriminator(told))
@@ -447,7 +450,9 @@ def test_heads_are_trained_on_a_given_vae_and_their_checkpoint_predicts(
     cascade = dataclasses.replace(SMALL_HEADS, heads=(SMALL_HEADS.heads[0], CASCADE))
     monkeypatch.setitem(presets.PRESETS, "cascade", cascade)
     kept = {f"heads.{number}.training.epochs": 0 for number in range(2)}
-    begun = checkpoint.load(train(tmp_path / "z", "cascade", kept, vae_from=first, discriminators_from=both)).part("head.1")
+    begun = checkpoint.load(train(tmp_path / "z", "cascade", kept, vae_from=first, discriminators_from=both)).part(
+        "head.1"
+    )
     first_head = made.part("head.0")
     torch.testing.assert_close(begun["down.0.0.weight"][:, :-4], first_head["down.0.0.weight"])
     assert not begun["down.0.0.weight"][:, -4:].any()

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import SimpleITK
+import torch
+
+from mood_vae.detection import checkpoint, pretrained
+from mood_vae.detection.checkpoint import Checkpoint
+from mood_vae.detection.detector import VaeDetector
+from mood_vae.detection.flat_regions import FlatRegionDetector
+from mood_vae.errors import CheckpointError, ConfigError
+from mood_vae.system import resources
+
+
+@pytest.mark.parametrize(("model", "discriminators"), [("paper", 0), ("discriminators", 2), (None, 2)])
+def test_the_pretrained_brain_models_load_and_say_whence_they_are(model: str | None, discriminators: int) -> None:
+    detector = pretrained.load_pretrained(model, device="cpu")
+    assert len(detector.scorer.config.discriminators) == discriminators
+    name = model or pretrained.DEFAULT["brain"]
+    stored = checkpoint.load(pretrained.FOLDER / f"{name}.json").description
+    assert stored.preset == name
+    assert stored.detector == detector.scorer.config
+    assert stored.provenance["training_subjects"]
+    assert stored.provenance["validation_subjects"]
+    assert (pretrained.FOLDER / f"{name}.safetensors").stat().st_size < 30e6
+
+
+@pytest.mark.parametrize(("former", "present"), [("seed", "paper"), ("heads", "discriminators")])
+def test_former_names_of_models_are_understood(former: str, present: str) -> None:
+    then, now = (pretrained.load_pretrained(name, device="cpu") for name in (former, present))
+    assert then.calibration == now.calibration
+    assert then.scorer.config == now.scorer.config
+
+
+def test_a_model_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(CheckpointError, match=r"nobody\.safetensors"):
+        pretrained.load_pretrained("nobody", device="cpu")
+
+
+@pytest.mark.parametrize("model", ["../weights/paper", "/tmp/paper", "a/b"])
+def test_a_model_is_a_name_and_no_path(model: str) -> None:
+    with pytest.raises(ConfigError, match="the name of a pretrained model"):
+        pretrained.load_pretrained(model, device="cpu")
+    with pytest.raises(ConfigError, match="use --weights for a path"):
+        pretrained.choose_detector(region="brain", model=model, weights=None, device="cpu")
+
+
+def test_the_options_of_predict_choose_the_detector(small_checkpoint: Checkpoint, tmp_path: Path) -> None:
+    weights = tmp_path / "model.safetensors"
+    checkpoint.save(weights, small_checkpoint)
+    for region in ("brain", "abdom"):
+        own = pretrained.choose_detector(region=region, model="paper", weights=weights, device="cpu")
+        assert isinstance(own, VaeDetector)
+        assert own.scorer.config == small_checkpoint.description.detector
+    for region, model in (("brain", "paper"), ("abdom", "seed")):
+        named = pretrained.choose_detector(region=region, model=model, weights=None, device="cpu")
+        assert isinstance(named, VaeDetector)
+        assert named.scorer.config.discriminators == ()
+
+
+def test_the_abdomen_needs_no_training_until_there_are_weights(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, small_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    chosen = pretrained.choose_detector(region="abdom", model=None, weights=None, device="cpu")
+    assert isinstance(chosen, FlatRegionDetector)
+    assert "no weights for the abdomen" in caplog.text
+    with pytest.raises(CheckpointError):
+        pretrained.choose_detector(region="abdom", model="nobody", weights=None, device="cpu")
+    monkeypatch.setattr(pretrained, "FOLDER", tmp_path)
+    checkpoint.save(tmp_path / "abdom.safetensors", small_checkpoint)
+    trained = pretrained.choose_detector(region="abdom", model=None, weights=None, device="cpu")
+    assert isinstance(trained, VaeDetector)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_asking_for_a_device_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="CUDA"):
+        pretrained.choose_device("cuda")
+    assert pretrained.choose_device("auto") == pretrained.choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.gpu
+def test_cuda_is_taken_where_it_is_there() -> None:
+    assert pretrained.choose_device("auto").type == pretrained.choose_device("cuda").type == "cuda"
+
+
+def test_no_more_threads_are_used_than_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    monkeypatch.setattr(resources, "threads", lambda: 1)
+    torch.set_num_threads(2)
+    pretrained.limit_threads()
+    assert torch.get_num_threads() == 1
+    assert SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads() == 1
+    SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
