@@ -66,7 +66,7 @@ def read_header(path: Path, file: IO[bytes], suffix: str) -> Header:
             dtype=_dtype(fields["type"], fields.get("endian", "little")),
             type_name=f"type {fields['type']}",
             affine=_affine(axes, origin, signs),
-            spacing_mm=tuple(np.linalg.norm(axes, axis=0).tolist()),
+            spacing_mm=_lengths(axes),
             stream_start=end.end(),
             is_packed=encoding != "raw",
             native=fields,
@@ -126,6 +126,11 @@ def _affine(axes: npt.NDArray[np.float64], origin: npt.NDArray[np.float64], sign
     affine[:3, :3] = signs[:, None] * axes
     affine[:3, 3] = signs * origin
     return affine + 0.0  # a zero of negative sign reads as if it meant something
+
+
+def _lengths(axes: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    with np.errstate(over="ignore"):
+        return tuple(np.linalg.norm(axes, axis=0).tolist())
 
 
 def _dtype(stated: str, endian: str) -> np.dtype[Any] | None:

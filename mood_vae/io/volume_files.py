@@ -277,7 +277,8 @@ def _usable_affine(path: Path, header: Header) -> Affine:
 def _is_sane(affine: Affine) -> bool:
     if not np.isfinite(affine).all():
         return False
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(over="ignore"):  # infinite edges are no sane ones
+        edges = np.linalg.norm(affine[:3, :3], axis=0)
     if not ((edges >= _SPACING_MM[0]) & (edges <= _SPACING_MM[1])).all():
         return False
     return bool(abs(np.linalg.det(affine[:3, :3] / edges)) >= _MIN_RELATIVE_VOLUME)
