@@ -10,7 +10,11 @@ from typing import Any
 class MoodVaeError(Exception):
     """Something the user can mend: names the file, what was expected, what was found and what to do.
 
-    Every part is a phrase without a closing full stop; parts that do not apply are left out.
+    Args:
+        file: What the error is about, if it is about a file.
+        expected: A phrase without a closing full stop, as are the next two.
+        found: What was there instead.
+        remedy: What to do about it.
     """
 
     def __init__(

@@ -34,13 +34,25 @@ _MGH_GEOMETRY = ("goodRASFlag", "delta", "Mdc", "Pxyz_c")
 
 
 def read_header(path: Path, file: IO[bytes], suffix: str) -> Header:
-    """Read the header alone; `VolumeError` where the file has none that can be understood."""
+    """Read the header of an open file alone.
+
+    Raises:
+        VolumeError: The file has none that can be understood.
+    """
     start = unpacked_start(path, file)
     return _mgh_header(path, start) if suffix in _MGH_SUFFIXES else _nifti_header(path, start)
 
 
 def write(path: Path, suffix: str, array: npt.NDArray[Any], affine: Affine, like: Header | None) -> None:
-    """Write a new file; the geometry of a `like` of the same kind is copied bit by bit."""
+    """Write a new file.
+
+    Args:
+        path: A name that is not taken yet.
+        suffix: The format, and whether it is compressed.
+        array: uint8 or float32.
+        affine: (4, 4) to RAS+ millimetres, for a file that takes no geometry from `like`.
+        like: The header whose geometry is copied bit by bit, if it is of the same format.
+    """
     to_image = _mgh_image if suffix in _MGH_SUFFIXES else _nifti_image
     image = to_image(array, affine, None if like is None else like.native)
     with path.open("xb") as file:

@@ -45,7 +45,11 @@ _TYPES = {
 
 
 def read_header(path: Path, file: IO[bytes], suffix: str) -> Header:
-    """Read the header alone; `VolumeError` where the file has none that can be understood."""
+    """Read the header of an open file alone.
+
+    Raises:
+        VolumeError: The file has none that can be understood.
+    """
     start = file.read(_MAX_HEADER_BYTES)
     end = _END_OF_HEADER.search(start)
     if end is None:
@@ -79,7 +83,15 @@ def read_header(path: Path, file: IO[bytes], suffix: str) -> Header:
 
 
 def write(path: Path, suffix: str, array: npt.NDArray[Any], affine: Affine, like: Header | None) -> None:
-    """Write a new file, deflated; the geometry of a `like` that is NRRD too is copied number by number."""
+    """Write a new file, compressed.
+
+    Args:
+        path: A name that is not taken yet.
+        suffix: `.nrrd`.
+        array: uint8 or float32.
+        affine: (4, 4) to RAS+ millimetres, for a file that takes no geometry from `like`.
+        like: The header whose geometry is copied number by number, if it is one of NRRD.
+    """
     if like is not None and isinstance(like.native, dict):
         fields = {name: like.native[name] for name in _GEOMETRY if name in like.native}
     else:
