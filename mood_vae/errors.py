@@ -29,8 +29,8 @@ class MoodVaeError(Exception):
         self.expected = expected
         self.found = found
         self.remedy = remedy
-        where = "" if self.file is None else f"{printable(self.file)}: "
-        super().__init__(f"{where}expected {expected}, found {found}; {remedy}")
+        where = "" if self.file is None else f"{self.file}: "
+        super().__init__(printable(f"{where}expected {expected}, found {found}; {remedy}"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the error travel between processes, which pickle it."""
@@ -59,5 +59,5 @@ class FolderError(MoodVaeError):
 
 
 def printable(text: str) -> str:
-    """Return a text with line breaks and control characters escaped, as a hostile file name may hold them."""
+    """Return a text with line breaks and control characters escaped: a hostile file, or its name, may hold some."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
