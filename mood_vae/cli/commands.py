@@ -1,4 +1,4 @@
-"""The `mood-vae` command: the only click, the only place that configures logging.
+"""The commands for volumes: predict, score, rank, train, toy and demo.
 
 Every command imports what it needs when it runs, so that `--help` and `score` never wait for torch.
 """
@@ -8,69 +8,31 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from mood_vae.errors import MoodVaeError
-from mood_vae.system import signals
-from mood_vae.version import __version__
+from mood_vae.cli.options import (
+    DEVICE,
+    EXISTING_FOLDER,
+    EXIT_SOME_FAILED,
+    FILE,
+    FOLDER,
+    LEVEL,
+    SEED,
+    WORKERS,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from mood_vae.io.challenge_layout import Level
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
-EXIT_SOME_FAILED = 1
-EXIT_WRONG_USE = 2
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
-EXISTING_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
-FILE = click.Path(path_type=Path, dir_okay=False)
-LEVEL = click.Choice(["sample", "pixel"])
-DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
-WORKERS = click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: all processors].")
-SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Same seed, same bytes.")
-
-
-class _Group(click.Group):
-    """A click group that shows a `MoodVaeError` as one line and exits with 2, and ends tidily on a signal."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        try:
-            with signals.tidily():
-                return super().invoke(ctx)
-        except MoodVaeError as error:
-            click.echo(f"mood-vae: {error}", err=True)
-            ctx.exit(EXIT_WRONG_USE)
-
-
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
-@click.version_option(__version__)
-@click.option("-v", "--verbose", is_flag=True, help="Log more.")
-def main(verbose: bool) -> None:
-    """Learn healthy brains and point at the rest."""
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.INFO,
-        format="%(levelname)s %(message)s",
-        stream=sys.stderr,
-    )
-
-
-def progress_bar(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Yield the items behind a progress bar on standard error; plain lines where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(items, description, total, console=Console(stderr=True), transient=False)
-
-
-@main.command()
+@click.command()
 @click.argument("level", type=click.Choice(["sample", "pixel", "both"]))
 @click.argument("in_dir", type=EXISTING_FOLDER)
 @click.argument("out_dir", type=FOLDER)
@@ -117,7 +79,7 @@ def predict(
         sys.exit(EXIT_SOME_FAILED)
 
 
-@main.command()
+@click.command()
 @click.argument("level", type=LEVEL)
 @click.argument("pred", type=FOLDER)
 @click.argument("label", type=FOLDER)
@@ -170,7 +132,7 @@ def score(
         ctx.exit(EXIT_SOME_FAILED)
 
 
-@main.command()
+@click.command()
 @click.argument("submissions", type=FOLDER, nargs=-1, required=True, metavar="SUBMISSION_DIR...")
 @click.option("--json", "json_file", type=FILE, help="Write the rankings there.")
 @click.option("--picture", type=FILE, help="Draw the stability there, _sample or _pixel added to its name.")
@@ -207,7 +169,7 @@ def rank(
     ctx.exit(EXIT_SOME_FAILED if any(found.missing for found in rankings.values()) else 0)
 
 
-@main.command()
+@click.command()
 @click.argument("data_dir", type=EXISTING_FOLDER)
 @click.option("--out", "run_dir", type=FOLDER, required=True, help="Where the run and its checkpoint go.")
 @click.option("--preset", "name", default="paper", help="The recipe; see mood_vae/training/presets.py.")
@@ -280,7 +242,7 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, value
 
 
-@main.command()
+@click.command()
 @click.argument("healthy_dir", type=EXISTING_FOLDER)
 @click.argument("out_dir", type=FOLDER)
 @SEED
@@ -310,7 +272,7 @@ def toy(
     write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=progress_bar)
 
 
-@main.command()
+@click.command()
 @click.option("--out", "out_dir", type=FOLDER, default=Path("demo"), help="Where everything goes.")
 @SEED
 def demo(out_dir: Path, seed: int) -> None:
@@ -329,112 +291,3 @@ def demo(out_dir: Path, seed: int) -> None:
     click.echo("A demonstration, not the evaluation: the anomalies are large, and smaller ones are often missed.")
     click.echo(f"To score it as the challenge does: mood-vae score pixel {out_dir / 'pixel'} {done.pixel_labels}")
     click.secho(f"==> The picture: {done.picture}", bold=True)
-
-
-@main.group()
-def benchmark() -> None:
-    """Make the figures of the README anew: docs/benchmark.md says from which data and in which order."""
-
-
-def _data_and_rows(command: Callable[..., None]) -> Callable[..., None]:
-    """Declare what `run` and `time` take."""
-    for parameter in (
-        click.option(
-            "--weights", "own", multiple=True, metavar="NAME=FILE", help="A further row: your own checkpoint."
-        ),
-        click.option("--row", "rows", multiple=True, help="Only this row of the table; may be given again."),
-        click.argument("out_dir", type=FOLDER),
-        click.argument("data_dir", type=EXISTING_FOLDER),
-    ):
-        command = parameter(command)
-    return command
-
-
-def _named_files(texts: Iterable[str]) -> dict[str, Path]:
-    """Return names and files of NAME=FILE."""
-    pairs = [text.partition("=") for text in texts]
-    for name, equals, _ in pairs:
-        if not equals:
-            raise click.BadParameter(f"expected NAME=FILE, found {name!r}", param_hint="--weights")
-    return {name: Path(file) for name, _, file in pairs}
-
-
-@benchmark.command("run")
-@_data_and_rows
-@click.option("--set", "sets", multiple=True, type=click.Choice(["toys", "lesions"]), help="Only this case set.")
-def benchmark_run(
-    data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tuple[str, ...], sets: tuple[str, ...]
-) -> None:
-    """Predict and score rows of the results table, all of shipped weights by default.
-
-    OUT_DIR keeps predictions and raw results; what is there is not made again.
-    """
-    from mood_vae.benchmark import run
-
-    set_names = sets or ("toys", "lesions")
-    run.run(data_dir, out_dir, rows, _named_files(own), set_names=set_names, note=click.echo, progress=progress_bar)
-
-
-@benchmark.command("time")
-@_data_and_rows
-def benchmark_time(data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tuple[str, ...]) -> None:
-    """Measure the seconds a lesion volume of each row: where nothing else runs, and all rows in one run."""
-    from mood_vae.benchmark import run
-
-    run.measure_time(data_dir, out_dir, rows, _named_files(own), note=click.echo, progress=progress_bar)
-
-
-@benchmark.command("validate")
-@click.argument("healthy_dir", type=EXISTING_FOLDER)
-@click.argument("weights", type=FILE)
-@click.argument("cache_dir", type=FOLDER)
-@click.option("--discriminator", type=click.IntRange(0), help="Only this one, by its number, instead of all.")
-@click.option("--per-type", "--per-family", default=9, type=click.IntRange(1), help="Brains of each anomaly type.")
-@click.option("--seed", default=77, type=click.IntRange(0), help="Same seed, same brains.")
-def benchmark_validate(
-    healthy_dir: Path, weights: Path, cache_dir: Path, discriminator: int | None, per_type: int, seed: int
-) -> None:
-    """Judge WEIGHTS on their own validation subjects, by which designs and settings are chosen.
-
-    HEALTHY_DIR is the folder that they were trained on, CACHE_DIR that run's `cache` folder, or a new one.
-    """
-    from mood_vae.benchmark import validate
-
-    config = validate.ValidationConfig(per_type=per_type, seed=seed)
-    validate.validate(
-        healthy_dir, weights, cache_dir, config, discriminator=discriminator, note=click.echo, progress=progress_bar
-    )
-
-
-@benchmark.command("report")
-@click.argument("out_dir", type=EXISTING_FOLDER, required=False)
-@click.option("--project", type=EXISTING_FOLDER, default=Path("."), help="The checkout whose tables are written.")
-def benchmark_report(out_dir: Path | None, project: Path) -> None:
-    """Write the tables of README.md and docs/ anew, with the figures in OUT_DIR merged in where it is given."""
-    from mood_vae.benchmark import report
-
-    report.report(project, out_dir)
-
-
-@benchmark.command("maps")
-@click.argument("data_dir", type=EXISTING_FOLDER)
-@click.argument("out_dir", type=EXISTING_FOLDER)
-@click.argument("row")
-def benchmark_maps(data_dir: Path, out_dir: Path, row: str) -> None:
-    """Draw maps of a row that was run: the best, median and worst of each toy type, and every lesion."""
-    from mood_vae.benchmark import maps
-
-    for path in maps.write_maps(data_dir, out_dir, row):
-        click.echo(path)
-
-
-@benchmark.command("speed")
-@click.option("--cases", default=20, type=click.IntRange(4), help="Volumes that are scored.")
-@click.option("--reference-cases", default=4, type=click.IntRange(1), help="Volumes that the reference scores.")
-@click.option("--edge", default=256, type=click.IntRange(8), help="Voxels along each axis of a volume.")
-def benchmark_speed(cases: int, reference_cases: int, edge: int) -> None:
-    """Compare `mood-vae score` with scikit-learn on joined voxels: time, memory and the number itself."""
-    from mood_vae.benchmark import speed
-
-    for line in speed.compare(cases, reference_cases, edge):
-        click.echo(line)
