@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.io import volume_files
 from mood_vae.training import pipeline
-from mood_vae.training.presets import Preset
+from mood_vae.training.presets import Preset, changed_preset, find_preset
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("mood_vae/**/*.md")])
@@ -87,8 +88,16 @@ def test_the_commands_of_documents_are_seen() -> None:
     assert {"predict", "train", "toy", "score", "rank", "benchmark", "demo"} <= set(named)
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
+def test_settings_exist(page: Path) -> None:
+    settings = re.findall(r"--set\s+([a-z][\w.]*)=([^\s`]+)", page.read_text())
+    changed_preset(find_preset("discriminators"), {key: json.loads(value) for key, value in settings})
+
+
 @pytest.mark.parametrize("script", ["scripts/[a-z_]+.(?:sh|py)", "docker/[a-z_]+.sh", "run_[a-z]+_level.sh"])
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "EXPERIMENTS.md"], ids=name_of)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name not in ("EXPERIMENTS.md", "CHANGELOG.md")], ids=name_of
+)
 def test_scripts_that_are_named_exist(page: Path, script: str) -> None:
     for name in re.findall(rf"(?<![\w/]){script}", page.read_text()):
         assert (ROOT / name).is_file(), name
