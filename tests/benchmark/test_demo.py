@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from pathlib import Path
 
@@ -14,15 +13,12 @@ from click.testing import CliRunner
 
 from mood_vae import cli
 from mood_vae.benchmark import demo
-from mood_vae.detection import pretrained
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.io import volume_files
 from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES
 from mood_vae.io.volume import Volume
 from mood_vae.synthetic.insert import ANOMALY_TYPES
-
-WEIGHTS = Path(pretrained.FOLDER)
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +38,6 @@ def test_the_sample_brains_are_those_of_their_page() -> None:
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in demo.SAMPLES.glob("*.nii.gz")}
     assert stated == found
     assert len(found) == 2
-
-
-def test_no_training_subject_is_a_sample() -> None:
-    page = (demo.SAMPLES / "SOURCE.md").read_text()
-    subjects = set(re.findall(r"sub-\d+", page))
-    for path in WEIGHTS.glob("*.json"):
-        provenance = json.dumps(json.loads(path.read_text())["provenance"])
-        assert not any(subject in provenance for subject in subjects)
 
 
 @pytest.mark.parametrize("number", range(len(demo.CASES)))
@@ -131,6 +119,7 @@ def test_an_earlier_demo_is_replaced(tmp_path: Path, healthy_dir: Path, small_ch
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # six passes of the whole model, a minute and a half on two free cores
 def test_the_default_finds_all_and_leaves_the_clean_brain_clean(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.main, ["demo", "--out", str(tmp_path)], catch_exceptions=False)
     assert result.exit_code == 0

@@ -107,9 +107,9 @@ def test_same_panels_same_bytes(tmp_path: Path) -> None:
 
 def test_an_empty_slice_can_be_drawn(tmp_path: Path) -> None:
     nothing = np.zeros((20, 30), np.float32)
-    pipeline_figure.draw(
-        [pipeline_figure.Panel(title="", view="coronal", position_mm=0.0, spacing_mm=1.0, input=nothing, reconstruction=nothing,
-                       anomaly_map=nothing, mask=nothing > 0, truth=None)],
-        tmp_path / "empty.png",
+    empty = pipeline_figure.Panel(
+        title="", view="coronal", position_mm=0.0, spacing_mm=1.0, input=nothing, reconstruction=nothing,
+        anomaly_map=nothing, mask=nothing > 0, truth=None,
     )  # fmt: skip
+    pipeline_figure.draw([empty], tmp_path / "empty.png")
     assert (tmp_path / "empty.png").stat().st_size > 0
