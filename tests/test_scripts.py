@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from mood_vae.io import volume_files
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted([*ROOT.glob("*.sh"), *ROOT.glob("docker/*.sh")])
+SCRIPTS = sorted(path for folder in (".", "docker", "scripts") for path in ROOT.glob(f"{folder}/*.sh"))
 
 # stands for Python: says how it was called, and ends as it is told
 FAKE_PYTHON = """#!/bin/sh
@@ -59,14 +60,15 @@ def run(script: Path, *arguments: str, cwd: Path, status: int = 0) -> list[str]:
 
 
 def test_there_are_scripts() -> None:
-    assert {"run_sample_level.sh", "run_pixel_level.sh", "test_run.sh"} <= {path.name for path in SCRIPTS}
+    names = {"run_sample_level.sh", "run_pixel_level.sh", "test_run.sh", "build.sh"}
+    assert names <= {path.name for path in SCRIPTS}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_are_posix(script: Path) -> None:
     text = script.read_text()
     assert text.startswith("#!/bin/sh\n")
-    assert "set -eu\n" in text
+    assert re.search("^set -euf?$", text, re.MULTILINE)
     subprocess.run(["sh", "-n", str(script)], check=True)
     for bashism in ("[[", "pipefail", "local ", "function ", "<(", "<<<", "&>", "source "):
         assert bashism not in text

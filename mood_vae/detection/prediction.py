@@ -76,6 +76,7 @@ def predict(
 
     Raises:
         FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
+        OutputError: The report cannot be written.
     """
     paths = volume_files.list_volumes(in_dir)
     folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}

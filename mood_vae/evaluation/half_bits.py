@@ -18,7 +18,11 @@ def half_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
     rounding, to nearest and half to even, is then the cast's. Below the smallest normal float16, 2**-14, the
     power stays there, as float16's does. The sum's last bits are the significand; the exponent is added.
 
-    values: any shape. Returns the same shape, each in [0, 0x3C00].
+    Args:
+        values: Any shape; none is NaN.
+
+    Returns:
+        The patterns, of the same shape, each in [0, 0x3C00].
     """
     power = values.view(np.int32) & _EXPONENT
     np.clip(power, _SMALLEST_NORMAL, _ONE, out=power)

@@ -32,9 +32,10 @@ _CHUNK_VOXELS = 1 << 16  # the chunk and its copies stay in the processor's cach
 class Histogram:
     """One case's voxels, counted by predicted value and truth.
 
-    counts: (2, N_BINS) int64; row 0 normal, row 1 anomalous voxels; bin b holds the value `bin_values()[b]`.
-    n_nan: voxels whose prediction is NaN; they are counted as 0.
-    n_odd_labels: label voxels that are not finite whole numbers, a sign that the label is no mask.
+    Attributes:
+        counts: (2, N_BINS) int64; row 0 normal, row 1 anomalous voxels; bin b holds the value `bin_values()[b]`.
+        n_nan: Voxels whose prediction is NaN; they are counted as 0.
+        n_odd_labels: Label voxels that are not finite whole numbers, a sign that the label is no mask.
     """
 
     counts: npt.NDArray[np.int64]
@@ -53,8 +54,12 @@ def histogram(prediction: npt.NDArray[Any], label: npt.NDArray[Any]) -> Histogra
     The prediction is cast to float16, then clipped to [0, 1]; the label is rounded to the nearest whole number
     (half to even), then clipped to {0, 1}. NaN predictions count as 0, where the official call fails.
 
-    prediction, label: any shape, the same for both; any real dtype.
-    Raises ValueError if the shapes differ.
+    Args:
+        prediction: Any shape and real dtype.
+        label: The same shape, any real dtype.
+
+    Raises:
+        ValueError: The shapes differ.
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction {prediction.shape} and label {label.shape} differ in shape")
@@ -109,7 +114,9 @@ def _count_odd(label: npt.NDArray[Any]) -> int:
 class Curve:
     """What lies at or above each threshold, thresholds descending.
 
-    true_positives, false_positives: (..., bins) float64, whole numbers (exact below 2**53) or volumes.
+    Attributes:
+        true_positives: (..., bins) float64, whole numbers (exact below 2**53) or volumes.
+        false_positives: The same for normal voxels.
     """
 
     true_positives: Floats
@@ -127,7 +134,7 @@ class Curve:
 
 
 def curve(counts: Counts) -> Curve:
-    """Cumulate histograms from the highest value down; counts: (..., 2, bins), ascending values."""
+    """Cumulate histograms, (..., 2, bins) with ascending values, from the highest value down."""
     descending = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.float64)
     return Curve(true_positives=descending[..., 1, :], false_positives=descending[..., 0, :])
 
@@ -163,8 +170,12 @@ def dice(at: Curve) -> Floats:
 def sensitivity_at(at: Curve, false_positives: float | Floats) -> Floats:
     """Return the highest sensitivity with no more than so many false positives, (...,) in [0, 1].
 
-    false_positives: the limit, in the unit of the curve's false positives; a number or (...,).
-    NaN where nothing is anomalous.
+    Args:
+        at: The curve.
+        false_positives: The limit, in the unit of the curve's false positives; a number or (...,).
+
+    Returns:
+        The sensitivity; NaN where nothing is anomalous.
     """
     allowed = at.false_positives <= np.asarray(false_positives)[..., None]
     hits = np.max(np.where(allowed, at.true_positives, 0), axis=-1)

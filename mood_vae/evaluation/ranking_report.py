@@ -38,7 +38,9 @@ def draw_stability(ranking: Ranking, title: str, path: Path) -> None:
     """Draw a panel for the consensus and one for each region; the format is the suffix's, .png, .svg or .pdf.
 
     A disc's area is the share of resamples with that rank, a cross the rank itself, a line 95 % of the resamples.
-    Raises OutputError where the picture cannot be written.
+
+    Raises:
+        OutputError: The picture cannot be written.
     """
     from matplotlib.figure import Figure
 

@@ -12,20 +12,25 @@ from mood_vae.errors import OutputError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all; `OutputError` if it cannot be written."""
+    """Write a file that appears whole or not at all; raises as `write` does."""
     write(path, ".part", lambda temporary: temporary.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, that appears whole or not at all; `OutputError` if it cannot be written."""
+    """Write a text file, UTF-8, that appears whole or not at all; raises as `write` does."""
     write_bytes(path, text.encode())
 
 
 def write(path: Path, suffix: str, fill: Callable[[Path], object]) -> None:
     """Let `fill` write a file, and give it its name once it is whole.
 
-    suffix: of the temporary file, for a `fill` that goes by it. fill: takes the path of a file that is not there yet.
-    Raises OutputError where the system says that it cannot be written; nothing is left behind then.
+    Args:
+        path: The final name.
+        suffix: That of the temporary file, for a `fill` that goes by it.
+        fill: Writes the file of the path that it is given, and that is not there yet.
+
+    Raises:
+        OutputError: The system says that it cannot be written; nothing is left behind then.
     """
     # in the same folder, since a rename is atomic only within one file system; hidden, so nobody lists it
     temporary = path.with_name(f".mood-vae-{os.getpid()}-{secrets.token_hex(4)}{suffix}")

@@ -1,7 +1,6 @@
-"""NIfTI and MGH files: nibabel understands the fixed binary header, `stored_voxels` reads what follows.
+"""NIfTI and MGH files: nibabel understands the fixed binary header and writes, `stored_voxels` reads what follows.
 
-Kept by hand: nibabel's images read whatever a file holds, and raise where a header is odd; its writer splits the
-voxels otherwise, which changes the bytes of a compressed map.
+Kept by hand: nibabel's images would read whatever a file holds, and raise where a header is odd.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 from isal import igzip
-from nibabel.freesurfer.mghformat import header_dtype
 from nibabel.spatialimages import HeaderDataError
 
 from mood_vae.io.stored_voxels import unpacked_start, unusable
@@ -27,7 +25,6 @@ _GZIP_SUFFIXES = (".nii.gz", ".mgz")
 # takes twice as long and saves nothing.
 _GZIP_LEVEL = 2
 _MAX_SKIP_BYTES = 2**26  # header extensions before the voxels
-_SLAB_BYTES = 2**24
 # The fields of a header that say where the volume lies.
 _NIFTI_GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
@@ -37,22 +34,34 @@ _MGH_GEOMETRY = ("goodRASFlag", "delta", "Mdc", "Pxyz_c")
 
 
 def read_header(path: Path, file: IO[bytes], suffix: str) -> Header:
-    """Read the header alone; `VolumeError` where the file has none that can be understood."""
+    """Read the header of an open file alone.
+
+    Raises:
+        VolumeError: The file has none that can be understood.
+    """
     start = unpacked_start(path, file)
     return _mgh_header(path, start) if suffix in _MGH_SUFFIXES else _nifti_header(path, start)
 
 
 def write(path: Path, suffix: str, array: npt.NDArray[Any], affine: Affine, like: Header | None) -> None:
-    """Write a new file; the geometry of a `like` of the same kind is copied bit by bit."""
-    parts = _mgh_parts if suffix in _MGH_SUFFIXES else _nifti_parts
-    before, dtype, after = parts(array, affine, None if like is None else like.native)
+    """Write a new file.
+
+    Args:
+        path: A name that is not taken yet.
+        suffix: The format, and whether it is compressed.
+        array: uint8 or float32.
+        affine: (4, 4) to RAS+ millimetres, for a file that takes no geometry from `like`.
+        like: The header whose geometry is copied bit by bit, if it is of the same format.
+    """
+    to_image = _mgh_image if suffix in _MGH_SUFFIXES else _nifti_image
+    image = to_image(array, affine, None if like is None else like.native)
     with path.open("xb") as file:
         if suffix in _GZIP_SUFFIXES:
             # no file name and no time in the gzip header: same voxels, same bytes
             with igzip.IGzipFile("", "wb", _GZIP_LEVEL, file, mtime=0) as packed:
-                _write_parts(packed, before, array, dtype, after)
+                image.to_stream(packed)
         else:
-            _write_parts(file, before, array, dtype, after)
+            image.to_stream(file)
 
 
 def _nifti_header(path: Path, start: bytes) -> Header:
@@ -112,40 +121,24 @@ def _header(native: Any, shape: tuple[int, ...], type_field: str, **more: Any) -
     )
 
 
-def _nifti_parts(array: npt.NDArray[Any], affine: Affine, like: Any) -> tuple[bytes, np.dtype[Any], bytes]:
-    """Return the bytes before the voxels, the voxels' type, and the bytes after them."""
+def _nifti_image(array: npt.NDArray[Any], affine: Affine, like: Any) -> Any:
     is_alike = isinstance(like, nib.Nifti1Header)  # NIfTI-2's header is one too
     as_nifti2 = isinstance(like, nib.Nifti2Header) or max(array.shape) > np.iinfo(np.int16).max
-    kind = nib.Nifti2Image if as_nifti2 else nib.Nifti1Image
-    native = kind(_stand_in(array), None if is_alike else affine).header
+    image = (nib.Nifti2Image if as_nifti2 else nib.Nifti1Image)(array, None if is_alike else affine)
     if is_alike:
         for field in _NIFTI_GEOMETRY:
-            native[field] = like[field]
+            image.header[field] = like[field]
     else:
-        native.set_xyzt_units("mm")
-    native["vox_offset"], native["scl_slope"], native["scl_inter"] = native.single_vox_offset, 1, 0
-    return native.binaryblock + bytes(4), native.get_data_dtype(), b""
+        image.header.set_xyzt_units("mm")
+    return image
 
 
-def _mgh_parts(array: npt.NDArray[Any], affine: Affine, like: Any) -> tuple[bytes, np.dtype[Any], bytes]:
-    """Return the bytes before the voxels, the voxels' type, and the bytes after them."""
-    native = nib.MGHImage(_stand_in(array), affine).header
-    if isinstance(like, nib.MGHImage.header_class):
+def _mgh_image(array: npt.NDArray[Any], affine: Affine, like: Any) -> Any:
+    is_alike = isinstance(like, nib.MGHImage.header_class)
+    if array.shape[3:] == (1,):  # MGH does not tell one frame from none
+        array = array[..., 0]
+    image = nib.MGHImage(array, None if is_alike else affine)
+    if is_alike:
         for field in _MGH_GEOMETRY:
-            native[field] = like[field]
-    block, n_before = native.binaryblock, header_dtype.itemsize
-    return block[:n_before].ljust(native.get_data_offset(), b"\0"), native.get_data_dtype(), block[n_before:]
-
-
-def _stand_in(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return an array that looks alike and takes no memory, for nibabel to make a header of."""
-    return np.broadcast_to(np.zeros((), array.dtype), array.shape)
-
-
-def _write_parts(file: IO[bytes], before: bytes, array: npt.NDArray[Any], dtype: np.dtype[Any], after: bytes) -> None:
-    file.write(before)
-    n_last = array.shape[-1]
-    step = max(1, _SLAB_BYTES * n_last // max(1, array.nbytes))
-    for start in range(0, n_last, step):  # in slabs, so that a map of zeros never fills memory twice
-        file.write(array[..., start : start + step].astype(dtype, copy=False).tobytes(order="F"))
-    file.write(after)
+            image.header[field] = like[field]
+    return image

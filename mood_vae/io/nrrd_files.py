@@ -45,7 +45,11 @@ _TYPES = {
 
 
 def read_header(path: Path, file: IO[bytes], suffix: str) -> Header:
-    """Read the header alone; `VolumeError` where the file has none that can be understood."""
+    """Read the header of an open file alone.
+
+    Raises:
+        VolumeError: The file has none that can be understood.
+    """
     start = file.read(_MAX_HEADER_BYTES)
     end = _END_OF_HEADER.search(start)
     if end is None:
@@ -66,7 +70,7 @@ def read_header(path: Path, file: IO[bytes], suffix: str) -> Header:
             dtype=_dtype(fields["type"], fields.get("endian", "little")),
             type_name=f"type {fields['type']}",
             affine=_affine(axes, origin, signs),
-            spacing_mm=tuple(np.linalg.norm(axes, axis=0).tolist()),
+            spacing_mm=_lengths(axes),
             stream_start=end.end(),
             is_packed=encoding != "raw",
             native=fields,
@@ -79,7 +83,15 @@ def read_header(path: Path, file: IO[bytes], suffix: str) -> Header:
 
 
 def write(path: Path, suffix: str, array: npt.NDArray[Any], affine: Affine, like: Header | None) -> None:
-    """Write a new file, deflated; the geometry of a `like` that is NRRD too is copied number by number."""
+    """Write a new file, compressed.
+
+    Args:
+        path: A name that is not taken yet.
+        suffix: `.nrrd`.
+        array: uint8 or float32.
+        affine: (4, 4) to RAS+ millimetres, for a file that takes no geometry from `like`.
+        like: The header whose geometry is copied number by number, if it is one of NRRD.
+    """
     if like is not None and isinstance(like.native, dict):
         fields = {name: like.native[name] for name in _GEOMETRY if name in like.native}
     else:
@@ -126,6 +138,11 @@ def _affine(axes: npt.NDArray[np.float64], origin: npt.NDArray[np.float64], sign
     affine[:3, :3] = signs[:, None] * axes
     affine[:3, 3] = signs * origin
     return affine + 0.0  # a zero of negative sign reads as if it meant something
+
+
+def _lengths(axes: npt.NDArray[np.float64]) -> tuple[float, ...]:
+    with np.errstate(over="ignore"):
+        return tuple(np.linalg.norm(axes, axis=0).tolist())
 
 
 def _dtype(stated: str, endian: str) -> np.dtype[Any] | None:

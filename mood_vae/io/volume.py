@@ -23,13 +23,17 @@ Affine = npt.NDArray[np.float64]
 class Header:
     """What a file says about its voxels, whether or not it makes sense.
 
-    shape: as stored, of any length.
-    dtype: of the stored voxels with their byte order; None if they are not real numbers, `type_name` then says what.
-    affine: (4, 4) voxel indices to RAS+ mm. spacing_mm: the voxel's edge lengths, as the file has them.
-    scaling: (slope, intercept), or None where stored values are meant as they are.
-    stream_start: bytes of the file before the voxels' stream, which may be compressed. voxel_offset: bytes of that
-        stream before the first voxel. is_packed: whether the stream is gzip; None if its first bytes tell.
-    native: the header as the format's library has it.
+    Attributes:
+        shape: As stored, of any length.
+        dtype: Type and byte order of the stored voxels; None if they are not real numbers.
+        type_name: The stored type in words.
+        affine: (4, 4) float64, voxel indices to RAS+ millimetres.
+        spacing_mm: The voxel's edge lengths, as the file has them.
+        scaling: (slope, intercept), or None where stored values are meant as they are.
+        stream_start: Bytes of the file before the stream that holds the voxels, and that may be compressed.
+        voxel_offset: Bytes of that stream before the first voxel.
+        is_packed: Whether the stream is gzip; None if its first bytes tell.
+        native: The header as the format's library has it.
     """
 
     shape: tuple[int, ...]
@@ -45,7 +49,7 @@ class Header:
 
     @property
     def n_voxels(self) -> int:
-        """Number of voxels that the header promises."""
+        """How many voxels the header promises."""
         return math.prod(self.shape)
 
 
@@ -53,10 +57,11 @@ class Header:
 class Volume:
     """A scalar 3-D image on its own grid.
 
-    array: (I, J, K) float32, in the file's voxel order and its own intensity units.
-    affine: (4, 4) float64, voxel indices to RAS+ millimetres.
-    case_id: the file's name without its volume suffix, e.g. `00000` for `00000.nii.gz`; cases are joined by it.
-    header: that of the file it was read from, which a map of it takes over; None for a volume made in memory.
+    Attributes:
+        array: (I, J, K) float32, in the file's voxel order and its own intensity units.
+        affine: (4, 4) float64, voxel indices to RAS+ millimetres.
+        case_id: The file's name without its volume suffix, `00000` for `00000.nii.gz`; cases are joined by it.
+        header: That of the file it was read from, which a map of it takes over; None for a volume made in memory.
     """
 
     array: Array

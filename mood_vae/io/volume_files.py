@@ -44,9 +44,10 @@ _SLAB_VOXELS = 2**20
 class Geometry:
     """The grid that a file's header describes.
 
-    shape: the file's own, which may end in ones, e.g. (I, J, K, 1); outputs for the file keep it.
-    affine: (4, 4) float64, voxel indices to RAS+ mm; a stand-in where the header's is senseless.
-    header: as the file has it, for `write`.
+    Attributes:
+        shape: The file's own, which may end in ones, e.g. (I, J, K, 1); outputs for the file keep it.
+        affine: (4, 4) float64, voxel indices to RAS+ millimetres; a stand-in where the header's is senseless.
+        header: As the file has it, for `write`.
     """
 
     shape: tuple[int, ...]
@@ -55,17 +56,19 @@ class Geometry:
 
 
 def case_id(path: Path) -> str:
-    """The file's name without its volume suffix: `00000` for `00000.nii.gz`."""
+    """Return the file's name without its volume suffix: `00000` for `00000.nii.gz`."""
     suffix = _suffix(path)
     return path.name[: len(path.name) - len(suffix)] if suffix else path.name
 
 
 def list_volumes(folder: Path) -> list[Path]:
-    """The volumes at the folder's top level, sorted by name.
+    """Return the volumes at the folder's top level, sorted by name.
 
-    Hidden files, subfolders, files of other suffixes and, with a warning, links that lead out of the folder
-    are left out. MetaImages are listed, so that they are refused by name rather than missed. Raises `FolderError` if
-    the folder is missing, unreadable or holds no volume.
+    Hidden files, subfolders, files of other suffixes and, with a warning, links that lead out of the folder are left
+    out. MetaImages are listed, so that they are refused by name rather than missed.
+
+    Raises:
+        FolderError: The folder is missing, unreadable or holds no volume.
     """
     remedy = f"name a folder that holds {', '.join(VOLUME_SUFFIXES)} files"
     try:
@@ -85,7 +88,11 @@ def list_volumes(folder: Path) -> list[Path]:
 
 
 def by_case_id(paths: Iterable[Path]) -> dict[str, Path]:
-    """The paths by their case id; `FolderError` where two share one, as `a.nii` and `a.nii.gz` do."""
+    """Return the paths by their case id.
+
+    Raises:
+        FolderError: Two share one, as `a.nii` and `a.nii.gz` do.
+    """
     by_id: dict[str, Path] = {}
     for path in paths:
         other = by_id.setdefault(case_id(path), path)
@@ -138,7 +145,8 @@ class VolumeFile:
 def open_volume(path: Path, *, max_voxels: int | None = None) -> Iterator[VolumeFile]:
     """Open a volume and read its header, so that one look at the file tells both where it lies and what it holds.
 
-    Raises `VolumeError` if the header is unusable or promises more than `max_voxels` or `MAX_VOXELS` voxels.
+    Raises:
+        VolumeError: The header is unusable or promises more than `max_voxels` or `MAX_VOXELS` voxels.
     """
     suffix = _known_suffix(path)
     if not os.path.isfile(path):  # unlike Path.is_file, it answers for any path
@@ -162,8 +170,10 @@ def read_geometry(path: Path, *, max_voxels: int | None = None) -> Geometry:
 def read(path: Path, *, max_voxels: int | None = None) -> Volume:
     """Read a 3-D volume: float32, slope and intercept applied in float64, non-finite voxels set to 0.
 
-    A fourth and later dimension of length 1 is dropped. Raises `VolumeError` if the file is damaged, no 3-D
-    scalar volume, has more than `max_voxels` or `MAX_VOXELS` voxels, or more than half are non-finite.
+    A fourth and later dimension of length 1 is dropped.
+
+    Raises:
+        VolumeError: As `open_volume`; or the file is damaged, no 3-D scalar volume, or mostly not finite.
     """
     with open_volume(path, max_voxels=max_voxels) as file:
         return file.read()
@@ -172,7 +182,7 @@ def read(path: Path, *, max_voxels: int | None = None) -> Volume:
 def read_array(path: Path, *, max_voxels: int | None = None) -> npt.NDArray[Any]:
     """Read the voxels alone, exactly: in the stored type, or in float64 where a slope or intercept applies.
 
-    Unlike `read` this keeps NaN and infinity, which a scorer must see. Raises `VolumeError` as `read` does.
+    Unlike `read` this keeps NaN and infinity, which a scorer must see, and raises nothing because of them.
     """
     with open_volume(path, max_voxels=max_voxels) as file:
         return file.read_array()
@@ -181,11 +191,16 @@ def read_array(path: Path, *, max_voxels: int | None = None) -> npt.NDArray[Any]
 def write(path: Path, array: npt.NDArray[Any], affine: Affine, *, like: Volume | Geometry | None = None) -> None:
     """Write a volume in the format that the suffix names; the file appears whole or not at all.
 
-    array: uint8 or float32, of the shape of `like` or of that without its trailing ones.
-    affine: (4, 4) to RAS+ mm.
-    like: what was read from a file, whose shape the new file has and, if it is of the same format, whose geometry
-        it takes over bit by bit; `affine` counts otherwise.
-    Raises `VolumeError` if the array does not fit, `OutputError` if the file cannot be written.
+    Args:
+        path: Where it goes; the suffix tells the format.
+        array: uint8 or float32, of the shape of `like` or of that without its trailing ones.
+        affine: (4, 4) to RAS+ millimetres.
+        like: What was read from a file, whose shape the new file has and, if it is of the same format, whose geometry
+            it takes over bit by bit; `affine` counts otherwise.
+
+    Raises:
+        VolumeError: The array does not fit.
+        OutputError: The file cannot be written.
     """
     suffix = _known_suffix(path)
     if array.dtype not in (np.uint8, np.float32):
@@ -277,7 +292,8 @@ def _usable_affine(path: Path, header: Header) -> Affine:
 def _is_sane(affine: Affine) -> bool:
     if not np.isfinite(affine).all():
         return False
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(over="ignore"):  # infinite edges are no sane ones
+        edges = np.linalg.norm(affine[:3, :3], axis=0)
     if not ((edges >= _SPACING_MM[0]) & (edges <= _SPACING_MM[1])).all():
         return False
     return bool(abs(np.linalg.det(affine[:3, :3] / edges)) >= _MIN_RELATIVE_VOLUME)

@@ -77,8 +77,12 @@ def quota(groups: Iterable[Group]) -> float:
 def above(controller: str, root: Path = ROOT, groups: str | None = None) -> Iterator[Group]:
     """Yield each control group that limits the process, from its own one up to the root.
 
-    controller: such as "memory". root: where the kernel shows the groups. groups: the text of /proc/self/cgroup, which
-    is read if not given. A container sees its own group as the root; a job of a cluster lies deeper.
+    A container sees its own group as the root; a job of a cluster lies deeper.
+
+    Args:
+        controller: What they limit, "memory" or "cpu".
+        root: Where the kernel shows the groups.
+        groups: The text of /proc/self/cgroup, which is read if not given.
     """
     # such as "0::/job/step" of version 2, or "5:memory:/docker/abc" of version 1
     for line in (_text(GROUPS_OF_PROCESS) if groups is None else groups).splitlines():

@@ -117,3 +117,10 @@ def resume_from(run_dir: Path, *, resume: bool) -> str | None:
             remedy="remove it to train from the beginning",
         ) from error  # fmt: skip
     return str(state)
+
+
+def epochs_done(state: str | None) -> int:
+    """Return how many epochs the run behind a state has finished; 0 without a state."""
+    if state is None:
+        return 0
+    return int(torch.load(state, map_location="cpu", mmap=True, weights_only=True)["epoch"]) + 1

@@ -17,7 +17,7 @@ from mood_vae.models.discriminator_inputs import BrainView, DiscriminatorConfig,
 from mood_vae.models.vae import Vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import DiscriminatorTrainingConfig
-from mood_vae.training.lightning_run import Hardware, make_trainer, resume_from
+from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
 from mood_vae.training.synthetic_samples import Sample, SyntheticSamples
 
 VALIDATION_SAMPLES = 60
@@ -183,14 +183,17 @@ def fit_discriminator(
     steps = config.epochs * -(-config.samples // config.batch_samples)
     module = DiscriminatorTraining(discriminator, given, config, steps)
     trainer = make_trainer(run_dir, config.epochs, hardware, [])
+    state = resume_from(run_dir, resume=resume)
 
     def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[list[Sample]]:
         dataset = SyntheticSamples(volumes, part, config.synthesis, spacing_mm=given.spacing_mm, seed=seed)
         numbers = SampleNumbers(count, rank=trainer.global_rank, world=trainer.world_size, again=again)
+        # Lightning starts the workers of a resumed run before it says which epoch it is
+        numbers.set_epoch(epochs_done(state))
         batches = BatchSampler(numbers, config.batch_samples, drop_last=False)
         return DataLoader(dataset, batch_sampler=batches, collate_fn=list, num_workers=1)  # type: ignore[arg-type]
 
     training = loader(subjects[0], config.samples, config.seed, again=False)
     validation = loader(subjects[1], VALIDATION_SAMPLES, config.seed + 1, again=True)
-    trainer.fit(module, training, validation, ckpt_path=resume_from(run_dir, resume=resume), weights_only=True)
+    trainer.fit(module, training, validation, ckpt_path=state, weights_only=True)
     return module.discriminator.eval().cpu().float()

@@ -15,7 +15,7 @@ from mood_vae.imaging.augmentation import hide_squares
 from mood_vae.models.vae import Elbo, Vae, VaeConfig, VaeOutput, negative_elbo
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
-from mood_vae.training.lightning_run import Hardware, make_trainer, resume_from
+from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
 from mood_vae.training.slice_dataset import GlobalBatches, SliceDataset, split_subjects
 
 
@@ -101,6 +101,7 @@ def fit_vae(
     if config.patience is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
     trainer = make_trainer(run_dir, config.epochs, hardware, callbacks)
+    state = resume_from(run_dir, resume=resume)
 
     def loader(subjects: list[str], *, augmented: bool) -> DataLoader[Tensor]:
         dataset = SliceDataset(cache, subjects, vae_config, seed=config.seed, augmented=augmented)
@@ -111,6 +112,8 @@ def fit_vae(
             rank=trainer.global_rank,
             world=trainer.world_size,
         )
+        # Lightning starts the workers of a resumed run before it says which epoch it is
+        batches.set_epoch(epochs_done(state))
         # augmentation takes about as long as a step, so it runs in a process of its own
         return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=int(augmented))
 
@@ -118,7 +121,7 @@ def fit_vae(
         module,
         loader(training, augmented=config.augmented),
         loader(validation, augmented=False),
-        ckpt_path=resume_from(run_dir, resume=resume),
+        ckpt_path=state,
         weights_only=True,
     )
     return module.vae.eval().cpu().float()

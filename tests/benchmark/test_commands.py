@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from mood_vae.benchmark.case_sets import raw_file
-from mood_vae.cli import benchmark, main
+from mood_vae.cli import main
+from mood_vae.cli.benchmark_commands import benchmark
 from mood_vae.io import volume_files
 
 SURFACE = {

@@ -130,10 +130,9 @@ def test_a_damaged_part_is_refused_like_any_other(key: str, value: object) -> No
 
 
 def test_an_unknown_key_is_refused() -> None:
+    values = {name: FORMAT_7[name] for name in FORMAT_7 if name != "format"} | {"colour": 1}
     with pytest.raises(ConfigError, match="found colour"):
-        Description.from_json(
-            former.upgraded({name: FORMAT_7[name] for name in FORMAT_7 if name != "format"} | {"colour": 1})
-        )
+        Description.from_json(former.upgraded(values))
 
 
 @pytest.mark.parametrize(

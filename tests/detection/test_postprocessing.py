@@ -46,7 +46,7 @@ def test_small_components_go() -> None:
 
 
 def test_the_threshold_itself_belongs_to_the_mask() -> None:
-    raw_map = np.float32([[[0.9, 1.0, 1.1]]])
+    raw_map = np.array([[[0.9, 1.0, 1.1]]], np.float32)
     mask = postprocessing.binary_mask(raw_map, 1.0, np.ones((1, 1, 3), bool), AS_IT_IS)
     assert mask.tolist() == [[[False, True, True]]]
     assert not postprocessing.binary_mask(raw_map, 2.0, np.ones((1, 1, 3), bool), AS_IT_IS).any()
@@ -104,17 +104,17 @@ def test_the_map_keeps_its_order_where_the_mask_is_the_threshold() -> None:
 
 
 def test_closed_voxels_are_raised_to_a_half_and_dropped_ones_lowered_below_it() -> None:
-    pooled = np.float32([[[1.0, 9.0]]])
+    pooled = np.array([[[1.0, 9.0]]], np.float32)
     values = postprocessing.calibrated_map(pooled, 3.0, np.array([[[True, False]]]), np.ones((1, 1, 2), bool))
     assert values[0, 0, 0] == 0.5
     assert 0.499 < values[0, 0, 1] < 0.5
 
 
 def test_rounding_to_float16_crosses_neither_a_half_nor_1() -> None:
-    values = np.float32([0.1, 0.49999, 0.5, 0.99999])
+    values = np.array([0.1, 0.49999, 0.5, 0.99999], np.float32)
     # float16 has steps of 2^-12 below 0.5 and of 2^-11 below 1
     expected = [np.float16(0.1), 0.5 - 2**-12, 0.5, 1 - 2**-11]
-    np.testing.assert_array_equal(postprocessing.to_float16_values(values), np.float32(expected))
+    np.testing.assert_array_equal(postprocessing.to_float16_values(values), np.array(expected, np.float32))
 
 
 def test_the_maximum_has_a_voxel_and_a_place_in_millimetres() -> None:

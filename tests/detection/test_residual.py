@@ -16,7 +16,7 @@ EVERYWHERE = np.ones(BOX, bool)
     [("absolute", [0.3, 0.4]), ("squared", [0.09, 0.16]), ("positive", [0, 0.4]), ("negative", [0.3, 0])],
 )
 def test_residuals_have_their_signs(kind: ResidualKind, expected: list[float]) -> None:
-    x, x_hat = np.float32([[[0.2, 0.9]]]), np.float32([[[0.5, 0.5]]])
+    x, x_hat = np.array([[[[0.2, 0.9]]], [[[0.5, 0.5]]]], np.float32)
     np.testing.assert_allclose(residual.residual(x, x_hat, kind).ravel(), expected, rtol=1e-6)
 
 

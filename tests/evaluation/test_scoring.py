@@ -161,6 +161,20 @@ def test_volumes_are_in_millilitres(pixel: tuple[Path, Path], tmp_path: Path) ->
     assert report["cases"]["00000"]["healthy_false_positive_ml"] == pytest.approx(0.04)
 
 
+def test_the_allowed_false_positives_are_so_many_ml_a_case(tmp_path: Path) -> None:
+    folders = tmp_path / "pred", tmp_path / "label"
+    for folder in folders:
+        folder.mkdir()
+    for name, prediction, label in (("a", [0.9, 0.8, 0.7, 0.0], [0, 0, 1, 1]), ("b", [0, 0, 0, 0], [0, 0, 0, 0])):
+        save(folders[0] / f"{name}.nii.gz", np.array(prediction, np.float32).reshape(1, 2, 2), spacing_mm=10.0)
+        save(folders[1] / f"{name}.nii.gz", np.array(label, np.uint8).reshape(1, 2, 2), spacing_mm=10.0)
+    # voxels of 1 ml, two false ones in two cases before the first of two true ones
+    for limit_ml, sensitivity, of_case in ((0.9, 0.0, 0.0), (1.1, 0.5, 0.0), (2.1, 0.5, 1.0), (3.1, 1.0, 1.0)):
+        report = _report("pixel", folders, tmp_path, "--false-positive-ml", limit_ml)
+        assert report["overall"]["sensitivity_at_false_positive_ml"]["value"] == pytest.approx(sensitivity)
+        assert report["cases"]["a"]["sensitivity_at_false_positive_ml"] == pytest.approx(of_case)
+
+
 def test_parallel_and_serial_reading_agree(pixel: tuple[Path, Path], tmp_path: Path) -> None:
     serial = _report("pixel", pixel, tmp_path)
     result = _score("pixel", *pixel, "--workers", 2, "--json", tmp_path / "parallel.json")

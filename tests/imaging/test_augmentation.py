@@ -68,10 +68,9 @@ def test_the_same_generator_gives_the_same_brain_and_another_one_another(
 
 def source_of(function: Callable[[Array, np.random.Generator], Array], number: int) -> npt.NDArray[np.float64]:
     """Return where each pixel of a moved slice comes from, (2, H, W), read off two ramps; NaN outside."""
-    h, w = np.indices((48, 64)).astype(np.float32)
-    ramps = [function((0.1 + ramp / 100)[None], np.random.default_rng(number))[0] for ramp in (h, w)]
-    source = 100 * (np.array(ramps, np.float64) - 0.1)
-    return np.where(np.array(ramps) > 0, source, np.nan)
+    ramps = (0.1 + np.indices((48, 64)) / 100).astype(np.float32)
+    moved = np.array([function(ramp[None], np.random.default_rng(number))[0] for ramp in ramps], np.float64)
+    return np.where(moved > 0, 100 * (moved - 0.1), np.nan)
 
 
 def test_a_random_affine_map_turns_and_scales_a_little_about_the_centre(rng: np.random.Generator) -> None:
@@ -188,7 +187,7 @@ def test_sulci_widen_where_the_brain_is_next_to_background() -> None:
 
 def test_a_brain_after_curvature_flow_is_smooth_between_edges_that_stay() -> None:
     rng = np.random.default_rng(0)
-    sides = np.repeat(np.float32([0.3, 0.7]), 12)[:, None, None]
+    sides = np.repeat(np.array([0.3, 0.7], np.float32), 12)[:, None, None]
     noisy = (sides + 0.02 * rng.standard_normal((24, 26, 28))).astype(np.float32)
     left = []
     for number in range(8):

@@ -203,8 +203,10 @@ def test_a_senseless_affine_gives_way_to_the_spacing_and_is_kept_in_the_output(
 ) -> None:
     path = save_nifti(tmp_path / "a.nii", numbered(), np.diag([1.0, 2.0, 3.0, 1.0]))
     patched(path, o280=("4f", row))
-    volume = volume_files.read(path)
-    np.testing.assert_array_equal(volume.affine, np.diag([1.0, 2.0, 3.0, 1.0]))
+    with volume_files.open_volume(path) as file:
+        geometry, volume = file.geometry, file.read()
+    np.testing.assert_array_equal(geometry.affine, np.diag([1.0, 2.0, 3.0, 1.0]))
+    np.testing.assert_array_equal(volume.affine, geometry.affine)
     assert warnings_log.text.count("the header's affine is senseless") == 1
     volume_files.write(tmp_path / "map.nii", numbered(), np.eye(4), like=volume)
     assert (tmp_path / "map.nii").read_bytes()[252:328] == path.read_bytes()[252:328]

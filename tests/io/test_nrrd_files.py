@@ -166,6 +166,16 @@ def test_raw_voxels_that_look_like_gzip_are_raw(tmp_path: Path) -> None:
     assert volume_files.read_array(path).tobytes(order="F") == voxels
 
 
+@pytest.mark.parametrize("number", ["1e300", "-inf", "nan", "0"])
+def test_senseless_numbers_are_told_in_one_line(
+    tmp_path: Path, number: str, warnings_log: pytest.LogCaptureFixture
+) -> None:
+    lines = ["dimension: 3", "sizes: 3 5 7", f"space directions: ({number},0,0) (0,1,0) (0,0,1)"]
+    volume = volume_files.read(nrrd(tmp_path / "a.nrrd", *lines))
+    np.testing.assert_array_equal(volume.affine, np.eye(4))
+    assert [record.levelname for record in warnings_log.records] == ["WARNING"]
+
+
 def test_a_senseless_affine_is_told_and_kept_in_the_output(
     tmp_path: Path, warnings_log: pytest.LogCaptureFixture
 ) -> None:

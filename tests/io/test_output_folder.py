@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,17 @@ def test_unfinished_files_go_with_the_next_run_but_never_those_of_a_run_at_work(
     with output_folder.opened(tmp_path):
         assert not unfinished.exists()
         unfinished.touch()
+        with output_folder.opened(tmp_path):
+            assert unfinished.exists()
+
+
+def test_the_first_of_several_runs_may_end_before_the_others(tmp_path: Path) -> None:
+    unfinished = tmp_path / ".mood-vae-1-abcd.nii.gz"
+    with ExitStack() as first, ExitStack() as second:
+        first.enter_context(output_folder.opened(tmp_path))
+        second.enter_context(output_folder.opened(tmp_path))
+        unfinished.touch()
+        first.close()
         with output_folder.opened(tmp_path):
             assert unfinished.exists()
 

@@ -82,6 +82,16 @@ def test_a_file_without_permission_is_refused(tmp_path: Path) -> None:
     refused(path, "Permission denied")
 
 
+def test_what_the_system_says_at_opening_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_nifti(tmp_path / "a.nii", numbered())
+
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", denied)
+    refused(path, "Permission denied")
+
+
 def test_what_the_system_says_while_reading_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save_nifti(tmp_path / "a.nii", numbered())
 

@@ -90,6 +90,16 @@ def test_the_processor_quota_of_control_groups(
     assert resources.quota(resources.above("cpu", tmp_path, groups)) == granted
 
 
+@pytest.mark.parametrize(("quota", "processors"), [(5.0, 4), (4.0, 4), (2.9, 2), (0.5, 1)])
+def test_whole_processors_are_used_at_least_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quota: float, processors: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 4, 7}, raising=False)
+    write(tmp_path, {"cpu.max": f"{int(1e5 * quota)} 100000\n"})
+    monkeypatch.setattr(resources, "above", lambda controller: [(2, tmp_path)] if controller == "cpu" else [])
+    assert resources.allowed() == processors
+
+
 @pytest.mark.parametrize(
     ("asked", "threads"), [("1", 1), ("2", 2), ("3", 3), ("64", 3), ("", 3), ("0", 3), ("many", 3)]
 )

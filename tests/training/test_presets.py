@@ -52,7 +52,7 @@ def test_former_names_are_understood(former: str, present: str) -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    with pytest.raises(ConfigError, match="a preset among paper, discriminators.*found 'nobody'"):
+    with pytest.raises(ConfigError, match=r"a preset among paper, discriminators.*found 'nobody'"):
         find_preset("nobody")
 
 

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from mood_vae.training.cache import SliceCache
+from mood_vae.training.config import SynthesisConfig
+from mood_vae.training.synthetic_samples import SyntheticSamples
+
+SYNTHESIS = SynthesisConfig(slab_slices=12, target_slices=6, anomaly_types=("uniform_sphere", "intensity", "noise"))
+
+
+def samples(volumes: SliceCache, config: SynthesisConfig, *, seed: int = 0) -> SyntheticSamples:
+    return SyntheticSamples(volumes, volumes.subjects, config, spacing_mm=6.0, seed=seed)
+
+
+def test_a_sample_follows_from_its_number(small_cache: SliceCache) -> None:
+    dataset = samples(small_cache, SYNTHESIS, seed=3)
+    first, again, other = dataset[7], dataset[7], dataset[8]
+    for one, two in zip(first[:4], again[:4], strict=True):
+        torch.testing.assert_close(one, two)
+    assert first.first == again.first
+    assert not torch.equal(first.x_KHW, other.x_KHW)
+    assert not torch.equal(first.x_KHW, samples(small_cache, SYNTHESIS, seed=4)[7].x_KHW)
+
+
+def test_a_sample_is_a_slab_with_the_masks_of_its_target_slices(small_cache: SliceCache) -> None:
+    dataset = samples(small_cache, SYNTHESIS)
+    for number in range(6):
+        sample = dataset[number]
+        assert sample.x_KHW.shape == (12, 32, 48)
+        assert sample.x_KHW.dtype == torch.float32
+        assert 0 <= sample.x_KHW.min() <= sample.x_KHW.max() <= 1
+        assert sample.y_BHW.shape == sample.search_BHW.shape == (6, 32, 48)
+        assert sample.y_BHW.dtype == torch.uint8
+        assert sample.search_BHW.dtype == torch.bool
+        ks = sample.ks.tolist()
+        assert ks == sorted(set(ks))
+        assert len(ks) == 6
+        assert all(0 <= k < 12 for k in ks)
+        assert 0 <= sample.first <= 28 - 12
+        # the search mask is the brain and what lies between its voxels
+        assert (sample.search_BHW >= (sample.x_KHW[sample.ks] > 0)).all()
+
+
+def test_a_clean_slab_without_augmentation_would_be_the_brain_s_own(small_cache: SliceCache) -> None:
+    # an augmentation that leaves everything in place changes intensities alone: the background tells the slab
+    dataset = samples(small_cache, SYNTHESIS.replaced(clean_share=1.0))
+    in_place = 0
+    for number in range(16):
+        sample = dataset[number]
+        assert not sample.y_BHW.any()
+        slabs = small_cache.array_NKHW[:, sample.first : sample.first + 12] > 0
+        for brain in (*slabs, *slabs[:, :, ::-1]):
+            in_place += bool((brain == (sample.x_KHW.numpy() > 0)).all())
+    assert in_place >= 5
+
+
+def test_a_slab_of_all_slices_is_the_whole_brain(small_cache: SliceCache) -> None:
+    everything = SynthesisConfig(slab_slices=28, target_slices=28, clean_share=1.0)
+    sample = SyntheticSamples(small_cache, small_cache.subjects[:1], everything, spacing_mm=6.0, seed=0)[0]
+    assert sample.first == 0
+    assert len(sample.x_KHW) == 28
+    assert sample.ks.tolist() == list(range(28))
+    visible = np.flatnonzero(small_cache.array_NKHW[0].max(axis=(1, 2)))
+    assert 0 < visible.min() <= np.flatnonzero(sample.x_KHW.amax((1, 2)))[0]
+
+
+@pytest.mark.parametrize(("clean_share", "anomalous"), [(1.0, {False}), (0.0, {True})])
+def test_samples_are_anomalous_or_clean_as_configured(
+    small_cache: SliceCache, clean_share: float, anomalous: set[bool]
+) -> None:
+    dataset = samples(small_cache, SYNTHESIS.replaced(clean_share=clean_share))
+    assert {bool(dataset[number].y_BHW.any()) for number in range(6)} == anomalous
+
+
+def test_half_of_the_target_slices_show_an_anomaly_where_so_many_do(small_cache: SliceCache) -> None:
+    config = SYNTHESIS.replaced(clean_share=0.0, target_slices=2, anomaly_types=("missing_slab",))
+    dataset = samples(small_cache, config)
+    assert [bool(dataset[number].y_BHW.any()) for number in range(8)] == 8 * [True]
+
+
+def test_a_type_that_is_left_out_is_not_inserted(small_cache: SliceCache) -> None:
+    config = SynthesisConfig(
+        slab_slices=12, clean_share=0.0, anomaly_types=("noise", "missing_slab", "blur"), left_out=("noise", "blur")
+    )
+    medians = []
+    for number in range(8):
+        sample = samples(small_cache, config)[number]
+        medians.append(float(sample.x_KHW[sample.ks][sample.y_BHW > 0].median()))
+    # lost down to the background, but for soft edges; noise and blur leave tissue at about 0.6
+    assert sum(median < 0.2 for median in medians) >= 7
+
+
+def test_types_of_the_anatomy_are_augmented_and_artefacts_are_not(small_cache: SliceCache) -> None:
+    """A sphere of one intensity keeps it to the bit only where no noise, bias field or blur comes after it."""
+
+    def alike(anatomical: tuple[str, ...]) -> list[float]:
+        """Return the share of an anomaly's voxels that have its most common value, for some samples."""
+        config = SYNTHESIS.replaced(
+            clean_share=0.0, most=1, anomaly_types=("uniform_sphere",), anatomical=anatomical, target_slices=12
+        )
+        dataset = samples(small_cache, config)
+        anomalies = [sample.x_KHW[sample.ks][sample.y_BHW > 0] for sample in (dataset[number] for number in range(8))]
+        return [float(values.unique(return_counts=True)[1].max()) / len(values) for values in anomalies]
+
+    assert min(alike(())) > 0.25  # the rest is its soft edge
+    assert max(alike(("uniform_sphere",))) < 0.1
+
+
+def test_a_donor_is_another_subject(small_cache: SliceCache) -> None:
+    config = SYNTHESIS.replaced(clean_share=0.0, anomaly_types=("foreign_patch_interpolation",))
+    assert samples(small_cache, config)[0].y_BHW.any()
+    alone = SyntheticSamples(small_cache, small_cache.subjects[:1], config, spacing_mm=6.0, seed=0)
+    assert alone[0].x_KHW.shape == (12, 32, 48)  # of one subject it is its own donor
