@@ -38,5 +38,5 @@ images: $(installed)  ## build both container images and try them on toy data
 	sh docker/test_run.sh
 
 clean:  ## remove .venv and what the tools left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

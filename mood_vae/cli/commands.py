@@ -288,6 +288,6 @@ def demo(out_dir: Path, seed: int) -> None:
 
     done = demonstration.run(out_dir, load_pretrained(device="cpu"), seed=seed, note=note, progress=progress_bar)
     click.echo(demonstration.format_table(done.findings))
-    click.echo("A demonstration, not the evaluation: the anomalies are large, and smaller ones are often missed.")
+    click.echo("A demonstration, not the evaluation: another --seed draws other anomalies, and not all are found.")
     click.echo(f"To score it as the challenge does: mood-vae score pixel {out_dir / 'pixel'} {done.pixel_labels}")
     click.secho(f"==> The picture: {done.picture}", bold=True)
