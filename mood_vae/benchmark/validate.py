@@ -108,16 +108,11 @@ def validate(
 
 
 def learnt_types(provenance: Mapping[str, Any]) -> set[str]:
-    """Return the anomaly types that a checkpoint's discriminators have learnt from; none without discriminators.
-
-    The words of weights from before `discriminator_training` are understood too.
-    """
-    trainings = provenance.get("discriminator_training") or provenance.get("head_training") or ()
+    """Return the anomaly types that a checkpoint's discriminators have learnt from; none without discriminators."""
     names: set[str] = set()
-    for training in trainings:
+    for training in provenance.get("discriminator_training", ()):
         synthesis = training["synthesis"]
-        shown = synthesis.get("anomaly_types") or synthesis["families"]
-        names |= set(shown) - set(synthesis["left_out"])
+        names |= set(synthesis["anomaly_types"]) - set(synthesis["left_out"])
     return {find_anomaly_type(name).name for name in names}
 
 

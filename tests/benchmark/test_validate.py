@@ -64,8 +64,8 @@ def test_a_mask_line_counts_dice_and_millilitres_by_hand() -> None:
 def test_learnt_types_are_those_shown_to_any_discriminator(trained: Checkpoint) -> None:
     assert learnt_types(trained.description.provenance) == {"noise", "blur"}
     assert learnt_types({}) == set()
-    former = {"head_training": [{"synthesis": {"families": ["foreign_patch", "ghost"], "left_out": ["ghost"]}}]}
-    assert learnt_types(former) == {"foreign_patch_interpolation"}
+    synthesis = {"anomaly_types": ["foreign_patch", "ghost"], "left_out": ["ghost"]}
+    assert learnt_types({"discriminator_training": [{"synthesis": synthesis}]}) == {"foreign_patch_interpolation"}
 
 
 def test_brains_have_one_anomaly_or_none_and_subjects_take_turns(volumes: SliceCache) -> None:
