@@ -1,6 +1,6 @@
 #!/bin/sh
 # What a discriminator finds of anomaly types that it was never shown, and what it owes to the VAE: six short trainings
-# that differ in one thing each, on the VAE of the shipped weights, each judged by `mood-vae benchmark validate`. Half an
+# that differ in one thing each, on the VAE of the shipped weights, each measured by `mood-vae benchmark validate`. Half an
 # hour each on two cores with bf16 instructions. What is finished is not run again.
 # usage: sh scripts/compare_discriminators.sh HEALTHY OUT [NAME ...]
 # HEALTHY: as for train_paper.sh. NAME: all, without-vae, fold-1 to fold-4; every one if none is given. OUT/NAME.txt then

@@ -44,7 +44,7 @@ Note = Callable[[str], None]
 
 
 class ValidationConfig(Config):
-    """How many brains are judged.
+    """How many brains are looked at.
 
     per_type: brains of each anomaly type; four times as many are healthy. seed: of the brains.
     """
@@ -54,7 +54,7 @@ class ValidationConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class BrainResult:
     """What a detector made of one brain.
 
     anomaly_map, residual: histograms (2, bins) of the calibrated map and of the VAE's residual.
@@ -78,8 +78,8 @@ def validate(
     discriminator: int | None = None,
     note: Note,
     progress: Progress = silent,
-) -> list[Judged]:
-    """Judge a checkpoint on its validation subjects and return what was found; `note` is told each line of the report.
+) -> list[BrainResult]:
+    """Measure a checkpoint on its validation subjects and return the results; `note` gets each line of the report.
 
     healthy_dir: the volumes that it was trained on. cache_dir: that run's `cache` folder, or a new one.
     discriminator: the only one that counts, by its number; all of them by default.
@@ -95,11 +95,11 @@ def validate(
         detector = one_discriminator(trained, discriminator, volumes)
     healthy = [look(detector, brain) for brain in calibration_brains(volumes, subjects, detector.calibration.config)]
     sample_scores, thresholds = SampleScores(trained, healthy), thresholds_of(detector, healthy)
-    found: list[Judged] = []
+    found: list[BrainResult] = []
     learnt = learnt_types(provenance)
     for anomaly_type in (HEALTHY, *ANOMALY_TYPES):
         for brain, label in brains_of(anomaly_type, volumes, subjects, config, grid.spacing_mm):
-            found.append(judge(detector, sample_scores, thresholds, anomaly_type, brain, label))
+            found.append(measure(detector, sample_scores, thresholds, anomaly_type, brain, label))
         name = anomaly_type if anomaly_type in {*learnt, HEALTHY} else f"{anomaly_type} (not shown)"
         note(voxel_line(name, _of(found, {anomaly_type})))
     for line in _summary(found, learnt, thresholds, grid.spacing_mm):
@@ -149,14 +149,14 @@ def thresholds_of(detector: VaeDetector, healthy: Sequence[Found]) -> list[float
     return [float(np.quantile(voxels, 1 - rate)) for rate in RATES]
 
 
-def judge(
+def measure(
     detector: VaeDetector,
     sample_scores: SampleScores,
     thresholds: Sequence[float],
     anomaly_type: str,
     brain: Brain,
     label: np.ndarray,
-) -> Judged:
+) -> BrainResult:
     """Return what the detector makes of one brain."""
     found, config = look(detector, brain), detector.scorer.config.postprocessing
     pooled = neighbourhood_pool(found.raw_map, config)
@@ -164,7 +164,7 @@ def judge(
     residual = np.abs(brain.array - detector.scorer.reconstruct(brain))
     masks = [binary_mask(pooled, threshold, found.search_mask, config) for threshold in thresholds]
     counted = found.search_mask | (label > 0)
-    return Judged(
+    return BrainResult(
         anomaly_type=anomaly_type,
         anomaly_map=metrics.histogram(values[counted], label[counted]).counts,
         residual=metrics.histogram(residual[counted], label[counted]).counts,
@@ -173,13 +173,13 @@ def judge(
     )
 
 
-def _of(found: Sequence[Judged], anomaly_types: set[str]) -> list[Judged]:
+def _of(found: Sequence[BrainResult], anomaly_types: set[str]) -> list[BrainResult]:
     """Return the brains of some types, and all healthy ones."""
     return [one for one in found if one.anomaly_type in {HEALTHY, *anomaly_types}]
 
 
 def _summary(
-    found: Sequence[Judged], learnt: set[str], thresholds: Sequence[float], spacing_mm: float
+    found: Sequence[BrainResult], learnt: set[str], thresholds: Sequence[float], spacing_mm: float
 ) -> Iterator[str]:
     every = set(ANOMALY_TYPES)
     for name, part in (("learnt", learnt), ("not shown", every - learnt), ("all", every)):
@@ -194,7 +194,7 @@ def _summary(
         yield f"sample score from {name}: AP {ap:.3f}  AUROC {auroc:.3f}"
 
 
-def voxel_line(name: str, found: Sequence[Judged]) -> str:
+def voxel_line(name: str, found: Sequence[BrainResult]) -> str:
     """Return the share of anomalous voxels and the figures of residual and map, the map's AP with a 95 % bootstrap."""
     residuals, maps = np.stack([one.residual for one in found]), np.stack([one.anomaly_map for one in found])
     curve = metrics.curve(maps.sum(axis=0))
@@ -210,7 +210,7 @@ def voxel_line(name: str, found: Sequence[Judged]) -> str:
     )
 
 
-def mask_line(name: str, found: Sequence[Judged], number: int, spacing_mm: float) -> str:
+def mask_line(name: str, found: Sequence[BrainResult], number: int, spacing_mm: float) -> str:
     """Return the Dice of the masks at one of RATES, and their volume in healthy brains."""
     hit, marked, anomalous = np.array([one.masks[number] for one in found], float).T
     healthy = np.array([one.anomaly_type == HEALTHY for one in found])

@@ -73,7 +73,7 @@ def benchmark_time(data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tu
 def benchmark_validate(
     healthy_dir: Path, weights: Path, cache_dir: Path, discriminator: int | None, per_type: int, seed: int
 ) -> None:
-    """Judge WEIGHTS on their own validation subjects, by which designs and settings are chosen.
+    """Measure WEIGHTS on their own validation subjects, by which designs and settings are chosen.
 
     HEALTHY_DIR is the folder that they were trained on, CACHE_DIR that run's `cache` folder, or a new one.
     """

@@ -9,13 +9,13 @@ from mood_vae.benchmark.sample_scores import SHARES, SampleScores
 from mood_vae.benchmark.validate import (
     HEALTHY,
     RATES,
-    Judged,
+    BrainResult,
     ValidationConfig,
     brains_of,
-    judge,
     learnt_types,
     look,
     mask_line,
+    measure,
     thresholds_of,
     validate,
     voxel_line,
@@ -30,17 +30,17 @@ from mood_vae.synthetic.insert import ANOMALY_TYPES
 from mood_vae.training.cache import SliceCache
 
 
-def judged(anomaly_type: str, values: list[float], label: list[int], mask: tuple[int, int, int]) -> Judged:
+def result_of(anomaly_type: str, values: list[float], label: list[int], mask: tuple[int, int, int]) -> BrainResult:
     counts = metrics.histogram(np.array(values, np.float32), np.array(label)).counts
     swapped = metrics.histogram(1 - np.array(values, np.float32), np.array(label)).counts
-    return Judged(anomaly_type=anomaly_type, anomaly_map=counts, residual=swapped, scores={}, masks=[mask])
+    return BrainResult(anomaly_type=anomaly_type, anomaly_map=counts, residual=swapped, scores={}, masks=[mask])
 
 
 FOUND = [
-    judged("lesion", [0.75, 0.5, 0.25, 0.0], [1, 0, 1, 0], (1, 2, 2)),
-    judged("noise", [0.75, 0.0, 0.0, 0.0], [1, 0, 0, 0], (1, 1, 1)),
-    judged(HEALTHY, [0.5, 0.0, 0.0, 0.0], [0, 0, 0, 0], (0, 1, 0)),
-    judged(HEALTHY, [0.0, 0.0, 0.0, 0.0], [0, 0, 0, 0], (0, 0, 0)),
+    result_of("lesion", [0.75, 0.5, 0.25, 0.0], [1, 0, 1, 0], (1, 2, 2)),
+    result_of("noise", [0.75, 0.0, 0.0, 0.0], [1, 0, 0, 0], (1, 1, 1)),
+    result_of(HEALTHY, [0.5, 0.0, 0.0, 0.0], [0, 0, 0, 0], (0, 1, 0)),
+    result_of(HEALTHY, [0.0, 0.0, 0.0, 0.0], [0, 0, 0, 0], (0, 0, 0)),
 ]
 
 
@@ -103,14 +103,14 @@ def test_sample_scores_are_means_of_the_strongest_voxels_in_units_of_healthy_bra
     assert len(scores) == len(SHARES) + 4
 
 
-def test_a_brain_is_judged_where_the_detector_looks_and_where_the_anomaly_is(
+def test_a_brain_is_measured_where_the_detector_looks_and_where_the_anomaly_is(
     trained: Checkpoint, volumes: SliceCache
 ) -> None:
     detector = VaeDetector.of(trained, CPU)
     brain = Brain.of(volumes.volume("00002"))
     label = np.zeros(brain.array.shape, np.uint8)
     label[0, 0, :5] = 1  # outside the search mask
-    found = judge(detector, SampleScores(trained, [look(detector, brain)]), [0.0], "noise", brain, label)
+    found = measure(detector, SampleScores(trained, [look(detector, brain)]), [0.0], "noise", brain, label)
     assert found.anomaly_map.sum() == found.residual.sum() == brain.search_mask.sum() + 5
     assert found.anomaly_map[1].sum() == 5
     # a threshold of 0 marks all of the search mask
