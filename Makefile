@@ -6,10 +6,10 @@ bin := .venv/bin
 installed := .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test images clean
+.PHONY: help install demo test test-slow test-all images clean
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(installed)  ## make .venv and install mood_vae with all it needs
 
@@ -19,19 +19,24 @@ $(installed): requirements.txt requirements-dev.txt pyproject.toml
 	$(bin)/python -m pip install --editable . --requirement requirements-dev.txt
 	touch $@
 
-demo: $(installed)  ## show it all on synthetic brains: toy anomalies, both levels, the score
+demo: $(installed)  ## show what it does: large toy anomalies in two real brains, a table, a picture
 	$(bin)/mood-vae demo
 
-test: $(installed)  ## lint, check types, run the tests
+test: $(installed)  ## lint, check types, run the quick tests
 	$(bin)/ruff check .
 	$(bin)/ruff format --check .
 	$(bin)/mypy
-	$(bin)/pytest
+	$(bin)/pytest -m "not slow and not gpu"
+
+test-slow: $(installed)  ## run the tests that `make test` leaves out; those for a GPU skip themselves without one
+	$(bin)/pytest -m "slow or gpu"
+
+test-all: test test-slow  ## everything that this machine can run, but for the containers
 
 images: $(installed)  ## build both container images and try them on toy data
 	sh docker/build.sh
 	sh docker/test_run.sh
 
 clean:  ## remove .venv and what the tools left
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

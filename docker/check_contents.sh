@@ -21,6 +21,8 @@ done
     none "compilers" $(find / -xdev -type f \( -name cc1 -o -name nvcc -o -name ptxas -o -name 'protoc*' \) -perm -u+x)
     none "caches" $(find / -xdev -type d \( -path '*/.cache/*' -o -name 'pip-*' -path '/tmp/*' \))
     none "tests" $(find /opt/venv /workspace -type d \( -name tests -o -name test \))
+    none "scans" $(find / -xdev \( -name proc -o -name sys \) -prune -o \
+        \( -name '*.nii*' -o -name '*.mgz' -o -name '*.nrrd' -o -name '*.mha' \) -print)
     none "secrets, or what often holds some" $(find / -xdev \( -name proc -o -name sys -o -name ssl \) -prune -o \
         \( -name .git -o -name .env -o -name .netrc -o -name .pypirc -o -name .ssh -o -name .docker -o -name pip.conf \
         -o -name 'id_rsa*' -o -name '*.key' \) -print)

@@ -87,7 +87,7 @@ from mood_vae.io.volume import Volume
 noise = np.random.default_rng(0).random((60, 60, 60), np.float32)
 affine = np.diag([3.0, 3.0, 3.0, 1.0])
 affine[:3, 3] = -90
-choose_detector(region="brain", name=None, weights=None, device="cpu").detect(
+choose_detector(region="brain", model=None, weights=None, device="cpu").detect(
     Volume(array=np.pad(noise, 4), affine=affine, case_id="noise")
 )
 threads = len(list(Path("/proc/self/task").iterdir()))

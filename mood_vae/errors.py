@@ -10,7 +10,11 @@ from typing import Any
 class MoodVaeError(Exception):
     """Something the user can mend: names the file, what was expected, what was found and what to do.
 
-    Every part is a phrase without a closing full stop; parts that do not apply are left out.
+    Args:
+        file: What the error is about, if it is about a file.
+        expected: A phrase without a closing full stop, as are the next two.
+        found: What was there instead.
+        remedy: What to do about it.
     """
 
     def __init__(
@@ -25,9 +29,8 @@ class MoodVaeError(Exception):
         self.expected = expected
         self.found = found
         self.remedy = remedy
-        # ascii-escapes line breaks and control characters that a hostile file name could smuggle into a log
-        where = "" if self.file is None else f"{_printable(self.file)}: "
-        super().__init__(f"{where}expected {expected}, found {found}; {remedy}")
+        where = "" if self.file is None else f"{self.file}: "
+        super().__init__(printable(f"{where}expected {expected}, found {found}; {remedy}"))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the error travel between processes, which pickle it."""
@@ -37,6 +40,10 @@ class MoodVaeError(Exception):
 
 class VolumeError(MoodVaeError):
     """A volume that cannot be read, or whose content cannot be used."""
+
+
+class OutputError(MoodVaeError):
+    """A file that cannot be written."""
 
 
 class CheckpointError(MoodVaeError):
@@ -51,5 +58,6 @@ class FolderError(MoodVaeError):
     """A folder that is missing, empty, or laid out for another purpose."""
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """Return a text with line breaks and control characters escaped: a hostile file, or its name, may hold some."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

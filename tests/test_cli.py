@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from mood_vae.cli import main
 
 SURFACE = {
+    "benchmark": "",
     "demo": "--out --seed",
     "predict": "LEVEL IN_DIR OUT_DIR --region --model/--preset --weights --device --resume --max-voxels --report",
     "rank": "SUBMISSION_DIR... --json --picture --resamples --seed",

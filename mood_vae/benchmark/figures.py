@@ -1,73 +1,80 @@
-"""The paper's Figure 2: what goes in, what the VAE makes of it, what is left over, and the mask."""
+"""Pictures of results: figures with their intervals, and maps of cases."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from mood_vae.detection.detector import VaeDetector
-from mood_vae.detection.postprocessing import neighbourhood_pool
-from mood_vae.imaging.preprocessing import prepare
-from mood_vae.io.volume import Array, Mask, Volume
+from mood_vae.benchmark.results import Estimate
+from mood_vae.io import volume_files
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """One axial slice of a volume through the pipeline; all (I, J), on the model's grid.
+def draw_intervals(rows: Mapping[str, Sequence[Estimate | None]], titles: Sequence[str], path: Path) -> None:
+    """Draw figures with their intervals side by side, a row each, the last row on top and in red.
 
-    anomaly_map: raw and pooled. truth: where an anomaly really is; None where nobody knows.
+    rows: for each row its figure under each title, None for one that it has not.
     """
-
-    title: str
-    input: Array
-    reconstruction: Array
-    anomaly_map: Array
-    mask: Mask
-    truth: Mask | None
-
-
-def panel(title: str, volume: Volume, truth: Array | None, detector: VaeDetector) -> Panel:
-    """Return the panel of the slice with most anomaly, or of the middle one where there is none.
-
-    truth: (I, J, K) on the volume's grid, above 0.5 where it is anomalous.
-    """
-    scorer = detector.scorer
-    brain, placement = prepare(volume, scorer.config.grid)
-    pooled = neighbourhood_pool(scorer.raw_map(brain), scorer.config.postprocessing)
-    mask = detector.binary_mask(pooled, brain.mask(with_gaps=scorer.searches_gaps))
-    anomaly = None if truth is None else placement.onto_grid(truth) >= 0.5
-    shown = brain.brain_mask if anomaly is None or not anomaly.any() else anomaly
-    k = int(np.argmax(shown.sum(axis=(1, 2))))
-    return Panel(
-        title=title,
-        input=brain.array[k],
-        reconstruction=scorer.reconstruct(brain)[k],
-        anomaly_map=pooled[k],
-        mask=mask[k],
-        truth=None if anomaly is None else anomaly[k],
-    )
-
-
-def draw(panels: list[Panel], path: Path) -> None:
-    """Write the panels, one a row, as a PNG; the patient's left is on the left, the front at the top."""
     from matplotlib.figure import Figure
 
-    columns = ("input", "reconstruction", "anomaly_map", "mask")
-    figure = Figure(figsize=(2.4 * len(columns), 3.0 * len(panels)), layout="constrained")
-    figure.set_facecolor("black")
-    for row, shown in enumerate(panels):
-        for column, name in enumerate(columns):
-            axes = figure.add_subplot(len(panels), len(columns), row * len(columns) + column + 1)
-            axes.set_axis_off()
-            axes.set_title(f"{shown.title}: {name}" if column == 0 else name, color="white", fontsize=9)
-            image = shown.input if name == "mask" else getattr(shown, name)
-            top = max(float(shown.anomaly_map.max()), 1e-6) if name == "anomaly_map" else 1.0
-            axes.imshow(image.T, cmap="inferno" if name == "anomaly_map" else "gray", vmin=0, vmax=top, origin="lower")
-            if name == "mask":
-                found = np.ma.masked_where(~shown.mask, shown.mask)
-                axes.imshow(found.T, cmap="autumn", vmin=0, vmax=1, alpha=0.8, origin="lower")
-            if shown.truth is not None and shown.truth.any() and name in ("input", "mask"):
-                axes.contour(shown.truth.T, levels=[0.5], colors="cyan", linewidths=0.8)
-    figure.savefig(path, dpi=110)
+    figure = Figure(figsize=(9, 0.32 * len(rows) + 1), layout="constrained")
+    for column, (axes, title) in enumerate(
+        zip(figure.subplots(1, len(titles), sharey=True, squeeze=False)[0], titles, strict=True)
+    ):
+        for at, estimates in enumerate(rows.values()):
+            estimate = estimates[column]
+            if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
+                continue
+            axes.plot([estimate.low, estimate.high], [at, at], color="0.7", linewidth=4, solid_capstyle="round")
+            axes.plot(estimate.value, at, "o", color="tab:red" if at == len(rows) - 1 else "black", markersize=6)
+            place = {"xytext": (6, -3), "textcoords": "offset points", "fontsize": 8}
+            axes.annotate(f"{estimate.value:.2f}", (estimate.high, at), **place)
+        axes.set(title=title, xlim=(0, 0.8), yticks=range(len(rows)), yticklabels=list(rows))
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.tick_params(left=False)
+    figure.savefig(path, dpi=130)
+
+
+class CaseFiles(NamedTuple):
+    """A case to draw: a title, and the paths of its volume, its label and its map."""
+
+    title: str
+    volume: Path
+    label: Path
+    anomaly_map: Path
+
+
+def draw_maps(cases: Sequence[CaseFiles], columns: int, path: Path) -> None:
+    """Draw the axial slice of each case with most of its anomaly, and its map beside it on the scale [0, 1].
+
+    The truth is outlined in red, the mask in yellow.
+    """
+    from matplotlib.figure import Figure
+
+    rows = -(-len(cases) // columns)
+    figure = Figure(figsize=(2.6 * columns, 1.5 * rows), layout="constrained")
+    grid = figure.subplots(rows, 2 * columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for number, case in enumerate(cases):
+        row, column = divmod(number, columns)
+        _draw_case(case, grid[row, 2 * column], grid[row, 2 * column + 1])
+    figure.savefig(path, dpi=130)
+
+
+def _draw_case(case: CaseFiles, of_volume: Axes, of_map: Axes) -> None:
+    volume, label, values = (volume_files.read_array(path).astype(np.float32) for path in case[1:])
+    k = int(label.sum(axis=(0, 1)).argmax())
+    brain, truth, anomaly_map = (np.rot90(array[:, :, k]) for array in (volume, label > 0.5, values))
+    of_volume.imshow(brain, cmap="gray", vmin=0, vmax=1)
+    of_map.imshow(anomaly_map, cmap="magma", vmin=0, vmax=1)
+    for axes in (of_volume, of_map):
+        axes.contour(truth, [0.5], colors="red", linewidths=0.6)
+    if (anomaly_map >= 0.5).any():
+        of_volume.contour(anomaly_map, [0.5], colors="yellow", linewidths=0.6)
+    of_volume.set_title(case.title, fontsize=6)

@@ -18,6 +18,19 @@ FORMER_NAMES = {
 """Former names of presets and pretrained models, and their present ones."""
 
 
+FORMER_PROVENANCE = {
+    "head_training": "discriminator_training",
+    "heads_from": "discriminators_from",
+    "slabs": "samples",
+    "batch_slabs": "batch_samples",
+    "slab": "slab_slices",
+    "judged": "target_slices",
+    "families": "anomaly_types",
+    "varied": "augmented",
+}
+"""Former keys of a provenance, and the present ones."""
+
+
 def today(name: str) -> str:
     """Return the present name of a preset or a pretrained model; a name that is no former one as it is."""
     return FORMER_NAMES.get(name, name)
@@ -40,7 +53,17 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
     preset = old.pop("preset", None)
     if isinstance(preset, str):
         preset = today(preset)
-    return {"preset": preset, "detector": detector, "calibration": calibration, **old}
+    provenance = {"provenance": _today_throughout(old.pop("provenance"))} if "provenance" in old else {}
+    return {"preset": preset, "detector": detector, "calibration": calibration, **provenance, **old}
+
+
+def _today_throughout(part: Any) -> Any:
+    """Return a provenance with the present names of its settings, however deep they lie."""
+    if isinstance(part, (list, tuple)):
+        return [_today_throughout(item) for item in part]
+    if isinstance(part, dict):
+        return {FORMER_PROVENANCE.get(key, key): _today_throughout(value) for key, value in part.items()}
+    return part
 
 
 def _with_names(part: Any, names: Mapping[str, str]) -> Any:

@@ -19,7 +19,7 @@ from mood_vae.errors import FolderError, MoodVaeError, VolumeError
 from mood_vae.io import atomic, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, Level, result_path
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.io.volume import Volume
+from mood_vae.io.volume_files import Geometry
 from mood_vae.system import resources
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,7 @@ def predict(
 
     Raises:
         FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
+        OutputError: The report cannot be written.
     """
     paths = volume_files.list_volumes(in_dir)
     folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
@@ -107,39 +108,39 @@ def predict(
 def _predict_case(
     path: Path, targets: Mapping[Level, Path], detector: Detector, run: Run, max_voxels: int | None
 ) -> None:
+    geometry: Geometry | None = None
     try:
-        volume = _read(path, max_voxels)
+        with volume_files.open_volume(path, max_voxels=max_voxels) as file:
+            geometry = file.geometry
+            _check_memory(path, geometry)
+            volume = file.read()
         detection = detector.detect(volume)
         for level, target in targets.items():
-            _write(level, target, detection.anomaly_map, detection.anomaly_score, volume.affine, path)
+            _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
         run.cases[path.name] = {
             "anomaly_score": detection.anomaly_score,
             "location_vox": detection.location_vox,
             "location_mm": detection.location_mm,
         }
-    # torch reports a lack of memory by RuntimeError; OSError where a file vanishes between two looks at it
+    # torch reports a lack of memory by RuntimeError
     except (MoodVaeError, RuntimeError, MemoryError, OSError) as error:
         failure = _one_line(path, error)
         log.error("failed: %s", failure)
         run.failures[path.name] = failure
         for level, target in targets.items():
-            _write_neutral(level, target, path, max_voxels)
+            _write_neutral(level, target, geometry, failure)
 
 
-def _read(path: Path, max_voxels: int | None) -> Volume:
-    """Read a volume unless detection would take more memory than there is, on which the kernel ends the process."""
-    left = resources.available()
-    fitting = (left - BYTES_PER_CASE) / BYTES_PER_VOXEL
-    if fitting < min(volume_files.MAX_VOXELS, max_voxels or volume_files.MAX_VOXELS):
-        n_voxels = math.prod(volume_files.read_geometry(path, max_voxels=max_voxels).shape)
-        if n_voxels > fitting:
-            needed = BYTES_PER_CASE + BYTES_PER_VOXEL * n_voxels
-            raise VolumeError(
-                file=path, expected=f"a volume that fits into the {left / 2**20:.0f} MiB of memory left",
-                found=f"{n_voxels} voxels, which may take {needed / 2**20:.0f} MiB",
-                remedy="give the run more memory, then go on with --resume",
-            )  # fmt: skip
-    return volume_files.read(path, max_voxels=max_voxels)
+def _check_memory(path: Path, geometry: Geometry) -> None:
+    """Raise VolumeError if detection would take more memory than there is, on which the kernel ends the process."""
+    left, n_voxels = resources.available(), math.prod(geometry.shape)
+    needed = BYTES_PER_CASE + BYTES_PER_VOXEL * n_voxels
+    if needed > left:
+        raise VolumeError(
+            file=path, expected=f"a volume that fits into the {left / 2**20:.0f} MiB of memory left",
+            found=f"{n_voxels} voxels, which may take {needed / 2**20:.0f} MiB",
+            remedy="give the run more memory, then go on with --resume",
+        )  # fmt: skip
 
 
 def _one_line(path: Path, error: Exception) -> str:
@@ -161,21 +162,22 @@ def _is_done(level: Level, target: Path) -> bool:
         return False
 
 
-def _write(level: Level, target: Path, values: np.ndarray, score: float, affine: np.ndarray, path: Path) -> None:
+def _write(level: Level, target: Path, anomaly_map: np.ndarray, score: float, geometry: Geometry) -> None:
     if level == "pixel":
-        volume_files.write(target, values, affine, like=path)
+        volume_files.write(target, anomaly_map, geometry.affine, like=geometry)
     else:
         atomic.write_text(target, f"{score!r}\n")
 
 
-def _write_neutral(level: Level, target: Path, path: Path, max_voxels: int | None) -> None:
-    """Write what says "nothing known": the score 0, or a map of zeros if the header gives its shape."""
+def _write_neutral(level: Level, target: Path, geometry: Geometry | None, failure: str) -> None:
+    """Write what says "nothing known": the score 0, or a map of zeros if the header gave its shape."""
     try:
-        if level == "pixel":
-            geometry = volume_files.read_geometry(path, max_voxels=max_voxels)
-            _write(level, target, np.zeros(geometry.shape, np.float32), 0.0, geometry.affine, path)
-        else:
+        if level == "sample":
             atomic.write_text(target, f"{NEUTRAL_SCORE!r}\n")
+        elif geometry is None:
+            log.error("no neutral prediction either: %s", failure)
+        else:
+            _write(level, target, np.zeros(geometry.shape, np.float32), NEUTRAL_SCORE, geometry)
     except (MoodVaeError, MemoryError, OSError) as error:
         log.error("no neutral prediction either: %s", error)
 

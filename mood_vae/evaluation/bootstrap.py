@@ -28,9 +28,10 @@ _CASES_AT_ONCE = 32
 class CaseCounts:
     """Every case's histogram, packed, so that a thousand cases fit into some tens of megabytes.
 
-    values: (bins,) the predicted value of each bin, ascending.
-    packed: a histogram (2, bins) each, as `cases.encode` makes it; zeros for a case that is not scored.
-    voxel_ml: (cases,) volume of a voxel; 0 at the sample level.
+    Attributes:
+        values: (bins,) the predicted value of each bin, ascending.
+        packed: A histogram (2, bins) each, as `case_results.encode` makes it; zeros for a case that is not scored.
+        voxel_ml: (cases,) volume of a voxel in millilitres; 0 at the sample level.
     """
 
     values: npt.NDArray[np.float64]

@@ -44,13 +44,16 @@ class Case:
 class CaseResult:
     """What is left of a case once it was read.
 
-    problem: why the prediction, or the whole case, could not be taken as it is; empty if it could.
-    note: what looks odd about the label, without changing its meaning.
-    scored: False if the label could not be read, so that the case counts nowhere.
-    histogram: pixel level, `metrics.Histogram.counts` as `encode` makes it.
-    voxel_ml: pixel level, the volume of one voxel of the label in millilitres.
-    lesions: pixel level, where asked for.
-    score, label: sample level, the prediction in [0, 1] and the truth, 0 or 1.
+    Attributes:
+        case_id: The label's name without its suffix.
+        problem: Why the prediction, or the whole case, could not be taken as it is; empty if it could.
+        note: What looks odd about the label, without changing its meaning.
+        scored: False if the label could not be read, so that the case counts nowhere.
+        histogram: Pixel level: `metrics.Histogram.counts` as `encode` makes it.
+        voxel_ml: Pixel level: the volume of one voxel of the label in millilitres.
+        lesions: Pixel level: the lesions that were found, where asked for.
+        score: Sample level: the prediction, in [0, 1].
+        label: Sample level: the truth, 0 or 1.
     """
 
     case_id: str
@@ -67,8 +70,13 @@ class CaseResult:
 def find_cases(level: Level, predictions: Path, labels: Path) -> tuple[list[Case], list[str]]:
     """Return the label folder's cases, sorted by file name, and the names of predictions that no label asks for.
 
-    level: `pixel` for volumes, `sample` for one text file a case. Raises `FolderError` where a folder is missing, has
-    no files of that kind, or holds not a single prediction for these labels.
+    Args:
+        level: `pixel` for volumes, `sample` for one text file a case.
+        predictions: The folder of maps or scores.
+        labels: The folder of labels.
+
+    Raises:
+        FolderError: A folder is missing, has no files of that kind, or holds not a single prediction for these labels.
     """
     label_paths = _files_of(level, labels, "labels")
     names = {path.name for path in label_paths}
@@ -110,12 +118,12 @@ def _files_of(level: Level, folder: Path, what: str) -> list[Path]:
 
 
 def encode(counts: npt.NDArray[np.int64]) -> str:
-    """Pack a histogram as base64 of zlib of little-endian int64 in C order."""
+    """Return a histogram as text: base64 of zlib of little-endian int64 in C order."""
     return base64.b64encode(zlib.compress(counts.astype("<i8").tobytes())).decode()
 
 
 def decode(text: str, n_bins: int = metrics.N_BINS) -> npt.NDArray[np.int64]:
-    """Unpack what `encode` made, (2, n_bins)."""
+    """Return the histogram that `encode` packed, (2, n_bins) int64."""
     return np.frombuffer(zlib.decompress(base64.b64decode(text)), "<i8").reshape(2, n_bins)
 
 
@@ -129,8 +137,8 @@ def read_cases(cases: list[Case], *, level: Level, lesions: bool, workers: int) 
 def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:
     """Read a label and its map and count their voxels; every fault of a file becomes the result's `problem`."""
     try:
-        geometry = volume_files.read_geometry(case.label)
-        label = volume_files.read_array(case.label)
+        with volume_files.open_volume(case.label) as file:
+            geometry, label = file.geometry, file.read_array()
     except VolumeError as error:
         return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {error}")
     prediction, problem = _read_map(case, geometry.shape)
@@ -157,10 +165,10 @@ def _read_map(case: Case, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any] | No
     if not path.is_file():
         return None, f"prediction missing: no file {path.name}{_alike(path, case.case_id)}"
     try:
-        found = volume_files.read_geometry(path).shape
-        if found != shape:
-            return None, f"prediction misshaped: {found}, the label is {shape}"
-        return volume_files.read_array(path), ""
+        with volume_files.open_volume(path) as file:
+            if file.header.shape != shape:
+                return None, f"prediction misshaped: {file.header.shape}, the label is {shape}"
+            return file.read_array(), ""
     except VolumeError as error:
         return None, f"prediction unreadable: {error}"
 

@@ -24,7 +24,13 @@ MIN_IOU = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class LesionCounts:
-    """One case's lesions, how many of them a finding matches, and the findings that match none."""
+    """The outcome of matching one case.
+
+    Attributes:
+        n_lesions: Lesions of the label.
+        n_detected: Lesions that a finding matches.
+        n_false_positives: Findings that match no lesion.
+    """
 
     n_lesions: int
     n_detected: int
@@ -32,7 +38,12 @@ class LesionCounts:
 
 
 def count_lesions(mask: Mask, truth: Mask) -> LesionCounts:
-    """Match the components of a mask with those of the truth; mask, truth: (I, J, K) bool."""
+    """Match the components of a mask with those of the truth.
+
+    Args:
+        mask: (I, J, K) bool, the voxels that are called anomalous.
+        truth: (I, J, K) bool, those that are.
+    """
     box = _bounding_box(mask | truth)
     mask, truth = mask[box], truth[box]
     findings, n_findings = cc3d.connected_components(mask, connectivity=26, return_N=True)
@@ -46,8 +57,10 @@ def count_lesions(mask: Mask, truth: Mask) -> LesionCounts:
 def _n_matched(findings: Labels, lesions: Labels, finding_voxels: npt.NDArray[np.int64]) -> int:
     """Return the number of matched pairs.
 
-    findings, lesions: (voxels,) the components at each voxel of the truth, 0 where no finding is.
-    finding_voxels: (findings + 1,) the size of each finding.
+    Args:
+        findings: (voxels,) the finding at each voxel of the truth, 0 where there is none.
+        lesions: (voxels,) the lesion at each voxel of the truth.
+        finding_voxels: (findings + 1,) the size of each finding.
     """
     lesion_voxels = np.bincount(lesions)
     hit = findings > 0

@@ -6,7 +6,7 @@ the histogram: 0x0000 is 0.0, 0x3800 is 0.5, 0x3C00 is 1.0. Every metric of thre
 normal and how many anomalous voxels fall into each bin, and the histogram of many cases is the sum of theirs.
 Nothing is sorted.
 
-Arrays only: files are `mood_vae.cases`, the command is `mood_vae.score`.
+Arrays only: `case_results` reads the files, `scoring` makes the report.
 """
 
 from __future__ import annotations
@@ -17,15 +17,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from mood_vae.evaluation.half_bits import half_bits
+
 Counts = npt.NDArray[Any]  # (..., 2, bins): row 0 normal, row 1 anomalous; ascending values
 Floats = npt.NDArray[np.float64]
 
 N_BINS = 0x3C00 + 1
 HALF = 0x3800  # the bin of 0.5, the lowest one inside the mask `map >= 0.5`
 
-# bit patterns of float32: 2**-14, 1.0, and what 1.5 * 2**13 adds to a pattern
-_SMALLEST_NORMAL, _ONE = np.int32(0x38800000), np.int32(0x3F800000)
-_OFFSET = np.int32((13 << 23) + (1 << 22) + (0x38800000 >> 13))
 _CHUNK_VOXELS = 1 << 16  # the chunk and its copies stay in the processor's cache
 
 
@@ -33,9 +32,10 @@ _CHUNK_VOXELS = 1 << 16  # the chunk and its copies stay in the processor's cach
 class Histogram:
     """One case's voxels, counted by predicted value and truth.
 
-    counts: (2, N_BINS) int64; row 0 normal, row 1 anomalous voxels; bin b holds the value `bin_values()[b]`.
-    n_nan: voxels whose prediction is NaN; they are counted as 0.
-    n_odd_labels: label voxels that are not finite whole numbers, a sign that the label is no mask.
+    Attributes:
+        counts: (2, N_BINS) int64; row 0 normal, row 1 anomalous voxels; bin b holds the value `bin_values()[b]`.
+        n_nan: Voxels whose prediction is NaN; they are counted as 0.
+        n_odd_labels: Label voxels that are not finite whole numbers, a sign that the label is no mask.
     """
 
     counts: npt.NDArray[np.int64]
@@ -54,8 +54,12 @@ def histogram(prediction: npt.NDArray[Any], label: npt.NDArray[Any]) -> Histogra
     The prediction is cast to float16, then clipped to [0, 1]; the label is rounded to the nearest whole number
     (half to even), then clipped to {0, 1}. NaN predictions count as 0, where the official call fails.
 
-    prediction, label: any shape, the same for both; any real dtype.
-    Raises ValueError if the shapes differ.
+    Args:
+        prediction: Any shape and real dtype.
+        label: The same shape, any real dtype.
+
+    Raises:
+        ValueError: The shapes differ.
     """
     if prediction.shape != label.shape:
         raise ValueError(f"prediction {prediction.shape} and label {label.shape} differ in shape")
@@ -84,30 +88,11 @@ def _bins(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
         values = np.nan_to_num(values, nan=0.0, posinf=np.inf, neginf=-np.inf)
     if values.dtype == np.float32:
         # rounding keeps the order, and 0 and 1 are float16: clipping first gives the same
-        return _half_bits(np.clip(values, 0, 1)), n_nan
+        return half_bits(np.clip(values, 0, 1)), n_nan
     with np.errstate(over="ignore"):  # beyond float16's range is infinity, clipped to 1
         bits = values.astype(np.float16).view(np.int16)
     # as int16 every negative float16, -0.0 included, is a negative number: clipping integers clips the floats
     return np.clip(bits, 0, N_BINS - 1), n_nan
-
-
-def _half_bits(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int32]:
-    """Return the bit patterns of float32 values in [0, 1] as float16, in an eighth of the time of NumPy's cast.
-
-    Adding 1.5 * 2**13 times the value's power of two leaves no bit below float16's last one: the processor's
-    rounding, to nearest and half to even, is then the cast's. Below the smallest normal float16, 2**-14, the
-    power stays there, as float16's does. The sum's last bits are the significand; the exponent is added.
-    """
-    power = values.view(np.int32) & np.int32(0x7F800000)
-    np.clip(power, _SMALLEST_NORMAL, _ONE, out=power)
-    magnified = power.view(np.float32) * np.float32(1.5 * 2**13)
-    magnified += values
-    bits = magnified.view(np.int32)
-    bits -= power
-    power >>= 13
-    bits += power
-    bits -= _OFFSET
-    return bits
 
 
 def is_positive(label: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
@@ -129,7 +114,9 @@ def _count_odd(label: npt.NDArray[Any]) -> int:
 class Curve:
     """What lies at or above each threshold, thresholds descending.
 
-    true_positives, false_positives: (..., bins) float64, whole numbers (exact below 2**53) or volumes.
+    Attributes:
+        true_positives: (..., bins) float64, whole numbers (exact below 2**53) or volumes.
+        false_positives: The same for normal voxels.
     """
 
     true_positives: Floats
@@ -147,7 +134,7 @@ class Curve:
 
 
 def curve(counts: Counts) -> Curve:
-    """Cumulate histograms from the highest value down; counts: (..., 2, bins), ascending values."""
+    """Cumulate histograms, (..., 2, bins) with ascending values, from the highest value down."""
     descending = np.cumsum(counts[..., ::-1], axis=-1, dtype=np.float64)
     return Curve(true_positives=descending[..., 1, :], false_positives=descending[..., 0, :])
 
@@ -183,8 +170,12 @@ def dice(at: Curve) -> Floats:
 def sensitivity_at(at: Curve, false_positives: float | Floats) -> Floats:
     """Return the highest sensitivity with no more than so many false positives, (...,) in [0, 1].
 
-    false_positives: the limit, in the unit of the curve's false positives; a number or (...,).
-    NaN where nothing is anomalous.
+    Args:
+        at: The curve.
+        false_positives: The limit, in the unit of the curve's false positives; a number or (...,).
+
+    Returns:
+        The sensitivity; NaN where nothing is anomalous.
     """
     allowed = at.false_positives <= np.asarray(false_positives)[..., None]
     hits = np.max(np.where(allowed, at.true_positives, 0), axis=-1)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
 
-from mood_vae.errors import FolderError
+from mood_vae.errors import FolderError, printable
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,12 @@ _SCORE_FILE = re.compile(r"(?P<region>[^_]+)_(?P<level>sample|pixel)(_scores)?\.
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
-    """One entrant's values at each level, `sample` or `pixel`."""
+    """One entrant's values.
+
+    Attributes:
+        name: What it is called in tables.
+        levels: Values by level, `sample` or `pixel`.
+    """
 
     name: str
     levels: dict[str, Values]
@@ -42,9 +47,15 @@ class Submission:
 class Ranking:
     """A ranking at one level; 1 is best.
 
-    means, ranks: (submissions, regions). consensus: (submissions,), half ranks where submissions tie.
-    bootstrap_ranks: (resamples, submissions, regions). bootstrap_consensus: (resamples, submissions).
-    missing: what counts as 0, by name.
+    Attributes:
+        names: The submissions, in the order of all that follows.
+        regions: The regions, sorted.
+        means: (submissions, regions) the mean values.
+        ranks: (submissions, regions) by the means.
+        consensus: (submissions,), half ranks where submissions tie.
+        bootstrap_ranks: (resamples, submissions, regions).
+        bootstrap_consensus: (resamples, submissions).
+        missing: What counts as 0, a line each.
     """
 
     names: list[str]
@@ -62,7 +73,10 @@ def read_submission(folder: Path) -> Submission:
 
     The first is what `mood-vae score --json` writes: its listed subsets are the values, else its official
     bootstrap's, else its one average precision. The second is a list of numbers. The name is the `username` of
-    a `config.json` or the folder's. Raises `FolderError` if there is none or one cannot be understood.
+    a `config.json` or the folder's.
+
+    Raises:
+        FolderError: There is no score file, or one cannot be understood.
     """
     levels: dict[str, Values] = {}
     for path in sorted(folder.glob("*.json")):
@@ -104,7 +118,17 @@ def _unfit(path: Path, expected: str, found: str) -> FolderError:
 
 
 def rank(submissions: Sequence[Submission], level: str, *, rng: np.random.Generator, n_resamples: int) -> Ranking:
-    """Rank submissions at one level; `FolderError` if two share a name."""
+    """Rank submissions at one level.
+
+    Args:
+        submissions: Those that take part; without values at this level they count 0 everywhere.
+        level: `sample` or `pixel`.
+        rng: For the resamples.
+        n_resamples: How often the values are drawn anew.
+
+    Raises:
+        FolderError: Two share a name.
+    """
     names = [submission.name for submission in submissions]
     if len(set(names)) < len(names):
         doubled = max(names, key=names.count)
@@ -144,7 +168,7 @@ def _table(names: list[str], of_each: list[Values], region: str, missing: list[s
         table[row] = [found.get(case, np.nan) for case in cases]
         n_missing = int(np.isnan(table[row]).sum())
         if n_missing:
-            missing.append(f"{name}: {n_missing} of {len(cases)} values of {region}")
+            missing.append(f"{printable(name)}: {n_missing} of {len(cases)} values of {region}")
     return np.nan_to_num(table, nan=0.0)
 
 
@@ -189,6 +213,8 @@ def summarise(ranking: Ranking) -> list[dict[str, Any]]:
 
 def mean_kendall_tau(ranking: Ranking) -> float:
     """Return the mean of Kendall's tau-b between the consensus and the resampled ones; NaN if it is one big tie."""
+    if len(ranking.names) < 2:
+        return float("nan")
     from scipy.stats import kendalltau
 
     found = [kendalltau(ranking.consensus, drawn).statistic for drawn in ranking.bootstrap_consensus]

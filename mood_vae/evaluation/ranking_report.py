@@ -10,8 +10,10 @@ import numpy.typing as npt
 from rich.table import Table
 from rich.text import Text
 
+from mood_vae.errors import printable
 from mood_vae.evaluation.ranking import Ranking, mean_kendall_tau, summarise
 from mood_vae.evaluation.score_table import as_text
+from mood_vae.io import atomic
 
 
 def format_ranking(ranking: Ranking, level: str) -> str:
@@ -23,7 +25,7 @@ def format_ranking(ranking: Ranking, level: str) -> str:
         low, high = line["bootstrap_interval"]
         table.add_row(
             f"{line['consensus_rank']:g}",
-            Text(line["submission"]),
+            Text(printable(line["submission"])),
             f"{line['bootstrap_median']:g}",
             f"{low:g} to {high:g}",
             f"{100 * line['wins']:.0f} %",
@@ -36,11 +38,14 @@ def draw_stability(ranking: Ranking, title: str, path: Path) -> None:
     """Draw a panel for the consensus and one for each region; the format is the suffix's, .png, .svg or .pdf.
 
     A disc's area is the share of resamples with that rank, a cross the rank itself, a line 95 % of the resamples.
+
+    Raises:
+        OutputError: The picture cannot be written.
     """
     from matplotlib.figure import Figure
 
     order = np.argsort(ranking.consensus, kind="stable")
-    names = [ranking.names[i].replace("$", r"\$") for i in order]  # a dollar would start a formula
+    names = [printable(ranking.names[i]).replace("$", r"\$") for i in order]  # a dollar would start a formula
     panels = [("consensus", ranking.consensus, ranking.bootstrap_consensus)]
     for i, region in enumerate(ranking.regions):
         panels.append((region, ranking.ranks[:, i], ranking.bootstrap_ranks[..., i]))
@@ -53,7 +58,8 @@ def draw_stability(ranking: Ranking, title: str, path: Path) -> None:
         axis.set_xticks(range(len(order)), names, rotation=60, ha="right")
     axes[0].set_ylabel("rank")
     figure.suptitle(title)
-    figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    atomic.write(path, path.suffix, lambda temporary: figure.savefig(temporary, dpi=150, metadata=metadata))
 
 
 def _draw_panel(axis: Any, ranks: npt.NDArray[np.float64], drawn: npt.NDArray[np.float64]) -> None:

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mood_vae.errors import printable
+
 _WIDTH = 110
 
 
@@ -63,7 +65,7 @@ def _cases(report: dict[str, Any]) -> Table:
     table = Table("case", *names, "problem", box=None)
     for case_id, case in report["cases"].items():
         problem = report["problems"].get(case_id, "").split(":")[0]
-        table.add_row(Text(case_id), *(_number(case.get(name, math.nan)) for name in names), problem)
+        table.add_row(Text(printable(case_id)), *(_number(case.get(name, math.nan)) for name in names), problem)
     return table
 
 

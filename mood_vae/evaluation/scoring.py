@@ -18,10 +18,8 @@ import numpy.typing as npt
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from mood_vae.config import Config
-from mood_vae.errors import ConfigError, FolderError
-from mood_vae.evaluation import metrics
+from mood_vae.errors import ConfigError, FolderError, printable
 from mood_vae.evaluation.bootstrap import (
-    CaseCounts,
     Weights,
     gather,
     interval,
@@ -30,6 +28,7 @@ from mood_vae.evaluation.bootstrap import (
     subset_weights,
 )
 from mood_vae.evaluation.case_results import CaseResult, find_cases, read_cases
+from mood_vae.evaluation.pooled_metrics import Values, case_metrics, lesion_rates, pooled_metrics
 from mood_vae.io import atomic
 from mood_vae.io.challenge_layout import Level, case_id_of
 from mood_vae.io.output_folder import Progress, silent
@@ -39,14 +38,16 @@ from mood_vae.version import __version__
 log = logging.getLogger(__name__)
 
 Report = dict[str, Any]
-Values = dict[str, npt.NDArray[np.float64]]  # each (rows,)
 
 
 class ScoreConfig(Config):
     """What beyond the average precision is computed, and how.
 
-    n_resamples: bootstrap resamples of cases. confidence: of the intervals, in (0, 1). seed: of the resamples.
-    false_positive_ml: the false-positive volume a case, in millilitres, at which sensitivity is given.
+    Attributes:
+        n_resamples: Bootstrap resamples of cases.
+        confidence: That of the intervals, in (0, 1).
+        seed: That of the resamples.
+        false_positive_ml: The false-positive volume a case, in millilitres, at which sensitivity is given.
     """
 
     n_resamples: PositiveInt = 1000
@@ -68,9 +69,19 @@ def score(
 ) -> Report:
     """Score a folder of predictions against a folder of labels, as the challenge does and beyond; see `build_report`.
 
-    level: `pixel` for maps, `sample` for one text file a case. lesions: whether lesions are matched one by one too.
-    workers: processes that read; all processors by default.
-    Raises FolderError where a folder is missing or holds nothing of that level, ConfigError for an unknown subset.
+    Args:
+        level: `pixel` for maps, `sample` for one text file a case.
+        predictions: The folder of maps or scores.
+        labels: The folder of labels, whose cases are scored.
+        config: What is computed beyond the average precision.
+        subsets: Lists of cases, each of which gets an average precision of its own.
+        lesions: Whether lesions are matched one by one too.
+        workers: Processes that read; all processors by default.
+        progress: Shows how far it is.
+
+    Raises:
+        FolderError: A folder is missing or holds nothing of that level.
+        ConfigError: A subset names an unknown case.
     """
     cases, extra = find_cases(level, predictions, labels)
     results = read_cases(cases, level=level, lesions=lesions, workers=workers or resources.allowed())
@@ -93,10 +104,16 @@ def build_report(
 ) -> Report:
     """Return everything there is to say about the cases, ready for JSON except that it may hold NaN.
 
-    results: in the order of the label files' names, on which the official random subsets depend.
-    subsets: lists of case ids, file names, or numbers into the sorted cases.
-    extra: names of predictions that no label asks for.
-    Raises `FolderError` if no case could be scored, `ConfigError` if a subset names an unknown case.
+    Args:
+        results: The cases in the order of the label files' names, on which the official random subsets depend.
+        level: `pixel` or `sample`.
+        config: What is computed beyond the average precision.
+        subsets: Lists of case ids, file names, or numbers into the sorted cases.
+        extra: Names of predictions that no label asks for.
+
+    Raises:
+        FolderError: No case could be scored.
+        ConfigError: A subset names an unknown case.
     """
     ids = [result.case_id for result in results]
     scored = np.array([result.scored for result in results])
@@ -104,8 +121,8 @@ def build_report(
         raise FolderError(expected="at least one readable label", found=results[0].problem, remedy="mend the labels")
     counts, random_subsets, listed = gather(results, level), official_subsets(len(ids)), _numbers(subsets, ids)
     rows = _rows(scored, [*random_subsets, *listed], config)
-    pooled = {**_pooled(counts, rows, level, config), **_lesion_rates(results, rows)}
-    of_cases = _per_case(counts, results, level, config)
+    pooled = pooled_metrics(counts, rows, level, config.false_positive_ml) | lesion_rates(results, rows)
+    of_cases = case_metrics(counts, results, level, config.false_positive_ml)
     resampled = np.r_[0, 1 + len(random_subsets) + len(listed) : len(rows)]  # row 0 is all cases as they are
     overall = {name: _estimate(values[resampled], config.confidence) for name, values in pooled.items()}
     of_random, of_listed = np.split(pooled["average_precision"][1 : resampled[1]], [len(random_subsets)])
@@ -133,7 +150,11 @@ def _rows(scored: npt.NDArray[np.bool_], subsets: list[list[int]], config: Score
 
 
 def read_subsets(path: Path) -> list[list[str | int]]:
-    """Read a JSON list of lists of case ids, file names, or numbers; `ConfigError` if it is anything else."""
+    """Read a JSON list of lists of case ids, file names, or numbers.
+
+    Raises:
+        ConfigError: It is anything else.
+    """
     try:
         subsets = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -157,68 +178,6 @@ def _numbers(subsets: Sequence[Sequence[str | int]], ids: Sequence[str]) -> list
     if unknown:
         raise _bad_subsets(f"the unknown case {unknown[0]!r}")
     return [[number[name] for name in subset] for subset in named]
-
-
-def _pooled(counts: CaseCounts, rows: Weights, level: Level, config: ScoreConfig) -> Values:
-    """Return each metric of the pooled voxels, or samples, for each row of weights."""
-    limits_ml = config.false_positive_ml * rows.sum(axis=1)
-    parts: list[Values] = []
-    done = 0
-    for in_voxels, in_ml in counts.curves(rows):
-        n = len(in_voxels.positives)
-        parts.append(_of_curve(in_voxels, in_ml, limits_ml[done : done + n], level))
-        done += n
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _of_curve(
-    in_voxels: metrics.Curve, in_ml: metrics.Curve, limit_ml: npt.NDArray[np.float64], level: Level
-) -> Values:
-    found = {"average_precision": metrics.average_precision(in_voxels), "auroc": metrics.auroc(in_voxels)}
-    if level == "sample":
-        return found
-    dice = metrics.dice(in_voxels)
-    best = np.argmax(np.nan_to_num(dice), axis=-1)
-    return found | {
-        "dice_at_half": dice[..., -1 - metrics.HALF],
-        "best_dice_oracle": np.take_along_axis(dice, best[..., None], axis=-1)[..., 0],
-        "best_threshold_oracle": metrics.bin_values()[::-1][best],
-        "sensitivity_at_false_positive_ml": metrics.sensitivity_at(in_ml, limit_ml),
-    }
-
-
-def _per_case(counts: CaseCounts, results: Sequence[CaseResult], level: Level, config: ScoreConfig) -> Values:
-    """Return each case's own metrics, NaN where undefined: most are for a case without anomaly, (cases,)."""
-    if level == "sample":
-        return {}
-    found: list[Values] = []
-    for i, result in enumerate(results):
-        histogram = counts.of(i).astype(np.float64)
-        in_voxels = metrics.curve(histogram[None])
-        in_ml = metrics.curve(histogram[None] * result.voxel_ml)
-        values = _of_curve(in_voxels, in_ml, np.array([config.false_positive_ml]), level)
-        healthy = result.scored and not in_voxels.positives[0]
-        if healthy or not result.scored:
-            values = {name: np.full(1, np.nan) for name in values}
-        volume = in_ml.false_positives[0, -1 - metrics.HALF] if healthy else np.nan
-        found.append(values | {"healthy_false_positive_ml": np.array([volume])})
-    return {name: np.concatenate([values[name] for values in found]) for name in found[0]}
-
-
-def _lesion_rates(results: Sequence[CaseResult], rows: Weights) -> Values:
-    """Return lesion-wise F1, sensitivity and false positives a case, pooled over all lesions; (rows,) each."""
-    if not any(result.lesions for result in results):
-        return {}
-    table = np.array(
-        [(r.lesions.n_lesions, r.lesions.n_detected, r.lesions.n_false_positives) if r.lesions else (0, 0, 0)
-         for r in results], np.float64)  # fmt: skip
-    n_lesions, n_detected, n_false_positives = (rows @ table).T
-    with np.errstate(invalid="ignore"):
-        return {
-            "lesion_f1": 2 * n_detected / (n_lesions + n_detected + n_false_positives),
-            "lesion_sensitivity": n_detected / n_lesions,
-            "lesion_false_positives_per_case": n_false_positives / rows.sum(axis=1),
-        }
 
 
 def _means(of_cases: Values, rows: Weights, confidence: float) -> Report:
@@ -265,7 +224,11 @@ def _case_report(result: CaseResult, of_cases: Values, number: int, level: Level
 
 
 def write_json(report: Report, path: Path) -> None:
-    """Write the report as JSON, UTF-8; what is undefined (NaN) becomes null."""
+    """Write the report as JSON, UTF-8; what is undefined (NaN) becomes null.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
     atomic.write_text(path, json.dumps(_without_nan(report), indent=1) + "\n")
 
 
@@ -284,11 +247,15 @@ def log_findings(report: Report) -> None:
     for case_id, note in report["notes"].items():
         log.warning("case %r: %s", case_id, note)
     if report["extra_predictions"]:
-        log.warning("predictions without a label, not scored: %s", ", ".join(report["extra_predictions"]))
+        log.warning("predictions without a label, not scored: %s", printable(", ".join(report["extra_predictions"])))
 
 
 def refuse_problems(report: Report) -> None:
-    """Raise `FolderError` if any case has a problem: what `--strict` asks for."""
+    """Refuse a report in which a case has a problem: what `--strict` asks for.
+
+    Raises:
+        FolderError: A case has a problem.
+    """
     if report["problems"]:
         raise FolderError(
             expected="a sound prediction for every label (--strict)",

@@ -15,16 +15,21 @@ from mood_vae.errors import FolderError
 log = logging.getLogger(__name__)
 
 UNFINISHED = ".mood-vae-*"
-"""The hidden files of `nifti` that are not yet renamed to what they shall be; a kill leaves them."""
+"""The hidden files of `atomic` that do not yet have their final name; a kill leaves them."""
 
 
 @contextmanager
 def opened(folder: Path, *, alone: bool = False) -> Iterator[None]:
     """Make a folder, and keep it for writing until the end.
 
-    alone: wait until no other run has it; otherwise several may have it at once. Who has it first and alone removes
-    unfinished files. Raises FolderError if the folder cannot be made or written, at the start or whenever the system
-    says so later.
+    A run that finds no other at work there removes the unfinished files of those that were killed.
+
+    Args:
+        folder: Where the command writes.
+        alone: Wait until no other run has it; otherwise several may have it at once.
+
+    Raises:
+        FolderError: It cannot be made or written, at the start or whenever the system says so later.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

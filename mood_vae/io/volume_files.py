@@ -1,33 +1,37 @@
 """Volumes in files: the only place that lists, reads and writes them.
 
-Formats are NIfTI, MGH, NRRD and MetaImage, each told by its suffix. Whatever the file's orientation, arrays
-and affines follow `mood_vae.volume`: voxel order ijk as stored, affine to RAS+ millimetres. What is accepted
-and what is refused is listed in docs/inputs.md; whatever is refused is a `VolumeError`.
+Formats are NIfTI, MGH and NRRD, each told by its suffix. Whatever the file's orientation, arrays and affines follow
+`mood_vae.io.volume`: voxel order ijk as stored, affine to RAS+ millimetres. What is accepted and what is refused is
+listed in docs/inputs.md; whatever is refused is a `VolumeError`.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mood_vae.errors import FolderError
-from mood_vae.io import atomic, nifti_mgh, nrrd_metaimage
-from mood_vae.io.nifti_mgh import Header, unusable
-from mood_vae.io.volume import Affine, Array, Volume
+from mood_vae.io import atomic, nifti_mgh, nrrd_files
+from mood_vae.io.stored_voxels import read_voxels, reading, unusable
+from mood_vae.io.volume import Affine, Array, Header, Volume
 
 log = logging.getLogger(__name__)
 
-_BINARY_SUFFIXES = (".nii.gz", ".nii", ".mgz", ".mgh")
-_TEXT_SUFFIXES = (".nrrd", ".mha")
-VOLUME_SUFFIXES = _BINARY_SUFFIXES + _TEXT_SUFFIXES
+VOLUME_SUFFIXES = nifti_mgh.SUFFIXES + nrrd_files.SUFFIXES
+_METAIMAGE_SUFFIXES = (".mha", ".mhd")
+_CONVERT_METAIMAGE = (
+    "convert it: python -c \"import SimpleITK as s; s.WriteImage(s.ReadImage('NAME.mha'), 'NAME.nii.gz')\""
+)
 MAX_VOXELS = 2**30
 """More voxels than this (1024 x 1024 x 1024) are refused, whatever the caller allows."""
 
@@ -40,30 +44,40 @@ _SLAB_VOXELS = 2**20
 class Geometry:
     """The grid that a file's header describes.
 
-    shape: the file's own, which may end in ones, e.g. (I, J, K, 1); outputs for the file keep it.
-    affine: (4, 4) float64, voxel indices to RAS+ mm; a stand-in where the header's is senseless.
+    Attributes:
+        shape: The file's own, which may end in ones, e.g. (I, J, K, 1); outputs for the file keep it.
+        affine: (4, 4) float64, voxel indices to RAS+ millimetres; a stand-in where the header's is senseless.
+        header: As the file has it, for `write`.
     """
 
     shape: tuple[int, ...]
     affine: Affine
+    header: Header = field(compare=False, repr=False)
 
 
 def case_id(path: Path) -> str:
-    """The file's name without its volume suffix: `00000` for `00000.nii.gz`."""
+    """Return the file's name without its volume suffix: `00000` for `00000.nii.gz`."""
     suffix = _suffix(path)
     return path.name[: len(path.name) - len(suffix)] if suffix else path.name
 
 
 def list_volumes(folder: Path) -> list[Path]:
-    """The volumes at the folder's top level, sorted by name.
+    """Return the volumes at the folder's top level, sorted by name.
 
-    Hidden files, subfolders, files of other suffixes and, with a warning, links that lead out of the folder
-    are left out. Raises `FolderError` if the folder is missing, unreadable or holds no volume.
+    Hidden files, subfolders, files of other suffixes and, with a warning, links that lead out of the folder are left
+    out. MetaImages are listed, so that they are refused by name rather than missed.
+
+    Raises:
+        FolderError: The folder is missing, unreadable or holds no volume.
     """
     remedy = f"name a folder that holds {', '.join(VOLUME_SUFFIXES)} files"
     try:
         paths = sorted(folder.iterdir())
-        volumes = [path for path in paths if _suffix(path) and not path.name.startswith(".") and _is_inside(path)]
+        volumes = [
+            path
+            for path in paths
+            if (_suffix(path) or _is_metaimage(path)) and not path.name.startswith(".") and _is_inside(path)
+        ]
     except OSError as error:
         found = error.strerror or type(error).__name__
         raise FolderError(file=folder, expected="a folder of volumes", found=found, remedy=remedy) from error
@@ -74,7 +88,11 @@ def list_volumes(folder: Path) -> list[Path]:
 
 
 def by_case_id(paths: Iterable[Path]) -> dict[str, Path]:
-    """The paths by their case id; `FolderError` where two share one, as `a.nii` and `a.nii.gz` do."""
+    """Return the paths by their case id.
+
+    Raises:
+        FolderError: Two share one, as `a.nii` and `a.nii.gz` do.
+    """
     by_id: dict[str, Path] = {}
     for path in paths:
         other = by_id.setdefault(case_id(path), path)
@@ -88,54 +106,106 @@ def by_case_id(paths: Iterable[Path]) -> dict[str, Path]:
     return by_id
 
 
-def read_geometry(path: Path, *, max_voxels: int | None = None) -> Geometry:
-    """Read where a volume lies from its header alone, so that a damaged case can get a neutral output.
+@dataclass(frozen=True, kw_only=True)
+class VolumeFile:
+    """A volume's open file, its header read; the voxels may be read until `open_volume` closes it."""
 
-    Raises `VolumeError` if the header is unusable or promises more than `max_voxels` or `MAX_VOXELS` voxels.
+    path: Path
+    header: Header
+    stream: IO[bytes]
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """The grid that the header describes; warns where its affine is senseless."""
+        return Geometry(shape=self.header.shape, affine=_usable_affine(self.path, self.header), header=self.header)
+
+    def read(self) -> Volume:
+        """Read a 3-D volume, see the function `read`."""
+        array = _scaled(self._stored(), self.header.scaling, np.dtype(np.float32))
+        return Volume(
+            array=_without_nonfinite(self.path, array),
+            affine=self.geometry.affine,
+            case_id=case_id(self.path),
+            header=self.header,
+        )
+
+    def read_array(self) -> npt.NDArray[Any]:
+        """Read the voxels alone, exactly, see the function `read_array`."""
+        stored = self._stored()
+        return stored if self.header.scaling is None else _scaled(stored, self.header.scaling, np.dtype(np.float64))
+
+    def _stored(self) -> npt.NDArray[Any]:
+        shape = self.header.shape
+        if len(shape) < 3 or any(size != 1 for size in shape[3:]):
+            raise unusable(self.path, "a 3-D volume", f"the shape {shape}", "give one 3-D volume per file")
+        return read_voxels(self.path, self.stream, self.header).reshape(shape[:3], order="F")
+
+
+@contextmanager
+def open_volume(path: Path, *, max_voxels: int | None = None) -> Iterator[VolumeFile]:
+    """Open a volume and read its header, so that one look at the file tells both where it lies and what it holds.
+
+    Raises:
+        VolumeError: The header is unusable or promises more than `max_voxels` or `MAX_VOXELS` voxels.
     """
-    header = _read_header(path, max_voxels)
-    return Geometry(shape=header.shape, affine=_usable_affine(path, header))
+    suffix = _known_suffix(path)
+    if not os.path.isfile(path):  # unlike Path.is_file, it answers for any path
+        raise unusable(path, "a file", "another thing" if os.path.exists(path) else "none", "check the path")
+    with ExitStack() as stack:
+        with reading(path):
+            stream = stack.enter_context(path.open("rb"))
+            header = _format(suffix).read_header(path, stream, suffix)
+        limit = min(MAX_VOXELS, MAX_VOXELS if max_voxels is None else max_voxels)
+        if min(header.shape, default=0) < 1 or header.n_voxels > limit:
+            raise unusable(path, f"a shape of positive sizes and at most {limit} voxels", str(header.shape))
+        yield VolumeFile(path=path, header=header, stream=stream)
+
+
+def read_geometry(path: Path, *, max_voxels: int | None = None) -> Geometry:
+    """Read where a volume lies from its header alone; raises as `open_volume` does."""
+    with open_volume(path, max_voxels=max_voxels) as file:
+        return file.geometry
 
 
 def read(path: Path, *, max_voxels: int | None = None) -> Volume:
     """Read a 3-D volume: float32, slope and intercept applied in float64, non-finite voxels set to 0.
 
-    A fourth and later dimension of length 1 is dropped. Raises `VolumeError` if the file is damaged, no 3-D
-    scalar volume, has more than `max_voxels` or `MAX_VOXELS` voxels, or more than half are non-finite.
+    A fourth and later dimension of length 1 is dropped.
+
+    Raises:
+        VolumeError: As `open_volume`; or the file is damaged, no 3-D scalar volume, or mostly not finite.
     """
-    header = _read_header(path, max_voxels)
-    shape = _shape_3d(path, header)
-    stored = _format(_suffix(path)).read_voxels(path, _suffix(path), header)
-    array = _without_nonfinite(path, _scaled(stored, header.scaling, np.dtype(np.float32)).reshape(shape, order="F"))
-    return Volume(array=array, affine=_usable_affine(path, header), case_id=case_id(path))
+    with open_volume(path, max_voxels=max_voxels) as file:
+        return file.read()
 
 
 def read_array(path: Path, *, max_voxels: int | None = None) -> npt.NDArray[Any]:
     """Read the voxels alone, exactly: in the stored type, or in float64 where a slope or intercept applies.
 
-    Unlike `read` this keeps NaN and infinity, which a scorer must see. Raises `VolumeError` as `read` does.
+    Unlike `read` this keeps NaN and infinity, which a scorer must see, and raises nothing because of them.
     """
-    header = _read_header(path, max_voxels)
-    shape = _shape_3d(path, header)
-    stored = _format(_suffix(path)).read_voxels(path, _suffix(path), header)
-    if header.scaling is None:
-        return stored.reshape(shape, order="F")
-    return _scaled(stored, header.scaling, np.dtype(np.float64)).reshape(shape, order="F")
+    with open_volume(path, max_voxels=max_voxels) as file:
+        return file.read_array()
 
 
-def write(path: Path, array: npt.NDArray[Any], affine: Affine, *, like: Path | None = None) -> None:
+def write(path: Path, array: npt.NDArray[Any], affine: Affine, *, like: Volume | Geometry | None = None) -> None:
     """Write a volume in the format that the suffix names; the file appears whole or not at all.
 
-    array: uint8 or float32, of the shape of `like` or of that without its trailing ones.
-    affine: (4, 4) to RAS+ mm.
-    like: a volume whose shape the new file has and, if it is of the same format, whose geometry it takes over
-    bit by bit; `affine` counts otherwise.
-    Raises `VolumeError` if the array does not fit or the file cannot be written.
+    Args:
+        path: Where it goes; the suffix tells the format.
+        array: uint8 or float32, of the shape of `like` or of that without its trailing ones.
+        affine: (4, 4) to RAS+ millimetres.
+        like: What was read from a file, whose shape the new file has and, if it is of the same format, whose geometry
+            it takes over bit by bit; `affine` counts otherwise.
+
+    Raises:
+        VolumeError: The array does not fit.
+        OutputError: The file cannot be written.
     """
     suffix = _known_suffix(path)
     if array.dtype not in (np.uint8, np.float32):
         raise unusable(path, "an array of uint8 or float32", str(array.dtype), "convert the array")
-    header = None if like is None else _read_header(like, None)
+    header = None if like is None else like.header
     if header is not None:
         array = _in_shape_of(path, array, header)
 
@@ -143,8 +213,8 @@ def write(path: Path, array: npt.NDArray[Any], affine: Affine, *, like: Path | N
 
 
 def _format(suffix: str) -> ModuleType:
-    """The module that knows the format; both offer the same three functions."""
-    return nifti_mgh if suffix in _BINARY_SUFFIXES else nrrd_metaimage
+    """Return the module that knows the format; both offer `read_header` and `write`."""
+    return nrrd_files if suffix in nrrd_files.SUFFIXES else nifti_mgh
 
 
 def _suffix(path: Path) -> str:
@@ -152,7 +222,13 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), "")
 
 
+def _is_metaimage(path: Path) -> bool:
+    return path.name.lower().endswith(_METAIMAGE_SUFFIXES)
+
+
 def _known_suffix(path: Path) -> str:
+    if _is_metaimage(path):
+        raise unusable(path, f"one of {', '.join(VOLUME_SUFFIXES)}", "a MetaImage", _CONVERT_METAIMAGE)
     suffix = _suffix(path)
     if not suffix:
         raise unusable(path, f"one of {', '.join(VOLUME_SUFFIXES)}", f"the suffix {path.suffix!r}", "convert it")
@@ -167,24 +243,6 @@ def _is_inside(path: Path) -> bool:
             log.warning("%r is skipped: the link leads out of its folder or to no file", str(path))
             return False
     return os.path.isfile(path)
-
-
-def _read_header(path: Path, max_voxels: int | None) -> Header:
-    suffix = _known_suffix(path)
-    if not os.path.isfile(path):  # unlike Path.is_file, it answers for any path
-        raise unusable(path, "a file", "another thing" if os.path.exists(path) else "none", "check the path")
-    header = _format(suffix).read_header(path, suffix)
-    limit = min(MAX_VOXELS, MAX_VOXELS if max_voxels is None else max_voxels)
-    if min(header.shape, default=0) < 1 or header.n_voxels > limit:
-        raise unusable(path, f"a shape of positive sizes and at most {limit} voxels", str(header.shape))
-    return header
-
-
-def _shape_3d(path: Path, header: Header) -> tuple[int, ...]:
-    shape = header.shape
-    if len(shape) < 3 or any(size != 1 for size in shape[3:]):
-        raise unusable(path, "a 3-D volume", f"the shape {shape}", "give one 3-D volume per file")
-    return shape[:3]
 
 
 def _in_shape_of(path: Path, array: npt.NDArray[Any], like: Header) -> npt.NDArray[Any]:
@@ -234,7 +292,8 @@ def _usable_affine(path: Path, header: Header) -> Affine:
 def _is_sane(affine: Affine) -> bool:
     if not np.isfinite(affine).all():
         return False
-    edges = np.linalg.norm(affine[:3, :3], axis=0)
+    with np.errstate(over="ignore"):  # infinite edges are no sane ones
+        edges = np.linalg.norm(affine[:3, :3], axis=0)
     if not ((edges >= _SPACING_MM[0]) & (edges <= _SPACING_MM[1])).all():
         return False
     return bool(abs(np.linalg.det(affine[:3, :3] / edges)) >= _MIN_RELATIVE_VOLUME)

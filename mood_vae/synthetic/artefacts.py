@@ -1,8 +1,9 @@
-"""Toy anomalies of whole slices: a missing slab and artefacts of acquisition; ranges as in `anomaly_types`."""
+"""Anomalies of whole slices: a missing slab and artefacts of acquisition; ranges as in `anomaly_type`."""
 
 from __future__ import annotations
 
 import numpy as np
+import scipy.fft
 
 from mood_vae.io.volume import Array
 from mood_vae.synthetic.anomaly_type import Parameters, Patch, Range, anomaly_type, mix
@@ -55,29 +56,67 @@ def ring_artefact(host: Host, p: Parameters) -> Patch:
     period_mm=Range(3, 15, log=True),
 )
 def spike_artefact(host: Host, p: Parameters) -> Patch:
+    """Add the stripes of a k-space spike in a random direction within the slices."""
     box, axis = host.slab(p["thickness_mm"])
-    u, v = (box.offset_mm[a] for a in range(3) if a != axis)
-    angle, start = host.rng.uniform(0, 2 * np.pi, 2)
-    phase = 2 * np.pi / p["period_mm"] * (np.cos(angle) * u + np.sin(angle) * v)
+    angle, phase = host.rng.uniform(0, 2 * np.pi, 2)
+    stripes = k_space_spike(box, axis, period_mm=p["period_mm"], angle=angle, phase=phase)
     weight = slab_weight(box, axis, p["thickness_mm"], 0.0)
-    stripes = np.float32(p["amplitude"]) * np.cos(phase + start).astype(np.float32)
-    return Patch(box=box, crop=host.crop(box) + weight * stripes)
+    return Patch(box=box, crop=host.crop(box) + weight * (np.float32(p["amplitude"]) * stripes))
+
+
+def k_space_spike(box: Box, axis: int, *, period_mm: float, angle: float, phase: float) -> Array:
+    """Return what one corrupt sample of k-space, and so its conjugate, adds to slices: cos(2 pi k x + phase).
+
+    All else in k-space stays as it is. Stripes of this kind are known from radio-frequency noise: Campbell-Washburn et
+    al., "Using the robust principal component analysis algorithm to remove RF spike artifacts from MR images", 2016.
+
+    Args:
+        box: The slices.
+        axis: The one they lie across; along it nothing varies.
+        period_mm: Distance of two stripes, 1 / |k|.
+        angle: Of k to the first of the two other axes, in radians.
+        phase: At the box's centre, in radians.
+
+    Returns:
+        float32 in [-1, 1] that broadcasts to the box's shape.
+    """
+    u, v = (box.offset_mm[a] for a in range(3) if a != axis)
+    return np.cos(2 * np.pi / period_mm * (np.cos(angle) * u + np.sin(angle) * v) + phase).astype(np.float32)
 
 
 @anomaly_type(
-    "whole slices overlaid with their own shifted ghost",
+    "whole slices with ghosts along one axis, from weakened lines of k-space",
     thickness_mm=Range(4, 20, log=True),
-    opacity=Range(0.15, 0.4),
-    shift_mm=Range(12, 60),
+    n_ghosts=(2, 3, 4, 5, 6),
+    intensity=Range(0.5, 1),
 )
 def ghost(host: Host, p: Parameters) -> Patch:
+    """Lay ghosts over the slices along a random axis within them, as periodic motion or pulsation does."""
     box, axis = host.slab(p["thickness_mm"])
     old = host.crop(box)
     along = int(host.rng.choice([a for a in range(3) if a != axis]))
-    shift = max(1, round(p["shift_mm"] / host.spacing_mm[along]))
-    shadow = np.roll(old, shift, axis=along)
-    weight = slab_weight(box, axis, p["thickness_mm"], 0.0)
-    return Patch(box=box, crop=mix(old, shadow, p["opacity"] * weight))
+    ghosts = k_space_ghosts(old, along, n_ghosts=p["n_ghosts"], intensity=p["intensity"])
+    return Patch(box=box, crop=mix(old, ghosts, slab_weight(box, axis, p["thickness_mm"], 0.0)))
+
+
+def k_space_ghosts(crop: Array, axis: int, *, n_ghosts: int, intensity: float) -> Array:
+    """Weaken every `n_ghosts`-th line of k-space along an axis, all but its centre; return the real part.
+
+    The image comes back weaker and with copies of itself at every `1 / n_ghosts` of the field of view. These are the
+    values of TorchIO's `Ghosting` (Pérez-García, Sparks and Ourselin, 2021), which restores the centre too.
+
+    Args:
+        crop: (I, J, K) float32; along `axis` it is the whole field of view.
+        axis: The phase-encoding axis.
+        n_ghosts: Copies in all, the image itself among them.
+        intensity: In [0, 1]: what a weakened line loses.
+    """
+    k_space = scipy.fft.fftshift(scipy.fft.fft(crop, axis=axis), axes=axis)
+    lines = np.moveaxis(k_space, axis, 0)  # a view
+    centre = lines[len(lines) // 2].copy()
+    lines[::n_ghosts] *= 1 - intensity
+    lines[len(lines) // 2] = centre
+    return scipy.fft.ifft(scipy.fft.ifftshift(k_space, axes=axis), axis=axis).real
 
 
 ARTEFACTS = (missing_slab, ring_artefact, spike_artefact, ghost)

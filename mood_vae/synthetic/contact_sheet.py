@@ -14,7 +14,7 @@ from mood_vae.io.volume import Array
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One example: a title and the same slice, (H, W), before, after and of the label."""
+    """One example: a title and the same slice, (H, W), before and after the insertion and of the label."""
 
     title: str
     before: Array
@@ -23,10 +23,16 @@ class Row:
 
 
 def best_slice(title: str, before: Array, after: Array, label: npt.NDArray[np.uint8], *, across: bool = False) -> Row:
-    """Return the slice that shows a change best, cut to the body; the volumes are (I, J, K) each.
+    """Return the slice that shows a change best, cut to the foreground.
 
-    It is the slice with the most change of all three axes or, `across`, of the axis along which the change reaches
-    farthest, which shows a slab from the side. A clean example is shown at its axial middle.
+    It is the slice with the most change of all three axes. A clean example is shown at its axial middle.
+
+    Args:
+        title: What stands above the row.
+        before: The healthy volume, (I, J, K).
+        after: The volume with an anomaly, (I, J, K).
+        label: 1 where they differ, (I, J, K).
+        across: Take the slice from the axis along which the change reaches farthest, which shows a slab from the side.
     """
     axis, index = 2, before.shape[2] // 2
     if label.any():
@@ -36,21 +42,28 @@ def best_slice(title: str, before: Array, after: Array, label: npt.NDArray[np.ui
         axis = int(np.argmax(rank))
         index = int(profiles[axis].argmax())
     cut = [np.take(volume, index, axis=axis).T for volume in (before, after, label)]
-    window = _body_window(before.max(axis=axis).T)
+    window = _foreground_window(before.max(axis=axis).T)
     return Row(title=title, before=cut[0][window], after=cut[1][window], label=cut[2][window])
 
 
-def _body_window(image: Array) -> tuple[slice, slice]:
-    body = image > image.min() + 0.03 * (image.max() - image.min())
+def _foreground_window(image: Array) -> tuple[slice, slice]:
+    foreground = image > image.min() + 0.03 * (image.max() - image.min())
     windows = []
     for axis in (0, 1):
-        filled = np.flatnonzero(body.any(axis=1 - axis))
+        filled = np.flatnonzero(foreground.any(axis=1 - axis))
         windows.append(slice(filled[0], filled[-1] + 1) if filled.size else slice(None))
     return windows[0], windows[1]
 
 
 def draw(rows: Sequence[Row], path: Path, *, columns: int = 2, dpi: int = 100) -> None:
-    """Write the rows as a PNG, `columns` examples side by side, all in the grey scale of their `before`."""
+    """Write the rows as a PNG, each in the grey scale of its `before`.
+
+    Args:
+        rows: One or more examples.
+        path: Where the picture goes; its folder exists.
+        columns: Examples side by side.
+        dpi: Dots an inch; an example is 5 inches wide.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image

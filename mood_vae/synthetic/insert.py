@@ -1,11 +1,12 @@
 """Anomalies inserted into healthy volumes, each with a label that is exact to the voxel.
 
-    insertion = insert_anomaly(array, body, anomaly_type="lesion", rng=rng, spacing_mm=1.25)
+    insertion = insert_anomaly(array, foreground, anomaly_type="lesion", rng=rng, spacing_mm=1.25)
     insertion.array, insertion.label, insertion.parameters
 
 The label is 1 exactly where the volume changed, and a voxel counts as changed only when it moved by more than
-TOLERANCE of the body's intensity range; what an anomaly type moved by less is put back. So `label == (new != old)`
-holds bit for bit, also after the volume is stored with 256 grey levels. See docs/toy-anomalies.md for all types.
+TOLERANCE of the foreground's intensity range; what an anomaly type moved by less is put back. So
+`label == (new != old)` holds bit for bit, also after the volume is stored with 256 grey levels. All types are in
+docs/toy-anomalies.md.
 """
 
 from __future__ import annotations
@@ -36,13 +37,13 @@ FORMER_NAMES = {
     "foreign_poisson": "poisson_image_interpolation",
     "copied_patch": "cutpaste",
 }
-"""Types as they once were called, and as they are."""
+"""What three types were called before they had their names of the literature; still accepted."""
 
 TOLERANCE = 0.01
 # the smallest anomaly that counts: half a ball of 3 mm radius, and never fewer than 8 voxels
 MIN_CHANGED_MM3 = 56.0
 MIN_CHANGED_VOXELS = 8
-# mean change over the label, as a fraction of the body's intensity range, below which nobody could see it
+# mean change over the label, as a fraction of the foreground's intensity range, below which nobody could see it
 MIN_MEAN_CHANGE = 0.04
 MAX_DRAWS = 50
 
@@ -51,10 +52,11 @@ MAX_DRAWS = 50
 class Insertion:
     """A volume with an anomaly in it.
 
-    array: (I, J, K) float32, the input's grid and units.
-    label: (I, J, K) uint8, 1 exactly where the array differs from the healthy one.
-    parameters: those of the anomaly type as drawn, and `centre_vox`, `changed_mm3`, `mean_change` (a fraction of the
-    body's intensity range), `tolerance` (in the volume's units); ready for JSON.
+    Attributes:
+        array: (I, J, K) float32, in the input's units.
+        label: (I, J, K) uint8, 1 exactly where the array differs from the healthy one.
+        parameters: Those of the anomaly type as drawn, and `centre_vox`, `changed_mm3`, `mean_change` (a fraction of
+            the foreground's intensity range) and `tolerance` (in the volume's units); ready for JSON.
     """
 
     array: Array
@@ -64,29 +66,35 @@ class Insertion:
 
 def insert_anomaly(
     array: Array,
-    body: Mask | None = None,
+    foreground: Mask | None = None,
     *,
     anomaly_type: str,
     rng: np.random.Generator,
     donor: Array | None = None,
     spacing_mm: float | npt.ArrayLike = 1.0,
 ) -> Insertion:
-    """Insert one random anomaly of a type inside the body of a healthy volume.
+    """Insert one random anomaly of a type into the foreground of a healthy volume.
 
-    array: (I, J, K) float32, finite, in any units (MRI, CT).
-    body: (I, J, K) bool; nothing outside it is touched. By default `foreground.body_mask` finds it.
-    donor: another subject on the same grid, in the same units; only the foreign types need it.
-    spacing_mm: voxel edge lengths, one number or three, so that sizes are in mm.
+    Draws that change less than MIN_CHANGED_MM3, or less than MIN_MEAN_CHANGE on average, are drawn again. The same
+    array and the same generator state give the same bytes.
 
-    Draws that change less than MIN_CHANGED_MM3, or less than MIN_MEAN_CHANGE on average, are drawn again.
-    Same array and same generator state: same bytes. Raises ConfigError for an unknown type, a missing donor
-    or a grid that does not match; VolumeError for a volume in which nothing can be inserted.
+    Args:
+        array: (I, J, K) float32, finite, in any units (MRI, CT); it is not written to.
+        foreground: (I, J, K) bool; nothing outside it is changed. By default `body_mask` finds it.
+        anomaly_type: A name out of ANOMALY_TYPES or FORMER_NAMES.
+        rng: The source of all random choices.
+        donor: Another subject on the same grid, in the same units; FPI and PII need it.
+        spacing_mm: Voxel edge lengths, one number or three, so that sizes are in mm.
+
+    Raises:
+        ConfigError: The type is unknown, its donor is missing, or the grids differ.
+        VolumeError: Nothing can be inserted into this volume.
     """
     chosen = find_anomaly_type(anomaly_type)
-    body = body_mask(array) if body is None else body
-    _check_grids(array, body, donor, chosen)
+    foreground = body_mask(array) if foreground is None else foreground
+    _check_grids(array, foreground, donor, chosen)
     spacing = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), 3)
-    host = measure_host(array, body, donor=donor, spacing_mm=spacing, rng=rng)
+    host = measure_host(array, foreground, donor=donor, spacing_mm=spacing, rng=rng)
     for _ in range(MAX_DRAWS):
         parameters = chosen.draw(rng)
         patch = chosen.change(host, parameters)
@@ -95,14 +103,18 @@ def insert_anomaly(
         if report is not None:
             return _paste(host, patch, new, changed, {**parameters, **report})
     raise VolumeError(
-        expected=f"room for a visible anomaly of the type {anomaly_type}",
+        expected=f"room for a visible anomaly of the type {chosen.name}",
         found=f"none in {MAX_DRAWS} draws",
-        remedy="check that the body mask fits the volume and that spacing_mm is in mm",
+        remedy="check that the foreground mask fits the volume and that spacing_mm is in mm",
     )
 
 
 def find_anomaly_type(name: str) -> AnomalyType:
-    """Return the anomaly type of a name or a former name; raises ConfigError when there is none."""
+    """Return the anomaly type of a name or a former name.
+
+    Raises:
+        ConfigError: There is none; the message lists all names.
+    """
     name = FORMER_NAMES.get(name, name)
     if name not in ANOMALY_TYPES:
         raise ConfigError(
@@ -111,14 +123,14 @@ def find_anomaly_type(name: str) -> AnomalyType:
     return ANOMALY_TYPES[name]
 
 
-def _check_grids(array: Array, body: Mask, donor: Array | None, chosen: AnomalyType) -> None:
+def _check_grids(array: Array, foreground: Mask, donor: Array | None, chosen: AnomalyType) -> None:
     if chosen.needs_donor and donor is None:
         raise ConfigError(
             expected=f"a donor for the type {chosen.name}",
             found="none",
             remedy="pass another subject as donor",
         )
-    for name, other in (("body", body), ("donor", donor)):
+    for name, other in (("foreground", foreground), ("donor", donor)):
         if other is not None and other.shape != array.shape:
             raise ConfigError(
                 expected=f"a {name} of the volume's shape {array.shape}",

@@ -1,4 +1,4 @@
-"""Toy anomalies that resemble disease on T1: tumours with core and rim, small dark spots in white matter."""
+"""Anomalies that resemble disease on T1: tumours with core and rim, small dark spots in white matter."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from mood_vae.synthetic.shapes import Blob, Box, box_around, displace, random_bl
     mass_effect=Range(0, 0.45),
 )
 def lesion(host: Host, p: Parameters) -> Patch:
+    """Push tissue aside, then lay an oedema-like rim, a textured core and perhaps an enhancing ring over it."""
     rng, radius_mm = host.rng, p["radius_mm"]
     blob = random_blob(rng, radius_mm)
     box = host.box(blob.extent_mm + p["edge_mm"] + 0.4 * radius_mm, margin_mm=0.6 * radius_mm)

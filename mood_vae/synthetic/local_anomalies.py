@@ -1,13 +1,14 @@
-"""Anomalies of one place: foreign or moved tissue, noise, blur, intensity."""
+"""Anomalies of one place: foreign or moved tissue, noise, blur, intensity; ranges as in `anomaly_type`."""
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.ndimage
 
+from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.synthetic.anomaly_type import RADIUS, Parameters, Patch, Range, anomaly_type, mix, place, place_soft
 from mood_vae.synthetic.host import Host
-from mood_vae.synthetic.shapes import displace, poisson_blend, random_blob, smooth_noise, soft_edge, sphere, swirl
+from mood_vae.synthetic.shapes import displace, poisson_blend, random_blob, soft_edge, sphere, swirl
 
 
 @anomaly_type(
@@ -36,6 +37,11 @@ def uniform_sphere(host: Host, p: Parameters) -> Patch:
     grain_mm=Range(0.1, 3),
 )
 def noise(host: Host, p: Parameters) -> Patch:
+    """Add noise, fine or coarse.
+
+    Coarse noise is what denoising auto-encoders learn to remove: Kascenas et al., "Denoising autoencoders for
+    unsupervised anomaly detection in brain MRI", MIDL 2022.
+    """
     box, weight, old = place_soft(host, p)
     if p["grain_mm"] < host.spacing_mm.min():
         field = host.rng.standard_normal(old.shape, dtype=np.float32)
@@ -62,6 +68,7 @@ def blur(host: Host, p: Parameters) -> Patch:
     cell_mm=Range(4, 30, log=True),
 )
 def shuffle(host: Host, p: Parameters) -> Patch:
+    """Exchange voxels within cells: local pixel shuffling, as in Zhou et al., "Models Genesis", MICCAI 2019."""
     box, depth_mm = place(host, random_blob(host.rng, p["radius_mm"]), 0.0)
     crop = host.crop(box)
     where = np.nonzero((depth_mm > 0) & host.inside(box))
@@ -82,9 +89,10 @@ def shuffle(host: Host, p: Parameters) -> Patch:
     factor=Range(0.4, 1.6),
 )
 def intensity(host: Host, p: Parameters) -> Patch:
+    """Scale the intensity above the background; Baugh et al. 2023 (see `deformation`) add to it instead."""
     box, weight, old = place_soft(host, p)
-    ground = np.float32(host.background)
-    return Patch(box=box, crop=mix(old, ground + p["factor"] * (old - ground), weight))
+    background = np.float32(host.background)
+    return Patch(box=box, crop=mix(old, background + p["factor"] * (old - background), weight))
 
 
 @anomaly_type(
@@ -100,12 +108,18 @@ def bias_blob(host: Host, p: Parameters) -> Patch:
 
 
 @anomaly_type(
-    "tissue bulged outward, sunk inward or swirled about a random axis",
+    "tissue pushed outward (source), drawn inward (sink) or rotated (swirl), fading at the border",
     radius_mm=Range(6, 30, log=True),
-    kind=("bulge", "sink", "swirl"),
+    kind=("source", "sink", "swirl"),
     strength=Range(0.3, 0.6),
 )
 def deformation(host: Host, p: Parameters) -> Patch:
+    """Move tissue within a shape: away from its centre, towards it, or about a random axis through it.
+
+    Source and sink deformations are those of Baugh et al., "Many tasks make light work: learning to localise medical
+    anomalies from multiple synthetic tasks", MICCAI 2023, here with a displacement that is a share of the distance
+    from the centre and fades outward.
+    """
     # the displacement fades over the whole radius, so that tissue is moved and not torn
     box, depth_mm = place(host, random_blob(host.rng, p["radius_mm"]), p["radius_mm"])
     weight = p["strength"] * soft_edge(depth_mm, p["radius_mm"])
@@ -113,7 +127,7 @@ def deformation(host: Host, p: Parameters) -> Patch:
         axis = host.rng.standard_normal(3)
         shift_mm = swirl(box, axis / np.linalg.norm(axis), 2.5 * weight)
     else:
-        sign = -1 if p["kind"] == "bulge" else 1
+        sign = -1 if p["kind"] == "source" else 1
         shift_mm = [sign * weight * offset for offset in box.offset_mm]
     i, j, k = (shift / np.float32(s) for shift, s in zip(shift_mm, host.spacing_mm, strict=True))
     return Patch(box=box, crop=displace(host.crop(box), (i, j, k), weight > 0))
@@ -127,6 +141,10 @@ def deformation(host: Host, p: Parameters) -> Patch:
     opacity=Range(0.5, 1),
 )
 def foreign_patch_interpolation(host: Host, p: Parameters) -> Patch:
+    """Interpolate towards another subject (FPI), in a soft random shape instead of a rectangular patch.
+
+    Source: Tan et al., "Detecting outliers with foreign patch interpolation", arXiv 2011.04197, 2020 (MELBA 2022).
+    """
     box, weight, old = place_soft(host, p)
     return Patch(box=box, crop=mix(old, host.donor_crop(box), p["opacity"] * weight))
 
@@ -138,6 +156,10 @@ def foreign_patch_interpolation(host: Host, p: Parameters) -> Patch:
     edge_mm=Range(1, 6),
 )
 def poisson_image_interpolation(host: Host, p: Parameters) -> Patch:
+    """Blend another subject's gradients in (PII), so that no edge of brightness shows.
+
+    Source: Tan et al., "Detecting outliers with Poisson image interpolation", MICCAI 2021.
+    """
     box, weight, old = place_soft(host, p)
     return Patch(box=box, crop=poisson_blend(old, host.donor_crop(box), weight))
 
@@ -149,6 +171,10 @@ def poisson_image_interpolation(host: Host, p: Parameters) -> Patch:
     blend=("interpolation", "poisson"),
 )
 def cutpaste(host: Host, p: Parameters) -> Patch:
+    """Copy a patch to another place of the same volume, half of the time with a Poisson blend.
+
+    Source: Li et al., "CutPaste: self-supervised learning for anomaly detection and localization", CVPR 2021.
+    """
     box, weight, old = place_soft(host, p)
     source_centre = host.centre(margin_mm=0.6 * p["radius_mm"])
     source = host.shifted_crop(box, np.subtract(source_centre, box.centre))
@@ -179,8 +205,8 @@ def thick_slices(host: Host, p: Parameters) -> Patch:
     starts = np.arange(0, old.shape[axis], step)
     lengths = np.diff(starts, append=old.shape[axis])
     sums = np.add.reduceat(old, starts, axis=axis)
-    broad = [-1 if a == axis else 1 for a in range(3)]
-    means = (sums / lengths.reshape(broad)).astype(np.float32)
+    along_axis = [-1 if a == axis else 1 for a in range(3)]
+    means = (sums / lengths.reshape(along_axis)).astype(np.float32)
     return Patch(box=box, crop=mix(old, np.repeat(means, lengths, axis=axis), weight))
 
 

@@ -1,8 +1,8 @@
-"""Synthetic healthy T1 brains, for the demo and the tests: no download, no patient.
+"""Synthetic healthy T1 brains for the tests: no download, no patient.
 
-Each is the ICBM 152 (2009a, nonlinear symmetric) template that nilearn carries (Fonov et al. 2011), bent by
-random smooth deformations, given random tissue intensities, bias field, resolution and Rician noise, and
-brought into the challenge's form: skull-stripped, RAS+, in [0, 1] where 1 is the brain's 99.9th percentile.
+Each is the ICBM 152 (2009a, nonlinear symmetric) template that nilearn carries (Fonov et al., NeuroImage 2011), bent
+by random smooth deformations, given random tissue intensities, bias field, resolution and Rician noise, and brought
+into the challenge's form: skull-stripped, RAS+, in [0, 1] where 1 is the brain's 99.9th percentile.
 """
 
 from __future__ import annotations
@@ -45,8 +45,17 @@ def healthy_brain(
 ) -> Volume:
     """Return a new synthetic healthy brain; the same generator state gives the same bytes.
 
-    shape: voxels; the whole brain needs about 200 mm a side, e.g. (40, 40, 40) at 5 mm. Array in [0, 1],
-    exactly 0 outside the brain. Raises ConfigError for a grid that holds no brain.
+    Args:
+        rng: The source of all random choices.
+        shape: Voxels; the whole brain needs about 180 x 220 x 200 mm.
+        spacing_mm: Edge of the cubic voxels, 0.5 to 10.
+        case_id: The volume's name.
+
+    Returns:
+        A volume in [0, 1], exactly 0 outside the brain.
+
+    Raises:
+        ConfigError: The grid holds no brain.
     """
     if min(shape) < 8 or not 0.5 <= spacing_mm <= 10:
         raise ConfigError(
@@ -74,7 +83,8 @@ def write_phantoms(
 ) -> list[Path]:
     """Write `n` synthetic healthy brains as 00000.nii.gz, 00001.nii.gz, ... and return their paths.
 
-    Every brain has its own random stream, so that the first ones do not depend on how many follow.
+    Every brain has its own random stream, so that the first ones do not depend on how many follow; `shape` and
+    `spacing_mm` are those of `healthy_brain`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
@@ -115,13 +125,12 @@ def _bent_coordinates(
 ) -> Array:
     """Return where in the template each voxel's tissue comes from, (3, I, J, K) in template voxels.
 
-    A random pose and size, then bends of 40 mm and of 12 mm length: the head's form and the course of the
-    folds.
+    A random pose and size, then bends of 40 mm and of 12 mm length: the brain's form and the course of its folds.
     """
     spacing = np.diag(affine)[:3]
     pose = np.eye(4)
     turn = Rotation.from_euler("xyz", rng.normal(0, 2, 3), degrees=True).as_matrix()
-    # the template is larger than most heads: 1.1 brings it to about 1.35 litres
+    # the template is larger than most brains: 1.1 brings it to about 1.35 litres
     pose[:3, :3] = turn @ np.diag(rng.normal(1.1, 0.035, 3))
     pose[:3, 3] = rng.normal(0, 1.5, 3)
     to_template = np.linalg.inv(template_affine) @ pose @ affine
@@ -165,7 +174,10 @@ def _tissue_intensity(
 
 
 def _acquire(rng: np.random.Generator, tissue: Array, brain: Mask, spacing_mm: float) -> Array:
-    """Return the tissue as a scanner shows it, in [0, 1]: resolution, bias field, Rician noise."""
+    """Return the tissue as a scanner shows it, in [0, 1]: resolution, bias field, Rician noise.
+
+    Training's `augment` is no substitute: it also moves, shrinks and recolours the brain, and needs torch.
+    """
     resolution_mm = rng.uniform([0.8, 0.8, 0.8], [1.4, 1.4, 2.0])
     blurred = scipy.ndimage.gaussian_filter(tissue, 0.42 * resolution_mm / spacing_mm, truncate=3)
     bias = np.exp(0.06 * smooth_noise(rng, brain.shape, 60.0, np.full(3, spacing_mm)))

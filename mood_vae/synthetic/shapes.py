@@ -1,8 +1,7 @@
 """Random soft shapes and what is done inside them: noise fields, Poisson blending, displacement.
 
-Everything here works on a small box of voxels, never on a whole volume, so that planting an anomaly takes
-milliseconds. Lengths are in mm; a box is (I, J, K) voxels of edge `spacing_mm`, a float64 array of shape
-(3,).
+Everything here works on a small box of voxels, never on a whole volume, so that inserting an anomaly takes
+milliseconds. Lengths are in mm; a box is (I, J, K) voxels of edge `spacing_mm`, a float64 array of shape (3,).
 """
 
 from __future__ import annotations
@@ -24,10 +23,11 @@ Slices = tuple[slice, slice, slice]
 class Box:
     """A box of voxels inside a volume and the point its shape grows around.
 
-    slices: the box, cut at the volume's border.
-    offset_mm: three broadcastable float32 arrays, the position of every voxel relative to the centre, in mm.
-    spacing_mm: (3,) voxel edge lengths.
-    centre: (3,) the centre's voxel index in the volume.
+    Attributes:
+        slices: The box, cut at the volume's border.
+        offset_mm: Three broadcastable float32 arrays, the position of every voxel relative to the centre.
+        spacing_mm: Voxel edge lengths, (3,).
+        centre: The centre's voxel index in the volume, (3,).
     """
 
     slices: Slices
@@ -62,10 +62,13 @@ def box_around(
 
 @dataclass(frozen=True, kw_only=True)
 class Blob:
-    """A random closed surface: an ellipsoid of random axes and attitude, dented and swollen by smooth noise.
+    """A closed surface: an ellipsoid of any axes and attitude, dented and swollen by smooth noise.
 
-    quadric: (3, 3) with r = sqrt(x' quadric x) equal to 1 on the undented ellipsoid.
-    extent_mm: no voxel farther than this from the centre is inside.
+    Attributes:
+        radius_mm: Radius of a ball of about the same volume.
+        quadric: (3, 3) with r = sqrt(x' quadric x) equal to 1 on the undented ellipsoid.
+        roughness: Height of the dents, as a fraction of the radius.
+        extent_mm: No voxel farther than this from the centre is inside.
     """
 
     radius_mm: float
@@ -122,35 +125,46 @@ def soft_edge(depth_mm: npt.ArrayLike, edge_mm: float) -> Array:
 def poisson_blend(target: Array, source: Array, weight: Array) -> Array:
     """Blend `source` into `target` in the gradient domain: its texture comes over, its brightness does not.
 
-    All (I, J, K). Solves laplace(u) = div(weight * grad(source - target)) with u = 0 on the border of the box
-    (Pérez, Gangnet and Blake 2003, with a soft mask) exactly by sine transforms, and returns target + weight
-    * u: what the solution spills over the shape's edge is dropped softly, so that the change stays inside the
-    shape.
+    Solves laplace(u) = div(weight * grad(source - target)) with u = 0 on the border of the box, exactly, by sine
+    transforms, and returns target + weight * u: what the solution spills over the shape's edge is dropped softly, so
+    that the change stays inside the shape. Source: Pérez, Gangnet and Blake, "Poisson image editing", SIGGRAPH 2003,
+    here with a soft mask.
+
+    Args:
+        target: What is there, (I, J, K).
+        source: Whose texture it gets, (I, J, K).
+        weight: In [0, 1], 1 where the texture comes over whole, (I, J, K).
     """
     difference = source - target
     divergence = np.zeros_like(difference)
     laplacian = np.zeros((1, 1, 1))
     for axis, n in enumerate(target.shape):
-        mid_weight = 0.5 * (_head(weight, axis) + _tail(weight, axis))
+        mid_weight = 0.5 * (_without_last(weight, axis) + _without_first(weight, axis))
         flow = mid_weight * np.diff(difference, axis=axis)
-        _head(divergence, axis)[...] += flow
-        _tail(divergence, axis)[...] -= flow
+        _without_last(divergence, axis)[...] += flow
+        _without_first(divergence, axis)[...] -= flow
         eigenvalues = 2 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1)) - 2
         laplacian = laplacian + eigenvalues.reshape([-1 if a == axis else 1 for a in range(3)])
     spectrum = scipy.fft.dstn(divergence, type=1) / laplacian.astype(np.float32)
     return target + weight * scipy.fft.idstn(spectrum, type=1)
 
 
-def _head(array: Array, axis: int) -> Array:
+def _without_last(array: Array, axis: int) -> Array:
     return np.moveaxis(np.moveaxis(array, axis, 0)[:-1], 0, axis)
 
 
-def _tail(array: Array, axis: int) -> Array:
+def _without_first(array: Array, axis: int) -> Array:
     return np.moveaxis(np.moveaxis(array, axis, 0)[1:], 0, axis)
 
 
 def displace(crop: Array, shift_vox: tuple[Array, Array, Array], where: npt.NDArray[np.bool_]) -> Array:
-    """Return the crop with what lies `shift_vox` away brought to `where`, by cubic interpolation."""
+    """Return the crop with what lies `shift_vox` away brought to `where`, by cubic interpolation.
+
+    Args:
+        crop: (I, J, K).
+        shift_vox: Three arrays of the crop's shape, where each voxel's new value lies relative to it.
+        where: The voxels that change, (I, J, K) bool.
+    """
     index = np.nonzero(where)
     coordinates = np.stack([i + s[where] for i, s in zip(index, shift_vox, strict=True)])
     moved = crop.copy()
@@ -159,7 +173,13 @@ def displace(crop: Array, shift_vox: tuple[Array, Array, Array], where: npt.NDAr
 
 
 def swirl(box: Box, axis: Vector, angle: Array) -> list[Array]:
-    """Return the displacement, in mm, of a rotation by `angle` (radians) about an axis through the centre."""
+    """Return the displacement in mm, one array an axis, of a rotation by `angle` about an axis through the centre.
+
+    Args:
+        box: Where, and relative to which centre.
+        axis: Unit vector, (3,).
+        angle: In radians, (I, J, K): it may fade outward.
+    """
     i, j, k = box.offset_mm
     a, b, c = axis.astype(np.float32)
     along = a * i + b * j + c * k

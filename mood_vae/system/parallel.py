@@ -17,7 +17,13 @@ T = TypeVar("T")
 def parallel_map(task: Callable[[S], T], items: Sequence[S], workers: int) -> Iterator[T]:
     """Yield the task's result for every item, in order; an error of the task reaches the caller.
 
-    task, items: must be picklable. Raises MoodVaeError when the system ends a process, as for want of memory.
+    Args:
+        task: A function that can be pickled, for one item.
+        items: What it is called for; picklable too.
+        workers: How many processes; one or none: this one.
+
+    Raises:
+        MoodVaeError: The system ended a process, as for want of memory.
     """
     workers = min(workers, len(items))
     if workers <= 1:

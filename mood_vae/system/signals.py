@@ -1,4 +1,8 @@
-"""How a command ends when it is told to: promptly, and with its unfinished files removed."""
+"""How a command ends when it is told to: promptly, and with its unfinished files removed.
+
+Written by hand: an init for containers (tini, dumb-init) hands signals on as well, but then waits for ever for a child
+that computes inside a library and does not answer.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from types import FrameType
 GRACE_S = 2.0
 """How long process 1 lets its child tidy up; `docker stop` itself waits for 10 s."""
 
-_TOLD = (signal.SIGTERM, signal.SIGINT)
+_TO_END = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
@@ -24,7 +28,7 @@ def tidily() -> Iterator[None]:
     """
     if os.getpid() == 1:
         _become_child()
-    before = {number: signal.signal(number, _stop) for number in _TOLD}
+    before = {number: signal.signal(number, _stop) for number in _TO_END}
     try:
         yield
     finally:
@@ -42,26 +46,26 @@ def _become_child() -> None:
     Python minds a signal only when the library that it has called returns, which on a busy machine took longer than
     Docker waits. Process 1 computes nothing, so that it can end a child that does not answer.
     """
-    waited_for = {*_TOLD, signal.SIGCHLD}
+    waited_for = {*_TO_END, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     child = os.fork()
     if child == 0:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, waited_for)
         return
-    deadline, told = float("inf"), 0
+    deadline, last_signal = float("inf"), 0
     while True:
-        left = max(0.0, min(deadline - time.monotonic(), 3600.0))
-        heard = signal.sigtimedwait(waited_for, left)
-        if heard is not None and heard.si_signo in _TOLD:
-            told, deadline = heard.si_signo, min(deadline, time.monotonic() + GRACE_S)
-            os.kill(child, told)
+        left_s = max(0.0, min(deadline - time.monotonic(), 3600.0))
+        received = signal.sigtimedwait(waited_for, left_s)
+        if received is not None and received.si_signo in _TO_END:
+            last_signal, deadline = received.si_signo, min(deadline, time.monotonic() + GRACE_S)
+            os.kill(child, last_signal)
         elif time.monotonic() >= deadline:
-            os._exit(128 + told)  # the kernel ends every other process of the container with it
-        _leave_with(child)
+            os._exit(128 + last_signal)  # the kernel ends every other process of the container with it
+        _end_with(child)
 
 
-def _leave_with(child: int) -> None:
-    """Collect whatever has ended, orphans too, and end as the child does."""
+def _end_with(child: int) -> None:
+    """Collect whatever has ended, orphans too; if the child has, end as it did."""
     try:
         while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
             if ended[0] == child:

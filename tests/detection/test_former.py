@@ -71,7 +71,7 @@ FORMAT_8 = Description(
     calibration=Calibration(
         threshold=0.75, score_reference=0.5, config=CalibrationConfig(false_positive_rate=0.0002, augmentations=4)
     ),
-    provenance={"training_subjects": ("00001", "00002"), "head_training": ({"slabs": 18},)},
+    provenance={"training_subjects": ("00001", "00002"), "discriminator_training": ({"samples": 18},)},
 )  # fmt: skip
 
 

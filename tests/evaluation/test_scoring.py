@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,8 @@ from click.testing import CliRunner, Result
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mood_vae.cli import main
-from mood_vae.evaluation import case_results, lesion_matching, metrics
-
-SHAPE = (6, 7, 8)
-
-
-def _save(path: Path, array: np.ndarray, spacing_mm: float = 1.0) -> None:
-    nib.save(nib.Nifti1Image(array, np.diag([spacing_mm] * 3 + [1])), path)
+from mood_vae.evaluation import case_results, metrics
+from tests.evaluation.official import SHAPE, official, save
 
 
 def _score(*arguments: object) -> Result:
@@ -39,59 +33,13 @@ def _report(level: str, folders: tuple[Path, Path], tmp_path: Path, *options: ob
     return report
 
 
-def _official(folders: tuple[Path, Path], names: list[str]) -> float:
-    """What the challenge computes, told in its contract."""
-    predictions, labels = [], []
-    for name in names:
-        label = np.clip(np.rint(nib.load(folders[1] / name).get_fdata()).astype(int), 0, 1)
-        prediction = np.zeros(label.shape, np.float16)
-        try:
-            with np.errstate(over="ignore"):
-                read = nib.load(folders[0] / name).get_fdata(dtype=np.float16)
-            if read.shape == label.shape:
-                prediction = np.clip(read, 0.0, 1.0)
-        except (OSError, EOFError, nib.filebasedimages.ImageFileError):
-            pass
-        predictions.append(prediction.ravel())
-        labels.append(label.ravel())
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # no positive class
-        return float(average_precision_score(np.concatenate(labels), np.concatenate(predictions)))
-
-
-@pytest.fixture
-def pixel(tmp_path: Path) -> tuple[Path, Path]:
-    """Five sound cases in which predictions point at the anomalies, one of them healthy."""
-    folders = tmp_path / "pred", tmp_path / "label"
-    for folder in folders:
-        folder.mkdir()
-    rng = np.random.default_rng(0)
-    for i in range(5):
-        label = np.zeros(SHAPE, np.uint8)
-        label[: i % 3, 2:5, 2:5] = 1
-        _save(folders[1] / f"{i:05d}.nii.gz", label)
-        _save(folders[0] / f"{i:05d}.nii.gz", (rng.random(SHAPE) * 0.6 + label * 0.2).astype(np.float32))
-    return folders
-
-
-@pytest.fixture
-def sample(tmp_path: Path) -> tuple[Path, Path]:
-    folders = tmp_path / "pred", tmp_path / "label"
-    for folder in folders:
-        folder.mkdir()
-    for i, (score, label) in enumerate([(0.9, 1), (0.8, 0), (0.7, 1), (0.2, 0)]):
-        (folders[0] / f"{i}.nii.gz.txt").write_text(f"{score}\n")
-        (folders[1] / f"{i}.nii.gz.txt").write_text(f"{label}\n")
-    return folders
-
-
 def test_sound_cases_get_the_official_number(pixel: tuple[Path, Path], tmp_path: Path) -> None:
     report = _report("pixel", pixel, tmp_path)
     names = sorted(path.name for path in pixel[1].iterdir())
-    assert report["average_precision"] == pytest.approx(_official(pixel, names), abs=1e-12)
+    assert report["average_precision"] == pytest.approx(official(pixel, names), abs=1e-12)
     own = [report["cases"][f"{i:05d}"]["average_precision"] for i in range(5)]
     assert own[0] is None
-    assert own[1] == pytest.approx(_official(pixel, [names[1]]), abs=1e-12)
+    assert own[1] == pytest.approx(official(pixel, [names[1]]), abs=1e-12)
     assert report["mean_over_cases"]["average_precision"]["value"] == pytest.approx(
         np.mean([own[i] for i in (1, 2, 4)])
     )
@@ -108,16 +56,16 @@ def test_scaled_predictions_are_read_as_the_official_script_reads_them(
         nib.save(image, pixel[0] / f"{i:05d}.nii.gz")
     report = _report("pixel", pixel, tmp_path)
     names = sorted(path.name for path in pixel[1].iterdir())
-    assert report["average_precision"] == pytest.approx(_official(pixel, names), abs=1e-12)
+    assert report["average_precision"] == pytest.approx(official(pixel, names), abs=1e-12)
 
 
 def test_every_unsound_case_counts_as_zeros_and_is_named(pixel: tuple[Path, Path], tmp_path: Path) -> None:
     (pixel[0] / "00000.nii.gz").unlink()
     (pixel[0] / "00001.nii.gz").write_bytes(b"no volume")
-    _save(pixel[0] / "00002.nii.gz", np.ones((3, 4, 5), np.float32))
+    save(pixel[0] / "00002.nii.gz", np.ones((3, 4, 5), np.float32))
     report = _report("pixel", pixel, tmp_path)
     names = sorted(path.name for path in pixel[1].iterdir())
-    assert report["average_precision"] == pytest.approx(_official(pixel, names), abs=1e-12)
+    assert report["average_precision"] == pytest.approx(official(pixel, names), abs=1e-12)
     kinds = {case: problem.split(":")[0] for case, problem in report["problems"].items()}
     assert kinds == {
         "00000": "prediction missing",
@@ -131,16 +79,16 @@ def test_a_truncated_prediction_counts_as_zeros(pixel: tuple[Path, Path], tmp_pa
     path.write_bytes(path.read_bytes()[:-40])
     report = _report("pixel", pixel, tmp_path)
     names = sorted(path.name for path in pixel[1].iterdir())
-    assert report["average_precision"] == pytest.approx(_official(pixel, names), abs=1e-12)
+    assert report["average_precision"] == pytest.approx(official(pixel, names), abs=1e-12)
     assert list(report["problems"]) == ["00001"]
 
 
 def test_values_beyond_the_range_are_clipped(pixel: tuple[Path, Path], tmp_path: Path) -> None:
-    odd = np.resize(np.float32([-1, 2, np.inf, -np.inf, 1e-7, 6e-8, 0.3, 7e4, -0.0]), SHAPE)
-    _save(pixel[0] / "00001.nii.gz", odd)
+    odd = np.resize(np.array([-1, 2, np.inf, -np.inf, 1e-7, 6e-8, 0.3, 7e4, -0.0], np.float32), np.prod(SHAPE))
+    save(pixel[0] / "00001.nii.gz", odd.reshape(SHAPE))
     report = _report("pixel", pixel, tmp_path)
     names = sorted(path.name for path in pixel[1].iterdir())
-    assert report["average_precision"] == pytest.approx(_official(pixel, names), abs=1e-12)
+    assert report["average_precision"] == pytest.approx(official(pixel, names), abs=1e-12)
     assert report["problems"] == {}
 
 
@@ -148,10 +96,10 @@ def test_nan_voxels_count_as_zero_and_the_case_is_named(pixel: tuple[Path, Path]
     path = pixel[0] / "00001.nii.gz"
     prediction = nib.load(path).get_fdata(dtype=np.float32)
     prediction[0] = 0
-    _save(path, prediction)
+    save(path, prediction)
     expected = _report("pixel", pixel, tmp_path)["average_precision"]
     prediction[0] = np.nan
-    _save(path, prediction)
+    save(path, prediction)
     report = _report("pixel", pixel, tmp_path)
     assert report["average_precision"] == expected
     assert report["problems"] == {"00001": "prediction has NaN: 56 voxels, counted as 0"}
@@ -161,13 +109,13 @@ def test_a_label_that_cannot_be_read_leaves_its_case_out(pixel: tuple[Path, Path
     (pixel[1] / "00001.nii.gz").write_bytes(b"no volume")
     report = _report("pixel", pixel, tmp_path)
     names = [f"{i:05d}.nii.gz" for i in (0, 2, 3, 4)]
-    assert report["average_precision"] == pytest.approx(_official(pixel, names), abs=1e-12)
+    assert report["average_precision"] == pytest.approx(official(pixel, names), abs=1e-12)
     assert report["problems"]["00001"].startswith("label unreadable")
     assert report["cases"]["00001"] == {"scored": False}
 
 
 def test_amplitudes_as_labels_are_noted(pixel: tuple[Path, Path], tmp_path: Path) -> None:
-    _save(pixel[1] / "00001.nii.gz", np.full(SHAPE, 0.3, np.float32))
+    save(pixel[1] / "00001.nii.gz", np.full(SHAPE, 0.3, np.float32))
     report = _report("pixel", pixel, tmp_path)
     assert report["notes"] == {"00001": "label has 336 voxels that are no whole number"}
 
@@ -184,7 +132,7 @@ def test_strict_gives_no_number_if_a_case_has_a_problem(pixel: tuple[Path, Path]
 def test_the_official_bootstrap_and_listed_subsets(pixel: tuple[Path, Path], tmp_path: Path) -> None:
     names = sorted(path.name for path in pixel[1].iterdir())
     draw = random.Random(123)
-    expected = [_official(pixel, [names[i] for i in draw.sample(range(5), 2)]) for _ in range(10)]
+    expected = [official(pixel, [names[i] for i in draw.sample(range(5), 2)]) for _ in range(10)]
     listed = [["00001", "00004.nii.gz"], [0, 3], [2, 2]]
     (tmp_path / "subsets.json").write_text(json.dumps(listed))
     report = _report("pixel", pixel, tmp_path, "--subsets", tmp_path / "subsets.json")
@@ -192,25 +140,39 @@ def test_the_official_bootstrap_and_listed_subsets(pixel: tuple[Path, Path], tmp
     np.testing.assert_allclose([run["average_precision"] for run in runs], expected, rtol=0, atol=1e-12)
     assert report["official_bootstrap"]["mean"] == pytest.approx(np.mean(expected), abs=1e-12)
     of_lists = [run["average_precision"] for run in report["listed_subsets"]["runs"]]
-    expected = [_official(pixel, [names[i] for i in subset]) for subset in ([1, 4], [0, 3], [2, 2])]
+    expected = [official(pixel, [names[i] for i in subset]) for subset in ([1, 4], [0, 3], [2, 2])]
     np.testing.assert_allclose(of_lists, expected, rtol=0, atol=1e-12)
 
 
 def test_any_subset_follows_from_the_json(pixel: tuple[Path, Path], tmp_path: Path) -> None:
     report = _report("pixel", pixel, tmp_path)
-    counts = sum(case_results.decode(report["cases"][case]["histogram"]) for case in ("00001", "00002"))
-    expected = _official(pixel, ["00001.nii.gz", "00002.nii.gz"])
+    counts = np.add(*(case_results.decode(report["cases"][case]["histogram"]) for case in ("00001", "00002")))
+    expected = official(pixel, ["00001.nii.gz", "00002.nii.gz"])
     assert metrics.average_precision(metrics.curve(counts)) == pytest.approx(expected, abs=1e-12)
 
 
 def test_volumes_are_in_millilitres(pixel: tuple[Path, Path], tmp_path: Path) -> None:
     prediction = np.zeros(SHAPE, np.float32)
     prediction.flat[:5] = 0.5
-    for folder, array in zip(pixel, (prediction, np.zeros(SHAPE, np.uint8)), strict=True):
-        _save(folder / "00000.nii.gz", array, spacing_mm=2.0)
+    save(pixel[0] / "00000.nii.gz", prediction, spacing_mm=2.0)
+    save(pixel[1] / "00000.nii.gz", np.zeros(SHAPE, np.uint8), spacing_mm=2.0)
     report = _report("pixel", pixel, tmp_path)
     # 5 voxels of 8 mm3; the other healthy case is left as it was
     assert report["cases"]["00000"]["healthy_false_positive_ml"] == pytest.approx(0.04)
+
+
+def test_the_allowed_false_positives_are_so_many_ml_a_case(tmp_path: Path) -> None:
+    folders = tmp_path / "pred", tmp_path / "label"
+    for folder in folders:
+        folder.mkdir()
+    for name, prediction, label in (("a", [0.9, 0.8, 0.7, 0.0], [0, 0, 1, 1]), ("b", [0, 0, 0, 0], [0, 0, 0, 0])):
+        save(folders[0] / f"{name}.nii.gz", np.array(prediction, np.float32).reshape(1, 2, 2), spacing_mm=10.0)
+        save(folders[1] / f"{name}.nii.gz", np.array(label, np.uint8).reshape(1, 2, 2), spacing_mm=10.0)
+    # voxels of 1 ml, two false ones in two cases before the first of two true ones
+    for limit_ml, sensitivity, of_case in ((0.9, 0.0, 0.0), (1.1, 0.5, 0.0), (2.1, 0.5, 1.0), (3.1, 1.0, 1.0)):
+        report = _report("pixel", folders, tmp_path, "--false-positive-ml", limit_ml)
+        assert report["overall"]["sensitivity_at_false_positive_ml"]["value"] == pytest.approx(sensitivity)
+        assert report["cases"]["a"]["sensitivity_at_false_positive_ml"] == pytest.approx(of_case)
 
 
 def test_parallel_and_serial_reading_agree(pixel: tuple[Path, Path], tmp_path: Path) -> None:
@@ -264,27 +226,8 @@ def test_predictions_of_another_set_are_refused(pixel: tuple[Path, Path]) -> Non
 
 def test_scoring_does_not_import_torch() -> None:
     code = (
-        "import sys, mood_vae.cli, mood_vae.score, mood_vae.score_table, mood_vae.rank; "
+        "import sys, mood_vae.cli, mood_vae.evaluation.scoring, mood_vae.evaluation.score_table, "
+        "mood_vae.evaluation.ranking, mood_vae.evaluation.ranking_report; "
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_lesions_are_matched_one_to_one() -> None:
-    truth, mask = np.zeros((1, 1, 40), bool), np.zeros((1, 1, 40), bool)
-    truth[..., 0:4] = True  # found: IoU 2 / 5
-    mask[..., 2:5] = True
-    truth[..., 10:20] = True  # two findings, the second a mere sliver that matches nothing else
-    mask[..., 10:14] = True
-    mask[..., 16] = True
-    truth[..., 25:27] = True  # missed
-    mask[..., 30:33] = True  # nothing there
-    assert lesion_matching.count_lesions(mask, truth) == lesion_matching.LesionCounts(
-        n_lesions=3, n_detected=2, n_false_positives=2
-    )
-
-
-def test_no_lesions_and_no_findings() -> None:
-    nothing = np.zeros((3, 3, 3), bool)
-    expected = lesion_matching.LesionCounts(n_lesions=0, n_detected=0, n_false_positives=0)
-    assert lesion_matching.count_lesions(nothing, nothing) == expected

@@ -43,7 +43,7 @@ def test_written_volumes_are_read_back(
         volume_files.write(path, array, affine)
         volume = volume_files.read(path)
         stored = volume_files.read_array(path)
-        volume_files.write(Path(folder) / f"map{suffix}", array, volume.affine, like=path)
+        volume_files.write(Path(folder) / f"map{suffix}", array, volume.affine, like=volume)
         again = volume_files.read(Path(folder) / f"map{suffix}")
     np.testing.assert_array_equal(volume.array, array.astype(np.float32))
     np.testing.assert_array_equal(stored, array)

@@ -25,25 +25,16 @@ from torch.utils import tensorboard  # noqa: F401 - likewise
 from mood_vae.cli import main as mood_vae
 from mood_vae.detection import pretrained  # noqa: F401 - likewise
 from mood_vae.errors import MoodVaeError
-from mood_vae.imaging.preprocessing import GridConfig
 from mood_vae.io import volume_files
-from mood_vae.models.vae import VaeConfig
 from mood_vae.synthetic import phantom
-from mood_vae.training import (
-    pipeline,  # noqa: F401 - likewise
-    presets,
-)
-from mood_vae.training.config import VaeTrainingConfig
-from mood_vae.training.presets import Preset
+from mood_vae.training import pipeline  # noqa: F401 - likewise
+from tests.small_models import SMALL_PRESET
 
 CRASHED = 70
 BIG = "00002-big.nii.gz"
 
-presets.PRESETS["drill"] = Preset(
-    grid=GridConfig(shape=(32, 32, 32), spacing_mm=6.0, origin_mm=(-95.0, -115.0, -85.0), centre_mm=(0.5, -23.0, 11.0)),
-    model=VaeConfig(slice_shape=(32, 32), channels=(2, 3, 4, 5), latents=4),
-    training=VaeTrainingConfig(epochs=4, batch_size=32, learning_rate=1e-3, validation_share=0.3),
-)
+DETECTOR, TRAINING = SMALL_PRESET.detector, SMALL_PRESET.training.replaced(epochs=4, batch_size=32)
+"""What the drill trains: settings that `mood-vae train --set` gets, so that no table of presets is touched."""
 
 
 class Skipped(Exception):
@@ -143,7 +134,7 @@ class Job:
         lost = [f"{name} is missing" for name in self.files if not (out / name).exists()]
         left = [*out.rglob(".*"), *Path(tempfile.gettempdir()).iterdir()]
         lost += [f"{path.name} was left behind" for path in left]
-        if self.trains and (rows := _epochs_logged(out)) != (wanted := list(range(self.epochs))):
+        if self.trains and (rows := _epochs_logged(out)) != (wanted := list(range(TRAINING.epochs))):
             lost.append(f"the logs tell of epochs {rows}, not {wanted}")
         return lost + self.broken(out)
 
@@ -152,11 +143,6 @@ class Job:
         ended = self.start(out, "--resume", source=source).end()
         ending = [] if ended.status == 0 else [f"--resume ended with {ended.status}: {_last_line(ended.said)}"]
         return ending + self.incomplete(out)
-
-    @property
-    def epochs(self) -> int:
-        """How many epochs a training takes."""
-        return presets.PRESETS["drill"].training.epochs
 
     def _final(self, out: Path) -> list[str]:
         if self.trains:
@@ -197,7 +183,11 @@ def _bench(folder: Path) -> Bench:
     scans, healthy = folder / "scans", folder / "healthy"
     phantom.write_phantoms(scans, n=4, seed=1, shape=(44, 44, 44), spacing_mm=4.6)
     phantom.write_phantoms(healthy, n=4, seed=2, shape=(40, 40, 40), spacing_mm=5.0)
-    train = Job(["train"], healthy, ["--preset", "drill", "--device", "cpu"], folder / "undisturbed-train")
+    settings = [
+        f"{name}={json.dumps(part.to_json())}" for name, part in (("detector", DETECTOR), ("training", TRAINING))
+    ]
+    small: list[str | Path] = ["--device", "cpu", "--set", settings[0], "--set", settings[1]]
+    train = Job(["train"], healthy, small, folder / "undisturbed-train")
     weights: list[str | Path] = ["--weights", folder / "undisturbed-train/model.json", "--device", "cpu"]
     pixel = Job(["predict", "pixel"], scans, weights, folder / "undisturbed-pixel")
     sample = Job(["predict", "sample"], scans, weights, folder / "undisturbed-sample")

@@ -144,12 +144,12 @@ def _without_privileges() -> None:
 
 
 def input_vanishes(bench: Bench, number: int) -> list[str]:
-    """A volume vanishes just before it is opened, for the first, second, third or fourth time; then it is back."""
-    job = (bench.pixel, bench.sample)[number // 4 % 2]
+    """A volume vanishes just before it is opened, for the first or second time; then it is back."""
+    job = (bench.pixel, bench.sample)[number // 2 % 2]
     out, report, scans = bench.fresh(), bench.fresh("report.json"), bench.fresh("scans")
     shutil.copytree(job.source, scans)
     victim = scans / "00002.nii.gz"
-    begin = lambda: remove_at_opening(victim, number % 4 + 1)  # noqa: E731
+    begin = lambda: remove_at_opening(victim, number % 2 + 1)  # noqa: E731
     ended = job.start(out, "--report", report, source=scans, first=begin).end()
     failed = json.loads(report.read_text())["failures"]
     lost = job.broken(out, besides=("00002.nii.gz.txt",))
@@ -257,7 +257,7 @@ FAULTS: dict[str, tuple[Fault, int]] = {
     "disk_full_prediction": (disk_full_prediction, 10),
     "disk_full_training": (disk_full_training, 20),
     "unwritable": (unwritable, 6),
-    "input_vanishes": (input_vanishes, 8),
+    "input_vanishes": (input_vanishes, 4),
     "sigterm": (sigterm, 60),
     "sigterm_as_process_1": (sigterm_as_process_1, 10),
     "memory_limit": (memory_limit, 4),

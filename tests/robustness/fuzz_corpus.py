@@ -10,6 +10,8 @@ import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
 
+from mood_vae.io import volume_files
+
 # Values that are most often mishandled: zero, signs, the edges of each integer type, NaN and infinity.
 _NASTY = [
     *(np.array(v, "<i2").tobytes() for v in (0, 1, -1, 7, 8, 16, 32, 64, 128, 1024, 32767, -32768)),
@@ -56,17 +58,18 @@ def make_corpus(folder: Path) -> list[Path]:
     nib.save(scaled, folder / "scaled.nii.gz")
     for dtype, suffix in (("uint8", ".mgz"), ("float32", ".mgh"), ("int16", ".mgz")):
         nib.save(nib.MGHImage(voxels(dtype), affine), folder / f"{dtype}{suffix}")
-    for dtype, suffix in [(d, s) for d in ("uint8", "int16", "float32") for s in (".mha", ".nrrd")]:
+    for dtype in ("uint8", "int16", "float32", "float64"):
         for packed in (False, True):
             image = sitk.GetImageFromArray(voxels(dtype))
             image.SetSpacing((20.0, 22.0, 24.0))
             image.SetOrigin((-50.0, -50.0, -50.0))
-            sitk.WriteImage(image, str(folder / f"{dtype}{'_packed' if packed else ''}{suffix}"), packed)
-    nib.save(nib.Nifti1Image(_head(), np.diag([12.0, 12, 12, 1])), folder / "head.nii.gz")
+            sitk.WriteImage(image, str(folder / f"{dtype}{'_packed' if packed else ''}.nrrd"), packed)
+    volume_files.write(folder / "ours.nrrd", voxels("float32", (5, 6, 7, 1)), affine)
+    nib.save(nib.Nifti1Image(_ball(), np.diag([12.0, 12, 12, 1])), folder / "ball.nii.gz")
     return sorted(folder.iterdir())
 
 
-def _head() -> Any:
+def _ball() -> Any:
     """A noisy ball in a background of 0, so that a detector has something to look at."""
     distance = np.linalg.norm(np.indices((12, 13, 11)) - 5.5, axis=0)
     return np.where(distance < 5, np.random.default_rng(1).uniform(20, 90, distance.shape), 0).astype("float32")
@@ -84,21 +87,21 @@ def mutate(original: bytes, rng: np.random.Generator) -> bytes:
 def _damage(data: bytearray, rng: np.random.Generator) -> bytearray:
     end = min(len(data), _HEADER_BYTES) if rng.random() < 0.8 else len(data)
     at = int(rng.integers(0, end)) if end else 0
-    level = rng.choice(["bit", "byte", "nasty", "aligned", "text", "cut", "remove", "repeat"])
-    if level == "cut":
+    change = rng.choice(["bit", "byte", "nasty", "aligned", "text", "cut", "remove", "repeat"])
+    if change == "cut":
         return data[:at]
-    if level == "remove":
+    if change == "remove":
         return data[:at] + data[at + int(rng.integers(1, 65)) :]
-    if level == "repeat":
+    if change == "repeat":
         return data[:at] + data[max(0, at - 40) : at] * int(rng.integers(1, 50)) + data[at:]
-    if level == "text":
+    if change == "text":
         digits = [i for i in range(min(len(data), _HEADER_BYTES)) if chr(data[i]).isdigit()] or [at]
         at = int(rng.choice(digits))
         return data[:at] + rng.choice(np.array(NASTY_TEXT, object)) + data[at + 1 :]
     new = bytes([rng.integers(0, 256)])
-    if level == "bit" and data:
+    if change == "bit" and data:
         new = bytes([data[at] ^ (1 << int(rng.integers(0, 8)))])
-    if level in ("nasty", "aligned"):
+    if change in ("nasty", "aligned"):
         new = rng.choice(np.array(_NASTY, object))
-        at -= at % 2 if level == "aligned" else 0
+        at -= at % 2 if change == "aligned" else 0
     return data[:at] + new + data[at + len(new) :]

@@ -20,13 +20,11 @@ from pathlib import Path
 
 import atheris  # type: ignore[import-untyped, import-not-found, unused-ignore]  # only where there is a wheel
 
-from tests.robustness.fuzz_corpus import make_corpus
-
 with atheris.instrument_imports(include=["mood_vae"]):
-    from fuzz_targets import TARGETS, Target, one_thread
-
     from mood_vae.errors import MoodVaeError
     from mood_vae.io.volume_files import VOLUME_SUFFIXES
+    from tests.robustness.fuzz_corpus import make_corpus
+    from tests.robustness.fuzz_targets import TARGETS, Target, one_thread
 
 _PACKED = {".nii.gz", ".mgz"}
 

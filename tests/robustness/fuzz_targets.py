@@ -16,16 +16,17 @@ import numpy as np
 import SimpleITK
 import torch
 
-from mood_vae.detection.calibration import CalibrationConfig
-from mood_vae.detection.checkpoint import Checkpoint, Description
+from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, Description
+from mood_vae.detection.config import Calibration, DetectorConfig
 from mood_vae.detection.detector import Detection, Detector, VaeDetector
 from mood_vae.detection.flat_regions import FlatRegionDetector
-from mood_vae.detection.postprocessing import AggregationConfig, PostprocessingConfig
-from mood_vae.detection.prediction import Level, output_path, predict
+from mood_vae.detection.postprocessing import PostprocessingConfig
+from mood_vae.detection.prediction import predict
 from mood_vae.detection.residual import ResidualConfig
 from mood_vae.errors import MoodVaeError, VolumeError
 from mood_vae.imaging.preprocessing import GridConfig
 from mood_vae.io import volume_files
+from mood_vae.io.challenge_layout import Level, result_path
 from mood_vae.io.volume import Volume
 from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.discriminator_inputs import DiscriminatorConfig
@@ -63,26 +64,23 @@ def one_thread() -> None:
 
 @cache
 def brain_detector() -> VaeDetector:
-    """An untrained VAE with a head, on a grid of 16 x 16 x 16 voxels of 12 mm."""
+    """An untrained VAE with a discriminator, on a grid of 16 x 16 x 16 voxels of 12 mm."""
     torch.manual_seed(0)
-    model, head = VaeConfig(slice_shape=(16, 16), channels=(2, 2, 2, 2), latents=2), DiscriminatorConfig(widths=(2, 2))
-    description = Description(
-        preset="tiny",
+    config = DetectorConfig(
         grid=GridConfig(shape=(16, 16, 16), spacing_mm=12.0, origin_mm=(-90.0, -113.0, -79.0)),
-        model=model,
-        heads=(head,),
+        vae=VaeConfig(slice_shape=(16, 16), channels=(2, 2, 2, 2), latents=2),
         residual=ResidualConfig(gaussian_vox=0.7),
+        discriminators=(DiscriminatorConfig(widths=(2, 2)),),
         mirroring=True,
-        postprocess=PostprocessingConfig(closing_radius_vox=1, smallest_vox=2),
-        aggregate=AggregationConfig(),
-        calibration=CalibrationConfig(),
-        threshold=0.5,
-        score_reference=0.5,
+        postprocessing=PostprocessingConfig(closing_radius_vox=1, smallest_vox=2),
     )
-    tensors = {f"vae.{name}": tensor for name, tensor in Vae(model).state_dict().items()}
-    tensors |= {f"head.0.{name}": tensor for name, tensor in Discriminator(head).state_dict().items()}
-    tensors["normative_CKHW"] = torch.full((1, 4, 4, 4), 0.1)
-    return VaeDetector(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
+    description = Description(
+        preset="tiny", detector=config, calibration=Calibration(threshold=0.5, score_reference=0.5)
+    )
+    parts = {"vae": Vae(config.vae), "discriminator.0": Discriminator(config.discriminators[0])}
+    tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+    tensors[NORMATIVE] = torch.full((1, 4, 4, 4), 0.1)
+    return VaeDetector.of(Checkpoint(description=description, tensors=tensors), torch.device("cpu"))
 
 
 def predict_folder(path: Path, *, level: Level, make_detector: Callable[[], Detector]) -> None:
@@ -92,8 +90,8 @@ def predict_folder(path: Path, *, level: Level, make_detector: Callable[[], Dete
         scans.mkdir()
         scan = scans / path.name
         shutil.copyfile(path, scan)
-        run = predict(level, scans, out, _Frank(make_detector()), track=lambda paths, *_: paths, max_voxels=_MAX_VOXELS)
-        output = output_path(level, scan, out)
+        run = predict(level, scans, out, _Frank(make_detector()), max_voxels=_MAX_VOXELS)
+        output = result_path(level, scan, out)
         if set(out.iterdir()) - {output}:
             raise Surprise("there is more than the prediction")
         (_check_score if level == "sample" else _check_map)(scan, output, failed=bool(run.failures))
@@ -131,7 +129,7 @@ def write_neutral_map(path: Path) -> None:
     geometry = volume_files.read_geometry(path, max_voxels=_MAX_VOXELS)
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / path.name
-        volume_files.write(result, np.zeros(geometry.shape, np.float32), geometry.affine, like=path)
+        volume_files.write(result, np.zeros(geometry.shape, np.float32), geometry.affine, like=geometry)
         if volume_files.read_geometry(result).shape != geometry.shape:
             raise Surprise(f"the map's shape is not {geometry.shape}")
 

@@ -140,7 +140,7 @@ def run_mutations(trial: Trial, corpus: list[Path], options: argparse.Namespace)
 
 
 def run_properties(trial: Trial, corpus: list[Path], options: argparse.Namespace) -> None:
-    """Judge so many drawn volumes; the first level of failure is shrunk and ends the run."""
+    """Judge so many drawn volumes; the first kind of failure is shrunk and ends the run."""
 
     @hypothesis.seed(options.seed)
     @hypothesis.settings(

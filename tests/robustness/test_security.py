@@ -18,7 +18,7 @@ from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.errors import CheckpointError
 from mood_vae.io import volume_files
-from mood_vae.system import resources
+from mood_vae.io.output_folder import silent
 from mood_vae.training import cache, lightning_run, train_vae
 from mood_vae.training.lightning_run import Hardware
 from tests.small_models import SMALL_GRID, SMALL_MODEL, SMALL_PRESET
@@ -74,14 +74,14 @@ def test_no_module_can_run_what_it_reads(path: Path) -> None:
 def test_a_hostile_training_state_runs_nothing(
     healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
-    slices = cache.build(healthy_dir, tmp_path / "cache", SMALL_GRID, track=lambda items, *_: items)
+    slices = cache.build(healthy_dir, tmp_path / "cache", SMALL_GRID, progress=silent)
     run_dir, mark = tmp_path / "run", tmp_path / "executed"
     run_dir.mkdir()
     torch.save({"state_dict": Payload(mark)}, run_dir / lightning_run.RESUME_NAME)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(CheckpointError, match=r"last\.ckpt"):
-        train_vae.fit(slices, run_dir, SMALL_MODEL, SMALL_PRESET.training, Hardware(accelerator="cpu"), resume=True)
+        train_vae.fit_vae(slices, run_dir, SMALL_MODEL, SMALL_PRESET.training, Hardware(accelerator="cpu"), resume=True)
     assert not mark.exists()
 
 
@@ -162,14 +162,3 @@ def test_the_limit_is_named_in_the_log(tmp_path: Path, caplog: pytest.LogCapture
     CliRunner().invoke(main, command)
     assert "expected a shape of positive sizes and at most 100 voxels, found (4, 5, 6)" in caplog.text
     assert float((tmp_path / "out/large.nii.gz.txt").read_text()) == 0
-
-
-@pytest.mark.parametrize(
-    ("asked", "threads"), [("1", 1), ("2", 2), ("3", 3), ("64", 3), ("", 3), ("0", 3), ("many", 3)]
-)
-def test_fewer_threads_than_processors_can_be_asked_for(
-    monkeypatch: pytest.MonkeyPatch, asked: str, threads: int
-) -> None:
-    monkeypatch.setattr(resources, "allowed", lambda: 3)
-    monkeypatch.setenv("OMP_NUM_THREADS", asked)
-    assert resources.threads() == threads

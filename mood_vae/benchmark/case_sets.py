@@ -1,0 +1,127 @@
+"""The cases that figures are reported on: toy anomalies in held-out healthy volumes, and real lesions.
+
+    DATA/sources.csv                       the manifest (`mood_vae.benchmark.manifest`)
+    DATA/brain/train                       healthy volumes that the weights learnt from
+    DATA/brain/healthy_heldout             healthy volumes of other subjects, hosts of the toy anomalies
+    DATA/brain/lesion/{images,labels}      volumes with real lesions, and their masks
+    OUT/toys_SEED                          the toy sets, made when they are not there
+    OUT/predictions/SET/ROW/...            maps and scores
+    OUT/raw/SET--ROW.json                  the reports of both levels with each case's histogram, and what each case is
+    OUT/seconds.json                       the seconds of each row for each lesion volume
+
+The manifest says what each volume is; nothing is told from its name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mood_vae.benchmark.manifest import Manifest
+from mood_vae.io import volume_files
+from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES, Level
+from mood_vae.synthetic import toy_set
+
+TRAINING = Path("brain/train")
+HELD_OUT = Path("brain/healthy_heldout")
+LESIONS = Path("brain/lesion")
+
+CLEAN = "clean"
+"""The type of a case without an anomaly."""
+
+SET_NAMES = ("toys", "lesions")
+SECONDS = "seconds.json"
+TOY_SEEDS = (101, 102)
+TOY_CASES = 48
+
+
+@dataclass(frozen=True)
+class About:
+    """What a case is: its anomaly type, `clean` without one, and the site of its scanner."""
+
+    anomaly_type: str
+    site: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseFolder:
+    """The cases of one folder.
+
+    name: of the folder of their predictions. prefix: what tells their case ids from those of other folders of the set.
+    labels: the folders of the labels that there are. cases: what each is, by case id without prefix.
+    """
+
+    name: str
+    prefix: str
+    volumes: Path
+    labels: Mapping[Level, Path]
+    cases: Mapping[str, About]
+
+
+def make_case_sets(
+    data_dir: Path,
+    out_dir: Path,
+    names: Iterable[str] = SET_NAMES,
+    *,
+    toy_seeds: Sequence[int] = TOY_SEEDS,
+    toy_cases: int = TOY_CASES,
+) -> dict[str, list[CaseFolder]]:
+    """Return the case sets of some names (`toys`, `lesions`), after a check that nothing was learnt from them.
+
+    toy_seeds, toy_cases: a toy set of so many cases for each seed.
+    Raises FolderError where the manifest is missing, lacks a volume or forbids the use of one.
+    """
+    manifest = Manifest(data_dir)
+    folders = (HELD_OUT, LESIONS / "images")
+    reported = [path for folder in folders for path in volume_files.list_volumes(data_dir / folder)]
+    manifest.check_apart(volume_files.list_volumes(data_dir / TRAINING), reported)
+    made = {
+        "toys": lambda: [_toys(data_dir, out_dir, manifest, seed, toy_cases) for seed in toy_seeds],
+        "lesions": lambda: [_lesions(data_dir, manifest)],
+    }
+    return {name: made[name]() for name in names}
+
+
+def _toys(data_dir: Path, out_dir: Path, manifest: Manifest, seed: int, cases: int) -> CaseFolder:
+    hosts, folder = data_dir / HELD_OUT, out_dir / f"toys_{seed}"
+    if not (folder / "manifest.json").exists():
+        toy_set.write_toy_set(hosts, folder, toy_set.ToyConfig(seed=seed, cases=cases))
+    described = {
+        case["case"]: About(case["anomaly_type"] or CLEAN, manifest.source(hosts / case["source"]).data_set.site)
+        for case in json.loads((folder / "manifest.json").read_text())["cases"]
+    }
+    return CaseFolder(
+        name=folder.name,
+        prefix=f"{seed}-",
+        volumes=folder / TOY_VOLUMES,
+        labels={level: folder / name for level, name in TOY_LABELS.items()},
+        cases=described,
+    )
+
+
+def _lesions(data_dir: Path, manifest: Manifest) -> CaseFolder:
+    folder = data_dir / LESIONS
+    sources = {path: manifest.source(path).data_set for path in volume_files.list_volumes(folder / "images")}
+    return CaseFolder(
+        name="lesions",
+        prefix="",
+        volumes=folder / "images",
+        labels={"pixel": folder / "labels"},
+        cases={volume_files.case_id(path): About(found.lesion_type, found.site) for path, found in sources.items()},
+    )
+
+
+def raw_file(out_dir: Path, set_name: str, row: str) -> Path:
+    """Return where the raw results of a row on a case set are kept."""
+    return out_dir / "raw" / f"{set_name}--{_file_name(row)}.json"
+
+
+def predictions_of(out_dir: Path, set_name: str, row: str) -> Path:
+    """Return the folder of a row's predictions on a case set; each case folder has its own in it."""
+    return out_dir / "predictions" / set_name / _file_name(row)
+
+
+def _file_name(row: str) -> str:
+    return row.replace(" ", "_").replace("/", "_")

@@ -1,0 +1,119 @@
+"""The commands `mood-vae benchmark ...`, which make and choose every figure of the documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import click
+
+from mood_vae.cli.options import EXISTING_FOLDER, FILE, FOLDER, progress_bar
+
+
+@click.group()
+def benchmark() -> None:
+    """Make the figures of the README anew: docs/benchmark.md says from which data and in which order."""
+
+
+def _data_and_rows(command: Callable[..., None]) -> Callable[..., None]:
+    """Declare what `run` and `time` take."""
+    for parameter in (
+        click.option(
+            "--weights", "own", multiple=True, metavar="NAME=FILE", help="A further row: your own checkpoint."
+        ),
+        click.option("--row", "rows", multiple=True, help="Only this row of the table; may be given again."),
+        click.argument("out_dir", type=FOLDER),
+        click.argument("data_dir", type=EXISTING_FOLDER),
+    ):
+        command = parameter(command)
+    return command
+
+
+def _named_files(texts: Iterable[str]) -> dict[str, Path]:
+    """Return names and files of NAME=FILE."""
+    pairs = [text.partition("=") for text in texts]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise click.BadParameter(f"expected NAME=FILE, found {name!r}", param_hint="--weights")
+    return {name: Path(file) for name, _, file in pairs}
+
+
+@benchmark.command("run")
+@_data_and_rows
+@click.option("--set", "sets", multiple=True, type=click.Choice(["toys", "lesions"]), help="Only this case set.")
+def benchmark_run(
+    data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tuple[str, ...], sets: tuple[str, ...]
+) -> None:
+    """Predict and score rows of the results table, all of shipped weights by default.
+
+    OUT_DIR keeps predictions and raw results; what is there is not made again.
+    """
+    from mood_vae.benchmark import run
+
+    set_names = sets or ("toys", "lesions")
+    run.run(data_dir, out_dir, rows, _named_files(own), set_names=set_names, note=click.echo, progress=progress_bar)
+
+
+@benchmark.command("time")
+@_data_and_rows
+def benchmark_time(data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tuple[str, ...]) -> None:
+    """Measure the seconds a lesion volume of each row: where nothing else runs, and all rows in one run."""
+    from mood_vae.benchmark import run
+
+    run.measure_time(data_dir, out_dir, rows, _named_files(own), note=click.echo, progress=progress_bar)
+
+
+@benchmark.command("validate")
+@click.argument("healthy_dir", type=EXISTING_FOLDER)
+@click.argument("weights", type=FILE)
+@click.argument("cache_dir", type=FOLDER)
+@click.option("--discriminator", type=click.IntRange(0), help="Only this one, by its number, instead of all.")
+@click.option("--per-type", "--per-family", default=9, type=click.IntRange(1), help="Brains of each anomaly type.")
+@click.option("--seed", default=77, type=click.IntRange(0), help="Same seed, same brains.")
+def benchmark_validate(
+    healthy_dir: Path, weights: Path, cache_dir: Path, discriminator: int | None, per_type: int, seed: int
+) -> None:
+    """Measure WEIGHTS on their own validation subjects, by which designs and settings are chosen.
+
+    HEALTHY_DIR is the folder that they were trained on, CACHE_DIR that run's `cache` folder, or a new one.
+    """
+    from mood_vae.benchmark import validate
+
+    config = validate.ValidationConfig(per_type=per_type, seed=seed)
+    validate.validate(
+        healthy_dir, weights, cache_dir, config, discriminator=discriminator, note=click.echo, progress=progress_bar
+    )
+
+
+@benchmark.command("report")
+@click.argument("out_dir", type=EXISTING_FOLDER, required=False)
+@click.option("--project", type=EXISTING_FOLDER, default=Path("."), help="The checkout whose tables are written.")
+def benchmark_report(out_dir: Path | None, project: Path) -> None:
+    """Write the tables of README.md and docs/ anew, with the figures in OUT_DIR merged in where it is given."""
+    from mood_vae.benchmark import report
+
+    report.report(project, out_dir)
+
+
+@benchmark.command("maps")
+@click.argument("data_dir", type=EXISTING_FOLDER)
+@click.argument("out_dir", type=EXISTING_FOLDER)
+@click.argument("row")
+def benchmark_maps(data_dir: Path, out_dir: Path, row: str) -> None:
+    """Draw maps of a row that was run: the best, median and worst of each toy type, and every lesion."""
+    from mood_vae.benchmark import maps
+
+    for path in maps.write_maps(data_dir, out_dir, row):
+        click.echo(path)
+
+
+@benchmark.command("speed")
+@click.option("--cases", default=20, type=click.IntRange(4), help="Volumes that are scored.")
+@click.option("--reference-cases", default=4, type=click.IntRange(1), help="Volumes that the reference scores.")
+@click.option("--edge", default=256, type=click.IntRange(8), help="Voxels along each axis of a volume.")
+def benchmark_speed(cases: int, reference_cases: int, edge: int) -> None:
+    """Compare `mood-vae score` with scikit-learn on joined voxels: time, memory and the number itself."""
+    from mood_vae.benchmark import speed
+
+    for line in speed.compare(cases, reference_cases, edge):
+        click.echo(line)

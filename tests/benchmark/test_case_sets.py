@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mood_vae.benchmark.case_sets import About, make_case_sets, predictions_of, raw_file
+from mood_vae.errors import FolderError
+
+
+def test_lesions_are_what_the_manifest_says(data_dir: Path, tmp_path: Path) -> None:
+    (folder,) = make_case_sets(data_dir, tmp_path, ["lesions"])["lesions"]
+    assert folder.cases == {"00000": About("glioma", "BraTS"), "00001": About("MS", "open_ms_data")}
+    assert folder.labels == {"pixel": data_dir / "brain/lesion/labels"}
+    assert not list(tmp_path.iterdir())
+
+
+def test_toys_are_made_once_and_have_the_site_of_their_host(data_dir: Path, tmp_path: Path) -> None:
+    sets = make_case_sets(data_dir, tmp_path, ["toys"], toy_seeds=[1, 2], toy_cases=3)
+    assert [folder.prefix for folder in sets["toys"]] == ["1-", "2-"]
+    made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nii.gz")}
+    assert len(made) == 12
+    for folder in sets["toys"]:
+        described = json.loads((tmp_path / folder.name / "manifest.json").read_text())["cases"]
+        sites = {"00000.nii.gz": "ds002748", "00001.nii.gz": "OASIS"}
+        expected = {case["case"]: About(case["anomaly_type"] or "clean", sites[case["source"]]) for case in described}
+        assert folder.cases == expected
+    assert sum(case.anomaly_type == "clean" for folder in sets["toys"] for case in folder.cases.values()) == 2
+    make_case_sets(data_dir, tmp_path, ["toys"], toy_seeds=[1, 2], toy_cases=3)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nii.gz")} == made
+
+
+def test_nothing_is_reported_on_what_was_learnt_from(data_dir: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(data_dir, tmp_path / "data")
+    sources = (data / "sources.csv").read_text()
+    (data / "sources.csv").write_text(sources.replace("malf_oasis_1000", "ds002748_sub-01"))
+    with pytest.raises(FolderError, match="ds002748_sub-01 in both"):
+        make_case_sets(data, tmp_path / "out", ["lesions"])
+
+
+def test_files_of_a_row_have_its_name_without_spaces_and_slashes(tmp_path: Path) -> None:
+    assert raw_file(tmp_path, "toys", "a, b/c") == tmp_path / "raw/toys--a,_b_c.json"
+    assert predictions_of(tmp_path, "toys", "a b") == tmp_path / "predictions/toys/a_b"

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mood_vae.benchmark.sample_scores import SHARES, SampleScores
+from mood_vae.benchmark.validate import (
+    HEALTHY,
+    RATES,
+    BrainResult,
+    ValidationConfig,
+    brains_of,
+    learnt_types,
+    look,
+    mask_line,
+    measure,
+    thresholds_of,
+    validate,
+    voxel_line,
+)
+from mood_vae.benchmark.variants import CPU
+from mood_vae.detection import checkpoint
+from mood_vae.detection.checkpoint import Checkpoint
+from mood_vae.detection.detector import VaeDetector
+from mood_vae.evaluation import metrics
+from mood_vae.imaging.preprocessing import Brain
+from mood_vae.synthetic.insert import ANOMALY_TYPES
+from mood_vae.training.cache import SliceCache
+
+
+def result_of(anomaly_type: str, values: list[float], label: list[int], mask: tuple[int, int, int]) -> BrainResult:
+    counts = metrics.histogram(np.array(values, np.float32), np.array(label)).counts
+    swapped = metrics.histogram(1 - np.array(values, np.float32), np.array(label)).counts
+    return BrainResult(anomaly_type=anomaly_type, anomaly_map=counts, residual=swapped, scores={}, masks=[mask])
+
+
+FOUND = [
+    result_of("lesion", [0.75, 0.5, 0.25, 0.0], [1, 0, 1, 0], (1, 2, 2)),
+    result_of("noise", [0.75, 0.0, 0.0, 0.0], [1, 0, 0, 0], (1, 1, 1)),
+    result_of(HEALTHY, [0.5, 0.0, 0.0, 0.0], [0, 0, 0, 0], (0, 1, 0)),
+    result_of(HEALTHY, [0.0, 0.0, 0.0, 0.0], [0, 0, 0, 0], (0, 0, 0)),
+]
+
+
+def test_a_line_pools_the_voxels_by_hand() -> None:
+    line = voxel_line("lesion", [FOUND[0], FOUND[2]])
+    # 2 of 8 voxels; descending: anomalous, normal (twice at 0.5), anomalous: (1 + 2/4) / 2
+    assert line.startswith("lesion                           share 0.2500")
+    assert "  AP 0.750 [" in line
+    # of the residual, 1 - the map: 4 normal ones at 1, an anomalous one at 0.75 (1/5), 2 at 0.5, the other at 0.25
+    assert f"residual AP {(1 / 5 + 2 / 8) / 2:.3f}" in line
+    # the mask from 0.75 has 1 of 2: 2/3; from 0.25 both and 2 more: 4/6
+    assert line.endswith("best Dice 0.667")
+
+
+def test_a_mask_line_counts_dice_and_millilitres_by_hand() -> None:
+    line = mask_line("at 2", FOUND, 0, spacing_mm=10.0)
+    # hit 2, marked 3, anomalous 3: 4 / 6; of the lesion 2 / 4; healthy masks of 1 and 0 voxels of 1 mL
+    assert line == "at 2: Dice 0.667, of lesions 0.500; healthy brains 0.50 mL, at most 1.00 mL"
+
+
+def test_learnt_types_are_those_shown_to_any_discriminator(trained: Checkpoint) -> None:
+    assert learnt_types(trained.description.provenance) == {"noise", "blur"}
+    assert learnt_types({}) == set()
+    synthesis = {"anomaly_types": ["foreign_patch", "ghost"], "left_out": ["ghost"]}
+    assert learnt_types({"discriminator_training": [{"synthesis": synthesis}]}) == {"foreign_patch_interpolation"}
+
+
+def test_brains_have_one_anomaly_or_none_and_subjects_take_turns(volumes: SliceCache) -> None:
+    config = ValidationConfig(per_type=2, seed=5)
+    healthy = list(brains_of(HEALTHY, volumes, ["00002", "00003"], config, 6.0))
+    assert len(healthy) == 8
+    assert not any(label.any() for _, label in healthy)
+    spheres = list(brains_of("uniform_sphere", volumes, ["00002", "00003"], config, 6.0))
+    assert len(spheres) == 2
+    assert all(label.any() and label.shape == brain.array.shape for brain, label in spheres)
+    again = list(brains_of("uniform_sphere", volumes, ["00002", "00003"], config, 6.0))
+    assert all(np.array_equal(a.array, b.array) for (a, _), (b, _) in zip(spheres, again, strict=True))
+
+
+def test_thresholds_are_exceeded_by_their_share_of_healthy_voxels(trained: Checkpoint, volumes: SliceCache) -> None:
+    detector = VaeDetector.of(trained, CPU)
+    healthy = [look(detector, Brain.of(volumes.volume(subject))) for subject in ("00002", "00003")]
+    thresholds = thresholds_of(detector, healthy)
+    voxels = np.concatenate([found.raw_map[found.search_mask] for found in healthy])  # the small model pools nothing
+    assert [float((voxels > threshold).mean()) for threshold in thresholds] == pytest.approx(RATES, abs=2e-4)
+
+
+def test_sample_scores_are_means_of_the_strongest_voxels_in_units_of_healthy_brains(
+    trained: Checkpoint, volumes: SliceCache
+) -> None:
+    detector = VaeDetector.of(trained, CPU)
+    found = look(detector, Brain.of(volumes.volume("00002")))
+    scores = SampleScores(trained, [found]).of(found)
+    voxels = found.raw_map[found.search_mask]
+    assert scores["the top 1"] == pytest.approx(voxels.mean(), rel=1e-5)
+    assert scores["the top 1e-06"] == pytest.approx(voxels.max())
+    assert scores["mean KL"] < scores["largest KL"]
+    # against itself every score is 1/2
+    assert scores["the top 0.005 and mean KL"] == pytest.approx(1.0)
+    assert len(scores) == len(SHARES) + 4
+
+
+def test_a_brain_is_measured_where_the_detector_looks_and_where_the_anomaly_is(
+    trained: Checkpoint, volumes: SliceCache
+) -> None:
+    detector = VaeDetector.of(trained, CPU)
+    brain = Brain.of(volumes.volume("00002"))
+    label = np.zeros(brain.array.shape, np.uint8)
+    label[0, 0, :5] = 1  # outside the search mask
+    found = measure(detector, SampleScores(trained, [look(detector, brain)]), [0.0], "noise", brain, label)
+    assert found.anomaly_map.sum() == found.residual.sum() == brain.search_mask.sum() + 5
+    assert found.anomaly_map[1].sum() == 5
+    # a threshold of 0 marks all of the search mask
+    assert found.masks == [(0, int(brain.search_mask.sum()), 5)]
+
+
+@pytest.mark.slow
+def test_validation_reports_every_type_and_every_choice(trained: Checkpoint, healthy_dir: Path, tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "model", trained)
+    lines: list[str] = []
+    config = ValidationConfig(per_type=1)
+    found = validate(healthy_dir, tmp_path / "model.json", tmp_path / "cache", config, note=lines.append)
+    assert len(found) == 4 + len(ANOMALY_TYPES)
+    names = [line[:32].strip() for line in lines]
+    assert names[0] == HEALTHY
+    assert "noise" in names
+    assert "ghost (not shown)" in names
+    assert names[1 + len(ANOMALY_TYPES) :][:3] == ["learnt", "not shown", "all"]
+    assert sum(line.startswith("threshold at") for line in lines) == len(RATES)
+    assert sum(line.startswith("sample score from") for line in lines) == len(found[0].scores)
+    one = validate(healthy_dir, tmp_path / "model.json", tmp_path / "cache", config, discriminator=0, note=lines.append)
+    assert any((a.anomaly_map != b.anomaly_map).any() for a, b in zip(found, one, strict=True))

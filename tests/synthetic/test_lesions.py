@@ -1,0 +1,93 @@
+"""Anomalies that resemble disease: their contrast, their place, and what they push aside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.ndimage
+
+from mood_vae.io.volume import Array
+from mood_vae.synthetic.anomaly_type import Patch
+from tests.synthetic.hosts import Subject, block_host, centre_of, change
+
+PLAIN = {
+    "radius_mm": 12,
+    "edge_mm": 1,
+    "core_fraction": 0.6,
+    "core_contrast": 0.3,
+    "core": "dark",
+    "rim_opacity": 0.5,
+    "texture": 0.03,
+    "ring": "none",
+    "mass_effect": 0.0,
+}
+
+
+def lesion(seed: int = 0, **parameters: Any) -> tuple[Patch, Array]:
+    """Return a lesion in an even block of intensity 0.6, and the block's old voxels."""
+    tissue = (0.6 + 0.01 * np.random.default_rng(seed).standard_normal((70, 74, 78))).astype(np.float32)
+    return change(block_host(tissue, seed=seed), "lesion", **(PLAIN | parameters))
+
+
+def around_centre(patch: Patch, radius: int = 2) -> Array:
+    i, j, k = centre_of(patch)
+    block = patch.crop[i - radius : i + radius + 1, j - radius : j + radius + 1, k - radius : k + radius + 1]
+    return block
+
+
+@pytest.mark.parametrize(("core", "expected"), [("dark", 0.3), ("bright", 0.9)])
+def test_a_core_has_its_contrast(core: str, expected: float) -> None:
+    means = [around_centre(lesion(seed, core=core)[0]).mean() for seed in range(5)]
+    assert np.mean(means) == pytest.approx(expected, abs=0.06)
+
+
+def test_a_rim_lies_between_core_and_tissue() -> None:
+    patch, old = lesion(core_fraction=0.3, rim_opacity=0.9)
+    change_by = patch.crop - old
+    # the core is about -0.3, the rim half of that; both cover some volume
+    assert np.count_nonzero(change_by < -0.25) > 100
+    assert np.count_nonzero((change_by < -0.08) & (change_by > -0.2)) > 1000
+
+
+def test_an_enhancing_ring_is_brighter_than_tissue_and_core() -> None:
+    patch, old = lesion(ring="enhancing")
+    without, _ = lesion(ring="none")
+    assert np.count_nonzero(patch.crop > 0.75) > 100
+    assert np.count_nonzero(without.crop > 0.75) == 0
+    assert around_centre(patch).mean() < old.mean()
+
+
+def test_mass_effect_pushes_tissue_outward() -> None:
+    # beyond the lesion's surface, still tissue comes from nearer to the centre
+    tissue = np.random.default_rng(0).random((70, 74, 78), dtype=np.float32) * 0.1 + 0.55
+    outcomes = {}
+    for strength in (0.0, 0.45):
+        patch, old = change(block_host(tissue), "lesion", **(PLAIN | {"mass_effect": strength, "rim_opacity": 0.3}))
+        distance = np.sqrt(sum(np.square(o) for o in np.broadcast_arrays(*patch.box.offset_mm)))
+        outcomes[strength] = np.abs(patch.crop - old)[(distance > 13) & (distance < 15)].mean()
+    assert outcomes[0.45] > outcomes[0.0] + 0.005
+
+
+def test_dark_spots_only_darken(subject: Subject) -> None:
+    inserted = subject.insert("hypointense_lesions", 0)
+    changed = inserted.label == 1
+    assert (inserted.array[changed] < subject.brain[changed]).all()
+
+
+def test_spots_are_as_many_as_asked_for_at_most_and_lie_in_bright_tissue() -> None:
+    tissue = np.full((90, 90, 90), 0.3, dtype=np.float32)
+    tissue[30:60] = 0.8  # a bright layer, as white matter is
+    spots = {"spots": 6, "radius_mm": 3, "spread_mm": 40, "edge_mm": 1, "contrast": 0.4}
+    for seed in range(5):
+        patch, old = change(block_host(tissue, seed=seed), "hypointense_lesions", **spots)
+        darker = patch.crop < old - 0.1
+        labels, _ = scipy.ndimage.label(darker)
+        sizes = np.bincount(labels.ravel())[1:]
+        # a spot that the layer's border cuts may leave crumbs
+        assert 1 < np.count_nonzero(sizes > 10) <= 6
+        assert sizes.max() < 2 * 4 / 3 * np.pi * 3**3 * 6
+        assert (old[darker] == np.float32(0.8)).all()
+        # spots are as bright as 0.4: darker tissue beside them stays as it is
+        np.testing.assert_array_equal(patch.crop[old < 0.5], old[old < 0.5])
