@@ -6,6 +6,7 @@ The imports are read from the source, those inside functions included, so that a
 from __future__ import annotations
 
 import ast
+import functools
 import graphlib
 import shutil
 import subprocess
@@ -50,20 +51,26 @@ def imported(node: ast.AST) -> list[str]:
     return []
 
 
+@functools.cache
+def imported_by(source: str) -> tuple[str, ...]:
+    """Return the dotted names that a source imports anywhere; the sources of a copied package are read once."""
+    nodes = list(ast.walk(ast.parse(source)))
+    assert not any(isinstance(node, ast.ImportFrom) and node.level for node in nodes), f"a relative import in {source}"
+    return tuple(name for node in nodes for name in imported(node))
+
+
 def import_graph(package: Path) -> dict[str, set[str]]:
     """Return each module of a package, also in its folders, with the modules of the package that it imports."""
     files = {module_name(package, path): path for path in package.rglob("*.py")}
     graph: dict[str, set[str]] = {}
     for name, path in files.items():
         graph[name] = set()
-        for node in ast.walk(ast.parse(path.read_text())):
-            assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: a relative import"
-            for dotted in imported(node):
-                if dotted.split(".")[0] == package.name:
-                    target = dotted.removeprefix(package.name).lstrip(".")
-                    while target not in files:  # a name in a module
-                        target = target.rpartition(".")[0]
-                    graph[name].add(target)
+        for dotted in imported_by(path.read_text()):
+            if dotted.split(".")[0] == package.name:
+                target = dotted.removeprefix(package.name).lstrip(".")
+                while target not in files:  # a name in a module
+                    target = target.rpartition(".")[0]
+                graph[name].add(target)
     return graph
 
 

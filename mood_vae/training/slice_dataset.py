@@ -45,9 +45,14 @@ class Batch(NamedTuple):
 
 
 class SliceDataset(Dataset[Tensor]):
-    """Batches of slices (B, 1, H, W), float32, of some subjects of a cache: indexed by a whole batch at a time.
+    """Batches of slices (B, 1, H, W), float32 in [0, 1], of some subjects of a cache, indexed by a whole `Batch`.
 
-    augmented: whether each slice is seen by another scanner, which follows from the seed, the epoch and the position.
+    Args:
+        cache: Holds the slices.
+        subjects: Whose slices come.
+        vae_config: Along which axes they are cut and what size they get.
+        seed: Of the augmentation, which follows from it, the epoch and the position.
+        augmented: Whether each slice is augmented (`augmentation.augment`).
     """
 
     def __init__(

@@ -92,8 +92,17 @@ def fit_vae(
 ) -> Vae:
     """Train a network on the training subjects of a cache and return it, on the CPU and ready for use.
 
-    Each epoch ends with a checkpoint in `run_dir`, replaced atomically; `resume` goes on from there, and on a CPU ends
-    at the very weights of a run that was never interrupted. Losses go to `run_dir/logs`, as CSV and for TensorBoard.
+    Each epoch ends with a state in `run_dir`, replaced atomically. Losses go to `run_dir/logs`, as CSV and for
+    TensorBoard.
+
+    Args:
+        cache: The healthy brains, split by `split_subjects`.
+        run_dir: Where logs and states go.
+        vae_config: The shape of the network.
+        config: How it is trained.
+        hardware: Where it runs.
+        resume: Go on from the last finished epoch; on a CPU the run ends at the very weights of one that was never
+            interrupted.
     """
     training, validation = split_subjects(cache.subjects, config)
     module = VaeTraining(fresh_vae(vae_config, config), config)

@@ -121,9 +121,9 @@ def test_cascade_inputs_are_the_same_in_training_and_in_prediction(
     at = ks.numpy() + 5
     # the first discriminator sees up to four slices above and below, which all lie in the slab but for the first two
     whole = at[2:]
-    shown = channels[2:, -1].numpy() * LOGIT_RANGE
+    found = channels[2:, -1].numpy() * LOGIT_RANGE
     expected = logits[whole].clip(-LOGIT_RANGE, LOGIT_RANGE)
-    np.testing.assert_allclose(shown[inside[whole]], expected[inside[whole]], atol=1e-3)
+    np.testing.assert_allclose(found[inside[whole]], expected[inside[whole]], atol=1e-3)
 
 
 def test_a_random_discriminator_follows_from_its_seed() -> None:
