@@ -45,6 +45,6 @@ def test_the_comparison_measures_everything() -> None:
     lines = list(compare(4, 2, 16))
     rows = [line for line in lines if line.startswith("| ")]
     assert len(rows) == 9
-    assert all(float(row.split("|")[3]) > 0 for row in rows[1:])
+    assert all(float(row.split("|")[3]) >= 0 for row in rows[1:])  # so small that it may round to 0.00 s
     assert lines[-3].startswith("\nparity:")
     assert float(lines[-3].split()[1].removesuffix(",")) < 1e-12
