@@ -25,6 +25,7 @@ from mood_vae.cli.options import (
     WORKERS,
     progress_bar,
 )
+from mood_vae.errors import printable
 
 if TYPE_CHECKING:
     from mood_vae.io.challenge_layout import Level
@@ -75,7 +76,8 @@ def predict(
         report=report,
     )
     if run.failures:
-        click.echo(f"mood-vae: {len(run.failures)} cases failed: {', '.join(run.failures)}", err=True)
+        names = ", ".join(printable(name) for name in run.failures)
+        click.echo(f"mood-vae: {len(run.failures)} cases failed: {names}", err=True)
         sys.exit(EXIT_SOME_FAILED)
 
 

@@ -84,7 +84,9 @@ def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list
         callbacks=[state, *callbacks],
         logger=[
             CSVLogger(run_dir, name="", version=_fresh_logs(run_dir)),
-            TensorBoardLogger(run_dir, name="", version="logs"),
+            # A signal may cost its thread a wake-up (Python's Condition.notify, interrupted after the release); it then
+            # sleeps until the next flush, which by default is two minutes after the last.
+            TensorBoardLogger(run_dir, name="", version="logs", flush_secs=2),
         ],
         plugins=[WholeStates()],
         use_distributed_sampler=False,
