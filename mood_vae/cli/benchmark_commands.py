@@ -10,7 +10,7 @@ import click
 from mood_vae.cli.options import EXISTING_FOLDER, FILE, FOLDER, progress_bar
 
 
-@click.group()
+@click.group(short_help="Make the figures of the documents anew.")
 def benchmark() -> None:
     """Make the figures of the README anew: docs/benchmark.md says from which data and in which order."""
 

@@ -81,7 +81,7 @@ def predict(
         sys.exit(EXIT_SOME_FAILED)
 
 
-@click.command()
+@click.command(short_help="Score predictions as the challenge does, and beyond.")
 @click.argument("level", type=LEVEL)
 @click.argument("pred", type=FOLDER)
 @click.argument("label", type=FOLDER)
@@ -134,7 +134,7 @@ def score(
         ctx.exit(EXIT_SOME_FAILED)
 
 
-@click.command()
+@click.command(short_help="Rank submissions as the challenge does.")
 @click.argument("submissions", type=FOLDER, nargs=-1, required=True, metavar="SUBMISSION_DIR...")
 @click.option("--json", "json_file", type=FILE, help="Write the rankings there.")
 @click.option("--picture", type=FILE, help="Draw the stability there, _sample or _pixel added to its name.")
@@ -244,7 +244,7 @@ def _setting(text: str) -> tuple[str, Any]:
         return key, value
 
 
-@click.command()
+@click.command(short_help="Insert anomalies into healthy volumes.")
 @click.argument("healthy_dir", type=EXISTING_FOLDER)
 @click.argument("out_dir", type=FOLDER)
 @SEED
@@ -274,7 +274,7 @@ def toy(
     write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=progress_bar)
 
 
-@click.command()
+@click.command(short_help="Show what it does, in two real brains.")
 @click.option("--out", "out_dir", type=FOLDER, default=Path("demo"), help="Where everything goes.")
 @SEED
 def demo(out_dir: Path, seed: int) -> None:
