@@ -101,6 +101,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, detector: VaeDetect
             mood_vae.detect(path, detector=detector)
 
 
+@pytest.mark.slow
 def test_a_pretrained_model_detects_an_inserted_anomaly() -> None:
     """The first screen of the README, with the faster of the two models."""
     healthy = phantom.healthy_brain(np.random.default_rng(0), shape=(44, 50, 42), spacing_mm=4.0)

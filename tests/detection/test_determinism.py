@@ -118,6 +118,7 @@ def test_the_toy_detector_has_something_to_compare(expected: Detection) -> None:
     assert len(np.unique(inside)) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("restored_threads")
 @pytest.mark.parametrize("threads", [2, 3])
 def test_the_number_of_threads_changes_the_last_digit_at_most(
@@ -153,6 +154,7 @@ def predict_in_new_processes(volume: Volume, folder: Path, *options: str) -> lis
     return written
 
 
+@pytest.mark.slow
 def test_every_process_writes_the_same_bytes(volume: Volume, toy: Checkpoint, tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "toy.safetensors", toy)
     one, other = predict_in_new_processes(volume, tmp_path, "--weights", str(tmp_path / "toy.safetensors"))

@@ -40,6 +40,7 @@ def fuzz(module: str, *arguments: str, extra_path: Path | None = None) -> subpro
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_damaged_volumes_never_crash_the_reader() -> None:
     result = fuzz(
         "fuzz_volumes", "--mutations", "200", "--seed", "1", "--target", "read", "--target", "write_neutral_map"
@@ -71,6 +72,7 @@ def test_coverage_finds_no_volume_that_gets_the_better_of_prediction(tmp_path: P
 FAULTS = {"refusing": "refused", "raising": "crashed", "dying": "crashed", "hanging": "hung", "hoarding": "crashed"}
 
 
+@pytest.mark.slow
 def test_the_fuzzer_tells_outcomes_apart(tmp_path: Path) -> None:
     (tmp_path / "bad_targets.py").write_text(BAD_TARGETS)
     keep = tmp_path / "kept"
@@ -86,6 +88,7 @@ def test_the_fuzzer_tells_outcomes_apart(tmp_path: Path) -> None:
     assert len(list(keep.glob("mutant-*"))) == 2
 
 
+@pytest.mark.slow
 def test_refusals_alone_are_no_finding(tmp_path: Path) -> None:
     (tmp_path / "bad_targets.py").write_text(BAD_TARGETS)
     options = ["--mutations", "2", "--target", "bad_targets:refusing", "--keep", str(tmp_path / "kept")]
