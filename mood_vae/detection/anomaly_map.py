@@ -46,10 +46,8 @@ class AnomalyScorer(Protocol):
         """Return the raw anomaly map, (K, H, W) float32, at least 0 and exactly 0 outside its mask."""
 
 
-class ResidualScorer:
-    """Input minus reconstruction (Chatterjee et al., ISMRM 2021), within the brain mask."""
-
-    searches_gaps = False
+class _VaeScorer:
+    """What both scorers have: a configuration, a VAE that reconstructs, and the normative maps, (C, K, H, W)."""
 
     def __init__(self, config: DetectorConfig, vae: Vae, normative_CKHW: Tensor) -> None:
         self.config, self._vae, self._normative_CKHW = config, vae, normative_CKHW
@@ -57,6 +55,12 @@ class ResidualScorer:
     def reconstruct(self, brain: Brain) -> Array:
         """Return the VAE's reconstruction."""
         return reconstruction.reconstruct(self._vae, brain.array, brain.search_mask)
+
+
+class ResidualScorer(_VaeScorer):
+    """Input minus reconstruction (Chatterjee et al., ISMRM 2021), within the brain mask."""
+
+    searches_gaps = False
 
     def raw_map(self, brain: Brain) -> Array:
         """Return the residual, smoothed as configured, in units of intensity or as many times the normative one."""
@@ -69,7 +73,7 @@ class ResidualScorer:
         return residual.smooth(residual_map, brain.brain_mask, config)
 
 
-class DiscriminatorScorer:
+class DiscriminatorScorer(_VaeScorer):
     """The weighted mean of the discriminators' -log(1 - p), in nats, for their probabilities p of an anomaly.
 
     The map covers the search mask, so that a lost slab of the brain is part of it.
@@ -80,12 +84,8 @@ class DiscriminatorScorer:
     def __init__(
         self, config: DetectorConfig, vae: Vae, discriminators: list[Discriminator], normative_CKHW: Tensor
     ) -> None:
-        self.config, self._vae = config, vae
-        self._discriminators, self._normative_CKHW = discriminators, normative_CKHW
-
-    def reconstruct(self, brain: Brain) -> Array:
-        """Return the VAE's reconstruction."""
-        return reconstruction.reconstruct(self._vae, brain.array, brain.search_mask)
+        super().__init__(config, vae, normative_CKHW)
+        self._discriminators = discriminators
 
     def raw_map(self, brain: Brain) -> Array:
         """Return the ensemble's raw anomaly map, in nats."""
