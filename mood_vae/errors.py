@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from os import PathLike
-from typing import Any
+from typing import Any, Self
 
 
 class MoodVaeError(Exception):
@@ -31,6 +31,10 @@ class MoodVaeError(Exception):
         self.remedy = remedy
         where = "" if self.file is None else f"{self.file}: "
         super().__init__(printable(f"{where}expected {expected}, found {found}; {remedy}"))
+
+    def about(self, file: str | PathLike[str]) -> Self:
+        """Return the same error, naming the file that it is about."""
+        return type(self)(file=file, expected=self.expected, found=self.found, remedy=self.remedy)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let the error travel between processes, which pickle it."""

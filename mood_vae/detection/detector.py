@@ -10,6 +10,7 @@ import torch
 from mood_vae.detection.anomaly_map import AnomalyScorer, make_scorer
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.config import Calibration
+from mood_vae.detection.input_check import check_resolution, check_size
 from mood_vae.detection.postprocessing import (
     binary_mask,
     calibrated_map,
@@ -33,19 +34,29 @@ class Detection:
         anomaly_score: In [0, 1), higher is more anomalous.
         location_vox: Voxel ijk of the map's maximum; None where the map is 0.
         location_mm: The same place in RAS+ millimetres.
+        warnings: What speaks against trusting the map, each a sentence.
     """
 
     anomaly_map: Array
     anomaly_score: float
     location_vox: tuple[int, int, int] | None
     location_mm: tuple[float, float, float] | None
+    warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, anomaly_map: Array, anomaly_score: float, volume: Volume) -> Detection:
+    def of(
+        cls, anomaly_map: Array, anomaly_score: float, volume: Volume, *, warnings: tuple[str, ...] = ()
+    ) -> Detection:
         """Return a finished map and score together with where the map is highest."""
         location = location_of_maximum(anomaly_map, volume.affine)
         vox, mm = location if location is not None else (None, None)
-        return cls(anomaly_map=anomaly_map, anomaly_score=anomaly_score, location_vox=vox, location_mm=mm)
+        return cls(
+            anomaly_map=anomaly_map,
+            anomaly_score=anomaly_score,
+            location_vox=vox,
+            location_mm=mm,
+            warnings=warnings,
+        )
 
 
 class Detector(Protocol):
@@ -72,9 +83,15 @@ class VaeDetector:
         return cls(make_scorer(description.detector, checkpoint.tensors, device), description.calibration)
 
     def detect(self, volume: Volume) -> Detection:
-        """Return the map and the score of one volume; all 0 where it shows no brain."""
+        """Return the map and the score of one volume.
+
+        Raises:
+            VolumeError: It shows no brain, or too coarsely.
+        """
         config = self.scorer.config
+        check_resolution(volume, config.grid)
         brain, placement = prepare(volume, config.grid)
+        warnings = check_size(brain, config.grid)
         search_mask = brain.mask(with_gaps=self.scorer.searches_gaps)
         raw_map = self.scorer.raw_map(brain)
         pooled = neighbourhood_pool(raw_map, config.postprocessing)
@@ -84,7 +101,8 @@ class VaeDetector:
         # the surface, exactly, on the volume's own grid
         anomaly_map[~placement.mask(with_gaps=self.scorer.searches_gaps)] = 0
         score = top_k_mean(raw_map, search_mask, config.aggregation)
-        return Detection.of(anomaly_map, float(normalise_score(score, self.calibration.score_reference)), volume)
+        score = float(normalise_score(score, self.calibration.score_reference))
+        return Detection.of(anomaly_map, score, volume, warnings=warnings)
 
     def binary_mask(self, pooled: Array, search_mask: Mask) -> Mask:
         """Return the anomaly mask of a pooled map, both (K, H, W) on the model's grid."""

@@ -36,7 +36,7 @@ class Run:
 
     Attributes:
         finished: Whether it came to its end.
-        cases: Score and location of the maximum of each case that it predicted, by file name.
+        cases: Score, location of the maximum and warnings of each case that it predicted, by file name.
         kept: The files whose prediction was there already.
         failures: What went wrong, by file name.
     """
@@ -115,12 +115,15 @@ def _predict_case(
             _check_memory(path, geometry)
             volume = file.read()
         detection = detector.detect(volume)
+        for warning in detection.warnings:
+            log.warning("%r: %s", str(path), warning)
         for level, target in targets.items():
             _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
         run.cases[path.name] = {
             "anomaly_score": detection.anomaly_score,
             "location_vox": detection.location_vox,
             "location_mm": detection.location_mm,
+            "warnings": detection.warnings,
         }
     # torch reports a lack of memory by RuntimeError
     except (MoodVaeError, RuntimeError, MemoryError, OSError) as error:
@@ -146,7 +149,7 @@ def _check_memory(path: Path, geometry: Geometry) -> None:
 def _one_line(path: Path, error: Exception) -> str:
     """Return one line that says what went wrong with a case and what to do."""
     if isinstance(error, MoodVaeError):
-        return str(error)
+        return str(error) if error.file is not None else str(error.about(path))
     found = " ".join([type(error).__name__, *str(error).split()])
     remedy = "give the run more memory if it ran short, then go on with --resume"
     return str(VolumeError(file=path, expected="a volume that detection can work on", found=found, remedy=remedy))

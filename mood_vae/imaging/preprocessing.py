@@ -23,6 +23,12 @@ from mood_vae.io.volume import Affine, Array, Mask, Volume
 
 Point = tuple[float, float, float]
 
+BRAIN_RADII_MM = (68.0, 87.0, 70.0)
+"""Half the extent of a brain in MNI position along x, y and z."""
+
+FINEST = 4.0
+"""A volume with more than this many voxels along one of the grid's is averaged over blocks before it is smoothed."""
+
 
 class GridConfig(Config):
     """The model's grid and how a volume is brought onto it.
@@ -32,9 +38,11 @@ class GridConfig(Config):
         spacing_mm: Edge of the cubic voxels.
         origin_mm: RAS+ world position of voxel (0, 0, 0) for a brain in MNI position.
         centre_mm: Where the centre of mass of such a brain lies.
-        aligned_within_mm: A brain whose centre of mass lies this close to `centre_mm` counts as aligned and stays where
-            it is; any other is moved so that the two centres meet.
+        aligned_within_mm: A brain whose centre of mass lies this close to `centre_mm`, or to the centre of what the
+            volume's field of view shows of such a brain, counts as aligned and stays where it is; any other is moved
+            so that its centre meets `centre_mm`.
         top_percentile: The intensity percentile of the brain that becomes 1.
+        brain_ml: What a whole brain holds at the least and at the most; None where no brain is expected.
     """
 
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (128, 160, 128)
@@ -43,6 +51,7 @@ class GridConfig(Config):
     centre_mm: Point = (0.5, -23.0, 11.0)
     aligned_within_mm: NonNegativeFloat = 15.0
     top_percentile: Annotated[float, Field(gt=50, le=100)] = 99.9
+    brain_ml: tuple[PositiveFloat, PositiveFloat] | None = (700.0, 2100.0)
 
     @property
     def affine(self) -> Affine:
@@ -128,7 +137,7 @@ def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     native = foreground.foreground_mask(volume.array)
     to_native = _grid_to_native(native, volume.affine, grid)
     placement = Placement(to_native=to_native, grid_shape=grid.shape, foreground=native)
-    array = placement.onto_grid(volume.array)
+    array = placement.onto_grid(_on_dark_background(volume.array, native, grid))
     # the foreground travels too: after interpolation "equal to the background value" means nothing any more
     inside = placement.onto_grid(native.astype(np.float32)) >= 0.5
     low, top = (
@@ -142,6 +151,16 @@ def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     scaled = np.clip((array - low) / (top - low), 0, 1)
     array = np.where(mask, scaled, 0).astype(np.float32)
     return Brain(array=array, brain_mask=mask, search_mask=foreground.fill_between(mask)), placement
+
+
+def _on_dark_background(array: Array, native: Mask, grid: GridConfig) -> Array:
+    """Return the array with its background at 0, or at the darkest tissue where that lies below 0.
+
+    Interpolation at the brain's surface mixes the two, so that a background of -1000 would reach into the brain.
+    """
+    tissue = array[native]
+    darkest = np.percentile(tissue, 100 - grid.top_percentile) if tissue.size else 0
+    return np.where(native, array, np.float32(min(darkest, 0)))
 
 
 def _slices_first(array: Array) -> Array:
@@ -159,26 +178,64 @@ def _grid_to_native(native: Mask, affine: Affine, grid: GridConfig) -> Affine:
         # every fourth voxel gives the centre to a fraction of a millimetre, if the brain is more than a few voxels
         step = 4 if native[::4, ::4, ::4].any() else 1
         centre_vox = np.argwhere(native[::step, ::step, ::step]).mean(axis=0) * step
-        shift_mm = affine[:3, :3] @ centre_vox + affine[:3, 3] - grid.centre_mm
-        if np.linalg.norm(shift_mm) > grid.aligned_within_mm:
-            move[:3, 3] = shift_mm
+        centre_mm = affine[:3, :3] @ centre_vox + affine[:3, 3]
+        in_view_mm = _centre_in_view(native.shape, affine, grid)
+        if min(np.linalg.norm(centre_mm - at) for at in (grid.centre_mm, in_view_mm)) > grid.aligned_within_mm:
+            move[:3, 3] = centre_mm - grid.centre_mm
     return np.linalg.inv(affine) @ move @ grid.affine
+
+
+def _centre_in_view(shape: tuple[int, ...], affine: Affine, grid: GridConfig) -> npt.NDArray[np.floating]:
+    """Return the centre, RAS+ mm, of what a volume's field of view shows of a brain in its place; all of it if nothing.
+
+    The brain is an ellipsoid of `BRAIN_RADII_MM` around `grid.centre_mm`.
+    """
+    unit = np.stack(np.meshgrid(*[np.linspace(-1, 1, 21)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    points_mm = grid.centre_mm + unit[np.linalg.norm(unit, axis=1) <= 1] * BRAIN_RADII_MM
+    index = (points_mm - affine[:3, 3]) @ np.linalg.inv(affine[:3, :3]).T
+    seen = ((index > -0.5) & (index < np.array(shape) - 0.5)).all(axis=1)
+    return points_mm[seen if seen.any() else slice(None)].mean(axis=0)
 
 
 def _resample(array: Array, to_array: npt.NDArray[np.floating], shape: tuple[int, int, int]) -> Array:
     """Return `array` on a grid of the given shape; `to_array` maps that grid's indices to indices of `array`.
 
     Where the two lattices coincide voxels are copied; elsewhere trilinear interpolation, after a Gaussian that removes
-    what a coarser grid cannot hold. Outside the array the result is the array's lowest value.
+    what a coarser grid cannot hold. Outside the array the result is the array's lowest value. The cost grows with the
+    number of voxels only, however fine they are.
     """
     outside = float(array.min(initial=0))
     steps = np.rint(to_array)
     if np.abs(to_array - steps).max() < 1e-3 and (np.abs(steps[:3, :3]).sum(axis=0) == 1).all():
         return _copy_lattice(array, steps.astype(int), shape, outside)
     coarsening = np.linalg.norm(to_array[:3, :3], axis=1)
+    if coarsening.max() > FINEST:
+        array, to_array = _averaged_in_blocks(array, to_array, coarsening)
+        coarsening = np.linalg.norm(to_array[:3, :3], axis=1)
     sigma = 0.5 * np.sqrt(np.maximum(coarsening**2 - 1, 0))
     smooth = ndimage.gaussian_filter(array, sigma, truncate=3) if sigma.max() > 0.1 else array
     return ndimage.affine_transform(smooth, to_array, output_shape=shape, order=1, cval=outside)
+
+
+def _averaged_in_blocks(
+    array: Array, to_array: npt.NDArray[np.floating], coarsening: npt.NDArray[np.floating]
+) -> tuple[Array, npt.NDArray[np.floating]]:
+    """Return means over blocks, so that some two to four are left to a voxel of the grid, and the map to their indices.
+
+    Incomplete blocks at the end count as they are.
+    """
+    to_array = to_array.copy()
+    for axis, ratio in enumerate(coarsening):
+        block = min(int(ratio // 2), array.shape[axis])
+        if block < 2:
+            continue
+        starts = np.arange(0, array.shape[axis], block)
+        sizes = np.diff(np.append(starts, array.shape[axis])).astype(np.float32)
+        sums = np.add.reduceat(array, starts, axis=axis)
+        array = sums / sizes.reshape([-1 if other == axis else 1 for other in range(3)])
+        to_array[axis] /= block
+        to_array[axis, 3] -= (block - 1) / (2 * block)
+    return array, to_array
 
 
 def _copy_lattice(array: Array, to_array: np.ndarray, shape: tuple[int, int, int], outside: float) -> Array:

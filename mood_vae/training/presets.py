@@ -124,6 +124,7 @@ _PRESETS = (
                 origin_mm=(-190.5, -190.5, -238.5),
                 centre_mm=(0.0, 0.0, 0.0),
                 aligned_within_mm=0.0,
+                brain_ml=None,
             ),
             vae=VaeConfig(slice_shape=(128, 128)),
         ),
