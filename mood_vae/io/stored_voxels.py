@@ -6,6 +6,7 @@ The libraries' own readers unpack whatever a file holds, in more than twice the 
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,15 +20,18 @@ from isal import igzip, isal_zlib
 from mood_vae.errors import VolumeError
 from mood_vae.io.volume import Header
 
+log = logging.getLogger(__name__)
+
 MAX_TAIL_BYTES = 2**20
 """How much may follow the voxels: tags in MGH, padding elsewhere."""
 
 # The least that deflate can leave of its input is 1/1032, see https://zlib.net/zlib_tech.html
 _DEFLATE_MAX_RATIO = 1032
 _GZIP_MAGIC = b"\x1f\x8b"
-_START_BYTES = 2**16
 _MAX_HEADER_BYTES = 2**10
+_HEADER_STEP_BYTES = 2**4  # of what is damaged, so much is lost that could have been read
 _SLAB_BYTES = 2**24
+_NO_GZIP = "Not a gzipped file"  # what isal, as gzip, says of bytes after the last member
 _COPY_AGAIN = "copy or download the file again"
 
 
@@ -49,14 +53,22 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def unpacked_start(path: Path, file: IO[bytes]) -> bytes:
-    """Return enough bytes for any binary header, even if the gzip stream is damaged later on."""
-    start = file.read(_START_BYTES)
+    """Return enough bytes for any binary header, even if the gzip stream is damaged or cut short later on."""
+    start = file.read(_MAX_HEADER_BYTES)
     if not start.startswith(_GZIP_MAGIC):
         return start
+    file.seek(0)
+    unpacked = b""
     try:
-        return isal_zlib.decompressobj(wbits=31).decompress(start, _MAX_HEADER_BYTES)
-    except isal_zlib.error as error:  # type: ignore[misc]  # the stub types it as an instance
-        raise unusable(path, "an undamaged gzip stream", str(error), _COPY_AGAIN) from error
+        # a header may be spread over several members of the stream
+        with igzip.IGzipFile(fileobj=file, mode="rb") as stream:
+            while len(unpacked) < _MAX_HEADER_BYTES and (part := stream.read1(_HEADER_STEP_BYTES)):
+                unpacked += part
+    # the stub types it as an instance
+    except (EOFError, igzip.BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]
+        if not unpacked:
+            raise unusable(path, "an undamaged gzip stream", str(error), _COPY_AGAIN) from error
+    return unpacked
 
 
 def read_voxels(path: Path, file: IO[bytes], header: Header) -> npt.NDArray[Any]:
@@ -121,6 +133,17 @@ def _exactly(path: Path, stream: IO[bytes], header: Header, dtype: np.dtype[Any]
         if not got:
             raise unusable(path, "all voxels", f"{n_bytes} of {len(view)} bytes", _COPY_AGAIN)
         n_bytes += got
-    if len(skipped) < header.voxel_offset or len(stream.read(MAX_TAIL_BYTES + 1)) > MAX_TAIL_BYTES:
+    if len(skipped) < header.voxel_offset or len(_tail(path, stream)) > MAX_TAIL_BYTES:
         raise unusable(path, f"{len(view)} bytes of voxels, as the header says", "far more")
     return flat
+
+
+def _tail(path: Path, stream: IO[bytes]) -> bytes:
+    """Return what follows the voxels, up to a little more than may; the end of a gzip stream proves its checksum."""
+    try:
+        return stream.read(MAX_TAIL_BYTES + 1)
+    except igzip.BadGzipFile as error:
+        if not str(error).startswith(_NO_GZIP):
+            raise
+        log.warning("%r: what follows the end of the gzip stream is ignored", str(path))
+        return b""
