@@ -40,7 +40,8 @@ def settled(native: Any, shape: tuple[int, ...]) -> tuple[Affine, Notes]:
     sform, qform = _sform(native), _qform(native, spacing)
     if sform is not None:  # a program may change the unit of one and forget the other
         sform_factor, more = geometry.millimetres(geometry.edges(sform), shape, stated)
-        sform, notes = geometry.scaled(sform, sform_factor), notes + more
+        sform = geometry.scaled(sform, sform_factor)
+        notes += more if geometry.is_sound(sform) else ()
     if qform is not None:
         qform = geometry.scaled(qform, factor)
     affine, more = _chosen(native, sform, qform, spacing_mm, shape)
