@@ -27,6 +27,7 @@ _GZIP_SUFFIXES = (".nii.gz", ".mgz")
 # Level 2 of isal's 0 to 3: as fast as 1, whose stream at times differs by a byte from run to run (isa-l issue 140); 3
 # takes twice as long and saves nothing.
 _GZIP_LEVEL = 2
+_NIFTI2_BYTES = nib.Nifti2Header.sizeof_hdr
 _N_AXES = range(1, 8)
 _MAX_SKIP_BYTES = 2**26  # header extensions before the voxels
 # The fields of a header that say where the volume lies.
@@ -34,6 +35,9 @@ _NIFTI_GEOMETRY = (
     *("pixdim", "xyzt_units", "qform_code", "quatern_b", "quatern_c", "quatern_d"),
     *("qoffset_x", "qoffset_y", "qoffset_z", "sform_code", "srow_x", "srow_y", "srow_z"),
 )
+# Rows that point left, down and to the front, as FreeSurfer's `mghRead` has it; nibabel has its transpose.
+_MGH_DEFAULT = ((-1, 0, 0), (0, 0, -1), (0, 1, 0))
+_MGH_RAS_FLAG = slice(28, 30)
 _MGH_GEOMETRY = ("goodRASFlag", "delta", "Mdc", "Pxyz_c")
 
 
@@ -69,11 +73,13 @@ def write(path: Path, suffix: str, array: npt.NDArray[Any], affine: Affine, like
 
 
 def _nifti_header(path: Path, start: bytes) -> Header:
-    kind = nib.Nifti2Header if start[4:7] in (b"n+2", b"ni2") else nib.Nifti1Header
+    order_of = {int.from_bytes(start[:4], "little"): "<", int.from_bytes(start[:4], "big"): ">"}
+    kind = nib.Nifti2Header if _NIFTI2_BYTES in order_of or start[4:7] == b"n+2" else nib.Nifti1Header
     block = start[: kind.sizeof_hdr]
     if len(block) < kind.sizeof_hdr:
         raise unusable(path, f"a NIfTI header of {kind.sizeof_hdr} bytes", f"{len(block)} bytes")
-    native = kind(block, check=False)
+    # left to itself nibabel tells the byte order by dim[0], which may be odd
+    native = kind(block, endianness=order_of.get(kind.sizeof_hdr), check=False)
     is_single = native["magic"].item()[:3] in (b"n+1", b"n+2")
     if not is_single and native["sizeof_hdr"] != kind.sizeof_hdr:
         raise _two_files(path, native)
@@ -121,6 +127,8 @@ def _mgh_header(path: Path, start: bytes) -> Header:
     native = kind(start[:voxel_offset], check=False)
     if native["version"] != 1:
         raise unusable(path, "an MGH header of version 1", f"version {native['version']}")
+    if not any(start[_MGH_RAS_FLAG]):
+        native["Mdc"] = _MGH_DEFAULT
     *sizes, n_frames = (int(n) for n in native["dims"])
     shape = (*sizes, n_frames) if n_frames > 1 else tuple(sizes)
     with np.errstate(all="ignore"):

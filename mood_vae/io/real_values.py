@@ -18,7 +18,7 @@ _SLAB_VOXELS = 2**20
 _MAX_FLOAT32 = np.finfo(np.float32).max  # it and its negative are written for "no value"
 _MIN_FINITE = 1e-3  # a brain fills more of any scan
 _MASKED = 0.02  # more than that without a value lies outside rather than in the brain
-_BACKGROUND = 0.02  # a value that so many voxels share is background
+_BACKGROUND = 0.1  # a value that more voxels share is background
 
 
 def exact_values(stored: npt.NDArray[Any], scaling: tuple[float, float] | None) -> npt.NDArray[Any]:
@@ -56,11 +56,11 @@ def finite_values(path: Path, stored: npt.NDArray[Any], scaling: tuple[float, fl
 
 
 def _background(values: Array) -> np.float32:
-    """Return the value that most voxels share, of 0 and the lowest; if hardly any share one, the lower of the two."""
+    """Return 0 or the lowest value, whichever more voxels share; the lower of the two if few or all share one."""
     zero, lowest = np.float32(0), values.min()
     counts = {value: np.count_nonzero(values == value) for value in (zero, lowest)}
     value = max(counts, key=lambda each: counts[each])
-    return value if counts[value] > max(1, _BACKGROUND * values.size) else min(zero, lowest)
+    return value if _BACKGROUND * values.size < counts[value] < values.size else min(zero, lowest)
 
 
 def _scaled(stored: npt.NDArray[Any], scaling: tuple[float, float] | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +80,23 @@ def refused(path: Path, match: str) -> None:
             reader(path)
         assert caught.value.file == str(path)
         assert caught.value.remedy
+
+
+class _Texts(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@contextmanager
+def warned() -> Iterator[list[str]]:
+    """The texts of the package's warnings; unlike `warnings_log` fit for tests that hypothesis repeats."""
+    handler, package = _Texts(), logging.getLogger("mood_vae")
+    package.addHandler(handler)
+    try:
+        yield handler.texts
+    finally:
+        package.removeHandler(handler)
