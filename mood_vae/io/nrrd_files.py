@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,11 +27,12 @@ SUFFIXES = (".nrrd",)
 
 _MAX_HEADER_BYTES = 2**24
 _GZIP_LEVEL = 1
-_NAMED_FIELD = re.compile(rb"(?m)^[^#:\n]+:(?!=)")
+_NAMED_FIELD = re.compile(rb"[^#:][^:]*:(?!=)")  # not `key:=value`, which a writer adds of its own
 _MICRO = re.compile(rb"\xc2?\xb5|\xce\xbc")  # both of Unicode's, and Latin-1's; pynrrd would leave the sign out
-_KEY = re.compile(rb"[^:]*:=")  # what a writer adds of its own, `key:=value`, where fields are `field: value`
 _ELSEWHERE = {"data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip"}
 _GEOMETRY = ("space", "space directions", "space origin", "space units", "spacings", "units", "kinds")
+# The fields that matter here; a fault in another costs nothing.
+_USED = {"dimension", "sizes", "type", "encoding", "endian", *_ELSEWHERE, *_GEOMETRY}
 _MM_PER_UNIT = {
     **dict.fromkeys(("mm", "millimeter", "millimeters", "millimetre", "millimetres"), 1.0),
     **dict.fromkeys(("m", "meter", "meters", "metre", "metres"), 1000.0),
@@ -63,15 +64,16 @@ def read_header(path: Path, file: IO[bytes], suffix: str) -> Header:
     Raises:
         VolumeError: The file has none that can be understood.
     """
-    start, length = _text(path, file)
+    lines, length = _lines(path, file)
     try:
-        fields = _parsed(start)
+        fields = _parsed(lines, {"dimension", "sizes"})
         shape = tuple(int(size) for size in fields["sizes"])
         if len(shape) != fields["dimension"]:
             raise NRRDError(f"{len(shape)} sizes for {fields['dimension']} dimensions")
     except _FAULTS as error:
         raise _unsound(path, _said(error)) from error
     try:
+        fields = _parsed(lines, _USED)
         _check_encoding(fields)
         space_axes, affine, spacing, mm_per_unit, notes = _place(fields)
         dtype = _dtype(fields["type"], fields.get("endian", "little"))
@@ -126,8 +128,8 @@ def write(path: Path, suffix: str, array: npt.NDArray[Any], affine: Affine, like
     path.write_bytes(b"\n".join(lines) + blank + voxels)
 
 
-def _text(path: Path, file: IO[bytes]) -> tuple[bytes, int]:
-    """Return the header up to its empty line without comments and the keys of its writer, and its length in bytes."""
+def _lines(path: Path, file: IO[bytes]) -> tuple[list[bytes], int]:
+    """Return the header's lines up to the empty one without comments and a writer's own keys, and its bytes in all."""
     lines = [file.readline(_MAX_HEADER_BYTES)]
     length = len(lines[0])
     if not lines[0].startswith(b"NRRD"):
@@ -136,18 +138,22 @@ def _text(path: Path, file: IO[bytes]) -> tuple[bytes, int]:
         length += len(line)
         if length >= _MAX_HEADER_BYTES:
             raise _unsound(path, f"no end of it in {_MAX_HEADER_BYTES} bytes")
-        if not line.startswith(b"#") and not _KEY.match(line):
+        if _NAMED_FIELD.match(line):
             lines.append(line)
     if not line:
         raise _unsound(path, "no empty line after it")
-    return b"".join(lines), length + len(line)
+    return lines, length + len(line)
 
 
-def _parsed(header: bytes) -> dict[str, Any]:
-    """Return the fields of a header by their names in lower case; NRRD does not mind, pynrrd does."""
-    lower = _NAMED_FIELD.sub(lambda name: name[0].lower(), _MICRO.sub(b"u", header))
+def _parsed(lines: list[bytes], names: Set[str]) -> dict[str, Any]:
+    """Return some fields of a header, by their names in lower case; NRRD does not mind the case, pynrrd does."""
+    header = [lines[0]]
+    for line in lines[1:]:
+        name, value = line.split(b":", 1)
+        if name.strip().lower().decode("ascii", "replace") in names:
+            header.append(name.lower() + b":" + _MICRO.sub(b"u", value))
     with np.errstate(invalid="ignore"):  # a size beyond int64 becomes negative, and is refused as such
-        return dict(nrrd.read_header(io.BytesIO(lower)))
+        return dict(nrrd.read_header(io.BytesIO(b"".join(header))))
 
 
 def _check_encoding(fields: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ The libraries' own readers unpack whatever a file holds, in more than twice the 
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from isal import igzip, isal_zlib
 from mood_vae.errors import VolumeError
 from mood_vae.io.volume import Header
 
-log = logging.getLogger(__name__)
-
 MAX_TAIL_BYTES = 2**20
 """How much may follow the voxels: tags in MGH, padding elsewhere."""
 
@@ -31,7 +28,6 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_HEADER_BYTES = 2**10
 _HEADER_STEP_BYTES = 2**4  # of what is damaged, so much is lost that could have been read
 _SLAB_BYTES = 2**24
-_NO_GZIP = "Not a gzipped file"  # what isal, as gzip, says of bytes after the last member
 _COPY_AGAIN = "copy or download the file again"
 
 
@@ -133,17 +129,6 @@ def _exactly(path: Path, stream: IO[bytes], header: Header, dtype: np.dtype[Any]
         if not got:
             raise unusable(path, "all voxels", f"{n_bytes} of {len(view)} bytes", _COPY_AGAIN)
         n_bytes += got
-    if len(skipped) < header.voxel_offset or len(_tail(path, stream)) > MAX_TAIL_BYTES:
+    if len(skipped) < header.voxel_offset or len(stream.read(MAX_TAIL_BYTES + 1)) > MAX_TAIL_BYTES:
         raise unusable(path, f"{len(view)} bytes of voxels, as the header says", "far more")
     return flat
-
-
-def _tail(path: Path, stream: IO[bytes]) -> bytes:
-    """Return what follows the voxels, up to a little more than may; the end of a gzip stream proves its checksum."""
-    try:
-        return stream.read(MAX_TAIL_BYTES + 1)
-    except igzip.BadGzipFile as error:
-        if not str(error).startswith(_NO_GZIP):
-            raise
-        log.warning("%r: what follows the end of the gzip stream is ignored", str(path))
-        return b""

@@ -174,19 +174,6 @@ def test_many_empty_members_before_the_header(tmp_path: Path) -> None:
     np.testing.assert_array_equal(volume_files.read(path).array, numbered())
 
 
-def test_what_follows_the_last_member_is_ignored_with_a_warning(
-    tmp_path: Path, warnings_log: pytest.LogCaptureFixture
-) -> None:
-    """As gzip and nibabel do; a shorter file copied over a longer one may leave it."""
-    path = save_nifti(tmp_path / "a.nii.gz", numbered())
-    whole = path.read_bytes()
-    path.write_bytes(whole + b"left over from before")
-    np.testing.assert_array_equal(volume_files.read(path).array, numbered())
-    assert "what follows the end of the gzip stream is ignored" in warnings_log.text
-    path.write_bytes(whole[:-8] + bytes(8) + b"left over from before")
-    refused(path, "undamaged gzip stream")
-
-
 def test_a_bomb_of_many_members_is_not_unpacked(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_bytes(

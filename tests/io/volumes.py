@@ -52,6 +52,13 @@ def save_itk(path: Path, array: np.ndarray, packed: bool = False) -> Path:
     return path
 
 
+def nrrd(path: Path, *lines: str, voxels: bytes | None = None) -> Path:
+    """Write a file of these header lines after type, endian and encoding; by default with `numbered` as its voxels."""
+    header = ["NRRD0004", "type: float", "endian: little", "encoding: raw", *lines, "", ""]
+    path.write_bytes("\n".join(header).encode() + (numbered().tobytes(order="F") if voxels is None else voxels))
+    return path
+
+
 def patched(path: Path, **fields: tuple[str, object]) -> Path:
     """Overwrite NIfTI-1 header fields, each given as `o<offset>=(struct format, value)`.
 
