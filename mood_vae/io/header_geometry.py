@@ -26,6 +26,7 @@ _ANY_EXTENT_MM = (10.0, 2500.0)
 # What a scan of a head or an abdomen has: the longest side of the grid, and every edge of a voxel.
 _BODY_EXTENT_MM = (80.0, 700.0)
 _BODY_EDGE_MM = (0.1, 12.0)
+_HEAD_EXTENT_MM = (130.0, 390.0)
 
 
 def edges(affine: Affine) -> Vector:
@@ -54,6 +55,13 @@ def looks_like_a_scan(edges_mm: Vector, shape: Sequence[int]) -> bool:
     """Whether a grid of such voxels has the size of a scan of a head or an abdomen."""
     in_range = (edges_mm >= _BODY_EDGE_MM[0]) & (edges_mm <= _BODY_EDGE_MM[1])
     return bool(in_range.all()) and _BODY_EXTENT_MM[0] <= _extent(edges_mm, shape) <= _BODY_EXTENT_MM[1]
+
+
+def is_likelier(one_mm: Vector, other_mm: Vector, shape: Sequence[int]) -> bool:
+    """Whether a grid has the size of a scan, or else of a head, by one statement of its voxels but not by the other."""
+    scans = [looks_like_a_scan(each, shape) for each in (one_mm, other_mm)]
+    heads = [_HEAD_EXTENT_MM[0] <= _extent(each, shape) <= _HEAD_EXTENT_MM[1] for each in (one_mm, other_mm)]
+    return scans[0] and (not scans[1] or (heads[0] and not heads[1]))
 
 
 def millimetres(lengths: Vector, shape: Sequence[int], stated: float) -> tuple[float, Notes]:

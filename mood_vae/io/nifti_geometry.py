@@ -120,11 +120,14 @@ def _sform_beside(
 
 
 def _is_forgotten(own: Vector, spacing_mm: Vector, shape: tuple[int, ...]) -> bool:
-    """Whether the sform has no scan's size but the pixdim has, or has voxels of 1, which a program starts with."""
-    own_looks, other_looks = (geometry.looks_like_a_scan(each, shape) for each in (own, spacing_mm))
-    if own_looks != other_looks:
-        return other_looks
-    return bool(np.allclose(own, 1, rtol=0, atol=_UNIT_EDGE))
+    """Whether the pixdim alone makes a scan, or the sform has voxels of 1, which a program starts with."""
+    if not geometry.looks_like_a_scan(own, shape):
+        return geometry.looks_like_a_scan(spacing_mm, shape) or _is_one(own)
+    return _is_one(own) and not geometry.is_likelier(own, spacing_mm, shape)
+
+
+def _is_one(edges: Vector) -> bool:
+    return bool(np.allclose(edges, 1, rtol=0, atol=_UNIT_EDGE))
 
 
 def _lie_apart(native: Any, sform: Affine, qform: Affine, shape: tuple[int, ...]) -> bool:

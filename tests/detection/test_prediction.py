@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -77,7 +78,7 @@ def test_one_bad_case_costs_no_other(scans: Path, tmp_path: Path) -> None:
     ("field", "value"),
     [("datatype", 1), ("datatype", 9999), ("vox_offset", 7), ("magic", b"ni1"), ("dim", [9, 6, 7, 8])],
 )
-def test_a_fault_beside_the_shape_leaves_a_neutral_map(scans: Path, tmp_path: Path, field: str, value: object) -> None:
+def test_a_fault_beside_the_shape_leaves_a_neutral_map(scans: Path, tmp_path: Path, field: str, value: Any) -> None:
     data = (scans / "00001.nii").read_bytes()
     header = nib.Nifti1Header(data[:348])
     header[field] = np.resize(value, 8) if field == "dim" else value

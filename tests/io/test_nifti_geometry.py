@@ -179,6 +179,19 @@ def test_an_sform_that_forgot_the_spacing_gives_way(
 
 
 @drawn
+@given(turn=TURNS, offset=OFFSETS_MM, kind=KINDS, stale=st.sampled_from([0.3, 2, 3, 10]), with_qform=st.booleans())
+def test_an_sform_of_1_mm_beside_a_spacing_that_makes_no_head_was_meant(
+    turn: np.ndarray, offset: Any, kind: tuple[Any, str], stale: float, with_qform: bool
+) -> None:
+    """A program resampled to 1 mm and changed the sform alone."""
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = turn, offset
+    header = header_of(kind, np.diag([stale, stale, stale, 1]), "q" if with_qform else "")
+    header.set_sform(affine, 2)
+    assert_at(header, affine, "reading on with the sform")
+
+
+@drawn
 @given(affine=affines(), kind=KINDS, factor=st.sampled_from([0.01, 0.1, 10.0, 100.0]), code=CODES)
 def test_of_two_spacings_the_one_that_makes_a_head_is_taken(
     affine: np.ndarray, kind: tuple[Any, str], factor: float, code: int
