@@ -25,8 +25,8 @@ MAX_TAIL_BYTES = 2**20
 # The least that deflate can leave of its input is 1/1032, see https://zlib.net/zlib_tech.html
 _DEFLATE_MAX_RATIO = 1032
 _GZIP_MAGIC = b"\x1f\x8b"
-_START_BYTES = 2**16
 _MAX_HEADER_BYTES = 2**10
+_HEADER_STEP_BYTES = 2**4  # of what is damaged, so much is lost that could have been read
 _SLAB_BYTES = 2**24
 _COPY_AGAIN = "copy or download the file again"
 
@@ -49,14 +49,22 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def unpacked_start(path: Path, file: IO[bytes]) -> bytes:
-    """Return enough bytes for any binary header, even if the gzip stream is damaged later on."""
-    start = file.read(_START_BYTES)
+    """Return enough bytes for any binary header, even if the gzip stream is damaged or cut short later on."""
+    start = file.read(_MAX_HEADER_BYTES)
     if not start.startswith(_GZIP_MAGIC):
         return start
+    file.seek(0)
+    unpacked = b""
     try:
-        return isal_zlib.decompressobj(wbits=31).decompress(start, _MAX_HEADER_BYTES)
-    except isal_zlib.error as error:  # type: ignore[misc]  # the stub types it as an instance
-        raise unusable(path, "an undamaged gzip stream", str(error), _COPY_AGAIN) from error
+        # a header may be spread over several members of the stream
+        with igzip.IGzipFile(fileobj=file, mode="rb") as stream:
+            while len(unpacked) < _MAX_HEADER_BYTES and (part := stream.read1(_HEADER_STEP_BYTES)):
+                unpacked += part
+    # the stub types it as an instance
+    except (EOFError, igzip.BadGzipFile, isal_zlib.error) as error:  # type: ignore[misc]
+        if not unpacked:
+            raise unusable(path, "an undamaged gzip stream", str(error), _COPY_AGAIN) from error
+    return unpacked
 
 
 def read_voxels(path: Path, file: IO[bytes], header: Header) -> npt.NDArray[Any]:

@@ -22,8 +22,9 @@ import numpy.typing as npt
 
 from mood_vae.errors import FolderError
 from mood_vae.io import atomic, nifti_mgh, nrrd_files
+from mood_vae.io.real_values import exact_values, finite_values
 from mood_vae.io.stored_voxels import read_voxels, reading, unusable
-from mood_vae.io.volume import Affine, Array, Header, Volume
+from mood_vae.io.volume import Affine, Header, Volume
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,6 @@ _CONVERT_METAIMAGE = (
 )
 MAX_VOXELS = 2**30
 """More voxels than this (1024 x 1024 x 1024) are refused, whatever the caller allows."""
-
-_SPACING_MM = (1e-3, 1e3)  # beyond this a header is wrong rather than unusual
-_MIN_RELATIVE_VOLUME = 1e-3  # of the box of the same edge lengths; 0 for axes that lie in one plane
-_SLAB_VOXELS = 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,14 +113,15 @@ class VolumeFile:
 
     @cached_property
     def geometry(self) -> Geometry:
-        """The grid that the header describes; warns where its affine is senseless."""
-        return Geometry(shape=self.header.shape, affine=_usable_affine(self.path, self.header), header=self.header)
+        """The grid that the header describes; warns of what in it is senseless or contradicts itself."""
+        for note in self.header.notes:
+            log.warning("%r: %s", str(self.path), note)
+        return Geometry(shape=self.header.shape, affine=self.header.affine, header=self.header)
 
     def read(self) -> Volume:
         """Read a 3-D volume, see the function `read`."""
-        array = _scaled(self._stored(), self.header.scaling, np.dtype(np.float32))
         return Volume(
-            array=_without_nonfinite(self.path, array),
+            array=finite_values(self.path, self._stored(), self.header.scaling),
             affine=self.geometry.affine,
             case_id=case_id(self.path),
             header=self.header,
@@ -131,14 +129,15 @@ class VolumeFile:
 
     def read_array(self) -> npt.NDArray[Any]:
         """Read the voxels alone, exactly, see the function `read_array`."""
-        stored = self._stored()
-        return stored if self.header.scaling is None else _scaled(stored, self.header.scaling, np.dtype(np.float64))
+        return exact_values(self._stored(), self.header.scaling)
 
     def _stored(self) -> npt.NDArray[Any]:
-        shape = self.header.shape
-        if len(shape) < 3 or any(size != 1 for size in shape[3:]):
+        shape = self.geometry.shape  # and whoever asks for the voxels alone is warned too
+        if self.header.fault is not None:
+            raise self.header.fault
+        if self.header.grid_shape is None:
             raise unusable(self.path, "a 3-D volume", f"the shape {shape}", "give one 3-D volume per file")
-        return read_voxels(self.path, self.stream, self.header).reshape(shape[:3], order="F")
+        return read_voxels(self.path, self.stream, self.header).reshape(self.header.grid_shape, order="F")
 
 
 @contextmanager
@@ -168,12 +167,12 @@ def read_geometry(path: Path, *, max_voxels: int | None = None) -> Geometry:
 
 
 def read(path: Path, *, max_voxels: int | None = None) -> Volume:
-    """Read a 3-D volume: float32, slope and intercept applied in float64, non-finite voxels set to 0.
+    """Read a 3-D volume: float32, slope and intercept applied in float64, non-finite voxels set to the background.
 
-    A fourth and later dimension of length 1 is dropped.
+    Further axes of length 1 are dropped.
 
     Raises:
-        VolumeError: As `open_volume`; or the file is damaged, no 3-D scalar volume, or mostly not finite.
+        VolumeError: As `open_volume`; or the file is damaged, no 3-D scalar volume, or hardly anywhere finite.
     """
     with open_volume(path, max_voxels=max_voxels) as file:
         return file.read()
@@ -247,53 +246,6 @@ def _is_inside(path: Path) -> bool:
 
 def _in_shape_of(path: Path, array: npt.NDArray[Any], like: Header) -> npt.NDArray[Any]:
     n = array.ndim
-    if array.shape != like.shape[:n] or any(size != 1 for size in like.shape[n:]):
+    if array.shape != like.grid_shape and (array.shape != like.shape[:n] or any(size != 1 for size in like.shape[n:])):
         raise unusable(path, f"an array of shape {like.shape}", str(array.shape), "write it without `like`")
     return array.reshape(like.shape)
-
-
-def _scaled(stored: npt.NDArray[Any], scaling: tuple[float, float] | None, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """slope * stored + intercept in float64, slab by slab to spare memory, then rounded once to `dtype`."""
-    with np.errstate(over="ignore", invalid="ignore"):  # what overflows becomes infinite and is counted later
-        if scaling is None:
-            return stored.astype(dtype, copy=False)
-        slope, inter = scaling
-        flat = stored.reshape(-1, order="F")
-        values = np.empty(flat.shape, dtype)
-        for start in range(0, len(flat), _SLAB_VOXELS):
-            slab = slice(start, start + _SLAB_VOXELS)
-            values[slab] = flat[slab] * np.float64(slope) + np.float64(inter)
-    return values.reshape(stored.shape, order="F")
-
-
-def _without_nonfinite(path: Path, array: Array) -> Array:
-    finite = np.isfinite(array)
-    n_bad = array.size - int(np.count_nonzero(finite))
-    if n_bad > array.size / 2:
-        raise unusable(path, "finite voxels in the main", f"{n_bad} of {array.size} NaN or infinite")
-    if n_bad:
-        log.warning("%r: %d of %d voxels are NaN or infinite; set to 0", str(path), n_bad, array.size)
-        array = np.where(finite, array, np.float32(0))
-    return array
-
-
-def _usable_affine(path: Path, header: Header) -> Affine:
-    """The header's affine, else a diagonal of its spacing, else the identity."""
-    if _is_sane(header.affine):
-        return header.affine
-    fallback = np.diag([*np.abs(header.spacing_mm), 1.0]) if len(header.spacing_mm) == 3 else np.eye(4)
-    name = "its voxel spacing"
-    if not _is_sane(fallback):
-        fallback, name = np.eye(4), "1 mm voxels"
-    log.warning("%r: the header's affine is senseless; reading on with %s", str(path), name)
-    return fallback
-
-
-def _is_sane(affine: Affine) -> bool:
-    if not np.isfinite(affine).all():
-        return False
-    with np.errstate(over="ignore"):  # infinite edges are no sane ones
-        edges = np.linalg.norm(affine[:3, :3], axis=0)
-    if not ((edges >= _SPACING_MM[0]) & (edges <= _SPACING_MM[1])).all():
-        return False
-    return bool(abs(np.linalg.det(affine[:3, :3] / edges)) >= _MIN_RELATIVE_VOLUME)

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -71,6 +72,19 @@ def test_one_bad_case_costs_no_other(scans: Path, tmp_path: Path) -> None:
         neutral = nib.load(tmp_path / "out" / name)
         assert neutral.shape == (6, 7, 8)
         assert not neutral.get_fdata().any()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("datatype", 1), ("datatype", 9999), ("vox_offset", 7), ("magic", b"ni1"), ("dim", [9, 6, 7, 8])],
+)
+def test_a_fault_beside_the_shape_leaves_a_neutral_map(scans: Path, tmp_path: Path, field: str, value: Any) -> None:
+    data = (scans / "00001.nii").read_bytes()
+    header = nib.Nifti1Header(data[:348])
+    header[field] = np.resize(value, 8) if field == "dim" else value
+    (scans / "00001.nii").write_bytes(header.binaryblock + data[348:])
+    assert "00001.nii" in predict("pixel", scans, tmp_path / "out", Bright()).failures
+    assert nib.load(tmp_path / "out" / "00001.nii").shape == (6, 7, 8)
 
 
 def test_scores_are_text_with_a_neutral_one_for_a_bad_case(scans: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -66,6 +67,14 @@ def test_a_sound_case_is_counted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(counts(result), expected)
     assert result.voxel_ml == pytest.approx(0.008)
     assert result.lesions == LesionCounts(n_lesions=1, n_detected=1, n_false_positives=0)
+
+
+@pytest.mark.parametrize(("unit", "per_mm"), [("meter", 1e-3), ("mm", 1.0), ("micron", 1e3)])
+def test_millilitres_do_not_depend_on_the_unit_of_the_label(pixel: tuple[Path, Path], unit: str, per_mm: float) -> None:
+    image = nib.Nifti1Image(np.zeros(SHAPE, np.uint8), np.diag([2.0 * per_mm, 2.0 * per_mm, 4.0 * per_mm, 1.0]))
+    image.header.set_xyzt_units(unit)
+    nib.save(image, pixel[1] / "00000.nii.gz")
+    assert read(pixel, "00000.nii.gz").voxel_ml == pytest.approx(0.016)
 
 
 @pytest.mark.parametrize("below", [0.5 - 2.0**-13 - 2.0**-20, 0.4998])

@@ -93,7 +93,6 @@ def test_slopes_that_overflow(tmp_path: Path, warnings_log: pytest.LogCaptureFix
         volume_files.read(patched(path, o112=("ff", (3e38, 0))))
     # 3e36 * 104 does not fit either, but 3e36 * 103 does not need to: 3.4e38 / 3e36 = 113
     assert np.isfinite(volume_files.read(patched(path, o112=("ff", (3e36, 0)))).array).all()
-    refused(patched(path, o112=("ff", (1, np.nan))), "finite slope and intercept")
     for senseless in (0, np.nan, np.inf):  # the standard: a slope of 0 means no scaling; nibabel: so do these
         np.testing.assert_array_equal(volume_files.read(patched(path, o112=("ff", (senseless, 0)))).array, numbered())
 
@@ -150,7 +149,7 @@ def test_a_map_for_a_case_without_sform_and_qform_has_none_either(tmp_path: Path
         ((3, -1, 1, 1), r"\(-1, 1, 1\)"),  # FreeSurfer's way to store surfaces
         ((3, 3, 0, 7), r"\(3, 0, 7\)"),
         ((0, 3, 5, 7), "1 to 7 dimensions"),
-        ((9, 3, 5, 7), "expected"),
+        ((9, 3, 5, 7), "1 to 7 dimensions"),
         ((3, 3, 5, 8), "105 of 120 bytes"),
         ((4, 3, 5, 1, 7), "a 3-D volume"),
         ((5, 3, 5, 1, 1, 7), "a 3-D volume"),
@@ -192,7 +191,6 @@ def test_headers_of_another_kind_are_refused(tmp_path: Path) -> None:
         (0, 0, 0, 0),
         (np.nan, 0, 0, 0),
         (0, 2, 0, 0),
-        (1, 0, 0, np.nan),
         (np.inf, 0, 0, 0),
         (1e-9, 0, 0, 0),
         (1e9, 0, 0, 0),
@@ -218,7 +216,7 @@ def test_a_senseless_affine_and_spacing_give_way_to_the_identity(
     path = save_nifti(tmp_path / "a.nii", numbered())
     patched(path, o80=("3f", (np.nan, 0.0, -1.0)), o252=("hh", (0, 0)))
     np.testing.assert_array_equal(volume_files.read(path).affine, np.eye(4))
-    assert "1 mm voxels" in warnings_log.text
+    assert "voxels of 1 x 1 x 1 mm" in warnings_log.text
 
 
 def test_a_quaternion_that_is_none_does_not_stop_the_reader(

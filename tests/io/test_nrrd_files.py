@@ -10,14 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from mood_vae.io import volume_files
-from tests.io.volumes import AFFINE, numbered, refused, replaced, save_itk
-
-
-def nrrd(path: Path, *lines: str, voxels: bytes | None = None) -> Path:
-    """Write a file of these header lines after type, endian and encoding; by default with `numbered` as its voxels."""
-    header = ["NRRD0004", "type: float", "endian: little", "encoding: raw", *lines, "", ""]
-    path.write_bytes("\n".join(header).encode() + (numbered().tobytes(order="F") if voxels is None else voxels))
-    return path
+from tests.io.volumes import AFFINE, nrrd, numbered, refused, replaced, save_itk
 
 
 @pytest.mark.parametrize("packed", [False, True])

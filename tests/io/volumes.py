@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,13 @@ def save_itk(path: Path, array: np.ndarray, packed: bool = False) -> Path:
     return path
 
 
+def nrrd(path: Path, *lines: str, voxels: bytes | None = None) -> Path:
+    """Write a file of these header lines after type, endian and encoding; by default with `numbered` as its voxels."""
+    header = ["NRRD0004", "type: float", "endian: little", "encoding: raw", *lines, "", ""]
+    path.write_bytes("\n".join(header).encode() + (numbered().tobytes(order="F") if voxels is None else voxels))
+    return path
+
+
 def patched(path: Path, **fields: tuple[str, object]) -> Path:
     """Overwrite NIfTI-1 header fields, each given as `o<offset>=(struct format, value)`.
 
@@ -77,3 +87,23 @@ def refused(path: Path, match: str) -> None:
             reader(path)
         assert caught.value.file == str(path)
         assert caught.value.remedy
+
+
+class _Texts(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(record.getMessage())
+
+
+@contextmanager
+def warned() -> Iterator[list[str]]:
+    """The texts of the package's warnings; unlike `warnings_log` fit for tests that hypothesis repeats."""
+    handler, package = _Texts(), logging.getLogger("mood_vae")
+    package.addHandler(handler)
+    try:
+        yield handler.texts
+    finally:
+        package.removeHandler(handler)
