@@ -46,19 +46,22 @@ def foreground_mask(array: Array) -> Mask:
     if is_ct(array):
         return array > CT_BODY_HU
     border = np.concatenate([array.take(end, axis).ravel() for axis in range(3) for end in (0, -1)])
-    values = _exact_backgrounds(array, border)
-    distance = _distance(array, values or [_near_background(array, border)])
+    exact_values = _exact_backgrounds(array, border)
+    values = exact_values or [_near_background(array, border)]
+    distance = _distance(array, values)
     sample = _thinned(distance)
     mean = min(sample.mean(dtype=np.float64), sample.max())
     tissue = sample[sample >= mean].mean(dtype=np.float64)
-    near = np.float32(THRESHOLDS[0] * tissue)
-    if values and np.count_nonzero(sample) <= MAX_GROWTH * np.count_nonzero(sample > near):
+    thresholds = [np.float32(share * tissue) for share in THRESHOLDS]
+    if exact_values and np.count_nonzero(sample) <= MAX_GROWTH * np.count_nonzero(sample > thresholds[0]):
         return distance > 0
-    masks = (_without_specks(distance > np.float32(share * tissue)) for share in THRESHOLDS)
+    # tissue on both sides of the background, as in a z-scored brain on 0, has that value too, in thin sheets
+    apart = _thinned(array)[sample > thresholds[-1]]
+    has_sheets = bool(values[0] > np.percentile(apart, 10)) if apart.size else False
+    masks = (_solid(distance > threshold, has_sheets) for threshold in thresholds)
     mask = next(masks)
     filled = fill_holes(mask)
-    # a z-scored brain with the background 0 has tissue of almost that value, deep inside
-    if values and np.count_nonzero((distance > 0) & ~filled) <= (MAX_GROWTH - 1) * np.count_nonzero(filled):
+    if exact_values and np.count_nonzero((distance > 0) & ~filled) <= (MAX_GROWTH - 1) * np.count_nonzero(filled):
         return distance > 0
     for higher in masks:
         higher_filled = fill_holes(higher)
@@ -112,8 +115,10 @@ def _thinned(array: Array) -> Array:
     return array[tuple(slice(None, None, 2 if size >= 64 else 1) for size in array.shape)]
 
 
-def _without_specks(mask: Mask) -> Mask:
-    """Return the voxels of a mask, 3-D bool, in or next to a part of at least three voxels' width."""
+def _solid(mask: Mask, has_sheets: bool) -> Mask:
+    """Return the voxels of a mask, 3-D bool, in or next to a part of at least three voxels' width, sheets closed."""
+    if has_sheets:
+        mask = ndimage.binary_closing(mask, iterations=2)
     core = ndimage.binary_opening(mask)
     return mask & ndimage.binary_dilation(core, iterations=2)
 
