@@ -22,7 +22,7 @@ import numpy.typing as npt
 from mood_vae.errors import FolderError, MoodVaeError, VolumeError
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.lesion_matching import LesionCounts, count_lesions
-from mood_vae.io import volume_files
+from mood_vae.io import volume_files, volume_listing
 from mood_vae.io.challenge_layout import Level, case_id_of
 from mood_vae.system.parallel import parallel_map
 
@@ -99,22 +99,27 @@ def find_cases(level: Level, predictions: Path, labels: Path) -> tuple[list[Case
 def _files_of(level: Level, folder: Path, what: str) -> list[Path]:
     """Return the folder's volumes or text files, sorted by name."""
     names = sorted(folder.iterdir()) if folder.is_dir() else []
-    texts = [path for path in names if path.suffix == ".txt" and not path.name.startswith(".")]
+    texts = [path for path in names if _is_text(path.name)]
     if level == "sample" and texts:
         return texts
-    volumes = [path for path in names if path.name.lower().endswith(volume_files.VOLUME_SUFFIXES)]
+    volumes = [path for path in names if volume_listing.looks_like_volume(path.name)]
     if level == "pixel" and volumes:
         return volume_files.list_volumes(folder)
     other = ("pixel", volumes) if level == "sample" else ("sample", texts)
     kind = "text files such as 00000.nii.gz.txt" if level == "sample" else "volumes such as 00000.nii.gz"
-    found = f"{len(other[1])} files of the {other[0]} level" if other[1] else "none"
-    remedy = f"score these with `{other[0]}`" if other[1] else "check the path"
-    raise FolderError(
-        file=folder,
-        expected=f"{what} of the {level} level, {kind}",
-        found=found if folder.is_dir() else "no such folder",
-        remedy=remedy,
-    )
+    found, remedy = ("none" if folder.is_dir() else "no such folder"), "check the path"
+    if other[1]:
+        found, remedy = f"{len(other[1])} files of the {other[0]} level", f"score these with `{other[0]}`"
+    elif deeper := volume_listing.subfolders_with(
+        folder, _is_text if level == "sample" else volume_listing.looks_like_volume
+    ):
+        found = f"none, but {volume_listing.in_words(deeper, 'of that kind')}"
+        remedy = "name the one that is meant: subfolders are not searched"
+    raise FolderError(file=folder, expected=f"{what} of the {level} level, {kind}", found=found, remedy=remedy)
+
+
+def _is_text(name: str) -> bool:
+    return name.endswith(".txt") and not name.startswith(".")
 
 
 def encode(counts: npt.NDArray[np.int64]) -> str:
