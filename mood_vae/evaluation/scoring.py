@@ -29,7 +29,7 @@ from mood_vae.evaluation.bootstrap import (
 )
 from mood_vae.evaluation.case_results import CaseResult, find_cases, read_cases
 from mood_vae.evaluation.pooled_metrics import Values, case_metrics, lesion_rates, pooled_metrics
-from mood_vae.io import atomic
+from mood_vae.io import atomic, json_files
 from mood_vae.io.challenge_layout import Level, case_id_of
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.system import resources
@@ -38,6 +38,10 @@ from mood_vae.version import __version__
 log = logging.getLogger(__name__)
 
 Report = dict[str, Any]
+
+Subsets = list[Annotated[list[str | int], Field(min_length=1)]]
+_SUBSETS = "a JSON list of lists of cases"
+_NAME_CASES = 'give cases of the label folder, such as [["00000", "00003"], ["00001"]]'
 
 
 class ScoreConfig(Config):
@@ -149,25 +153,13 @@ def _rows(scored: npt.NDArray[np.bool_], subsets: list[list[int]], config: Score
     return np.concatenate([scored[None].astype(np.float64), subset_weights(subsets, len(scored)), drawn])
 
 
-def read_subsets(path: Path) -> list[list[str | int]]:
+def read_subsets(path: Path) -> Subsets:
     """Read a JSON list of lists of case ids, file names, or numbers.
 
     Raises:
         ConfigError: It is anything else.
     """
-    try:
-        subsets = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _bad_subsets(str(error), path) from error
-    fits = isinstance(subsets, list) and all(isinstance(subset, list) and subset for subset in subsets)
-    if not fits or not all(type(name) in (str, int) for subset in subsets for name in subset):
-        raise _bad_subsets("another structure", path)
-    return subsets
-
-
-def _bad_subsets(found: str, path: Path | None = None) -> ConfigError:
-    remedy = 'give cases of the label folder, such as [["00000", "00003"], ["00001"]]'
-    return ConfigError(file=path, expected="a JSON list of lists of cases", found=found, remedy=remedy)
+    return json_files.read(path, Subsets, expected=_SUBSETS, remedy=_NAME_CASES, error=ConfigError)
 
 
 def _numbers(subsets: Sequence[Sequence[str | int]], ids: Sequence[str]) -> list[list[int]]:
@@ -176,7 +168,7 @@ def _numbers(subsets: Sequence[Sequence[str | int]], ids: Sequence[str]) -> list
     named = [[case_id_of(name) if isinstance(name, str) else name for name in subset] for subset in subsets]
     unknown = [name for subset in named for name in subset if name not in number]
     if unknown:
-        raise _bad_subsets(f"the unknown case {unknown[0]!r}")
+        raise ConfigError(expected=_SUBSETS, found=f"the unknown case {unknown[0]!r}", remedy=_NAME_CASES)
     return [[number[name] for name in subset] for subset in named]
 
 
