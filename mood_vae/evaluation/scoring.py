@@ -18,7 +18,8 @@ import numpy.typing as npt
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from mood_vae.config import Config
-from mood_vae.errors import ConfigError, FolderError, printable
+from mood_vae.errors import ConfigError, FolderError, few_of
+from mood_vae.evaluation import doubts
 from mood_vae.evaluation.bootstrap import (
     Weights,
     gather,
@@ -137,6 +138,10 @@ def build_report(
         "config": config.to_json(),
         "n_cases": len(ids),
         "problems": {result.case_id: result.problem for result in results if result.problem},
+        "doubts": {
+            kind: {result.case_id: result.doubts[kind] for result in results if kind in result.doubts}
+            for kind in doubts.TITLES
+        },
         "notes": {result.case_id: result.note for result in results if result.note},
         "extra_predictions": list(extra),
         "overall": overall,
@@ -233,24 +238,32 @@ def _without_nan(value: Any) -> Any:
 
 
 def log_findings(report: Report) -> None:
-    """Log every case with a problem or an odd label, and predictions that belong to no label, by name."""
+    """Log every case with a problem or an odd label by name, and what is doubtful in a line for each kind."""
     for case_id, problem in report["problems"].items():
         log.error("case %r: %s", case_id, problem)
     for case_id, note in report["notes"].items():
         log.warning("case %r: %s", case_id, note)
     if report["extra_predictions"]:
-        log.warning("predictions without a label, not scored: %s", printable(", ".join(report["extra_predictions"])))
+        log.warning("predictions without a label, not scored: %s", few_of(report["extra_predictions"]))
+    for line in _doubts(report):
+        log.warning("%s", line)
 
 
 def refuse_problems(report: Report) -> None:
-    """Refuse a report in which a case has a problem: what `--strict` asks for.
+    """Refuse a report in which a case has a problem, or a prediction is doubtful: what `--strict` asks for.
 
     Raises:
-        FolderError: A case has a problem.
+        FolderError: There is one.
     """
-    if report["problems"]:
+    found = [f"problems with {', '.join(report['problems'])}"] if report["problems"] else []
+    if found := found + _doubts(report):
         raise FolderError(
             expected="a sound prediction for every label (--strict)",
-            found=f"problems with {', '.join(report['problems'])}",
+            found="; ".join(found),
             remedy="mend these cases, or score without --strict",
         )
+
+
+def _doubts(report: Report) -> list[str]:
+    n_cases = report["n_cases"]
+    return [doubts.in_words(kind, of_cases, n_cases) for kind, of_cases in report["doubts"].items() if of_cases]
