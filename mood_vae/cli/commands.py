@@ -23,8 +23,8 @@ from mood_vae.cli.options import (
     LEVEL,
     SEED,
     WORKERS,
-    progress_bar,
 )
+from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import printable
 
 if TYPE_CHECKING:

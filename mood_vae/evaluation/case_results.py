@@ -110,15 +110,14 @@ def _files_of(level: Level, folder: Path, what: str) -> list[Path]:
     volumes = [path for path in names if volume_listing.looks_like_volume(path.name)]
     if level == "pixel" and volumes:
         return volume_files.list_volumes(folder)
+    wanted = _is_text if level == "sample" else volume_listing.looks_like_volume
     other = ("pixel", volumes) if level == "sample" else ("sample", texts)
     kind = "text files such as 00000.nii.gz.txt" if level == "sample" else "volumes such as 00000.nii.gz"
     found, remedy = ("none" if folder.is_dir() else "no such folder"), "check the path"
     if other[1]:
         found, remedy = f"{len(other[1])} files of the {other[0]} level", f"score these with `{other[0]}`"
-    elif deeper := volume_listing.subfolders_with(
-        folder, _is_text if level == "sample" else volume_listing.looks_like_volume
-    ):
-        found = f"none, but {volume_listing.in_words(deeper, 'of that kind')}"
+    elif deeper := volume_listing.subfolders_with(folder, wanted):
+        found = f"none, but {volume_listing.in_words(deeper, 'text file' if level == 'sample' else 'volume file')}"
         remedy = "name the one that is meant: subfolders are not searched"
     raise FolderError(file=folder, expected=f"{what} of the {level} level, {kind}", found=found, remedy=remedy)
 

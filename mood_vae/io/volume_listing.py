@@ -134,7 +134,8 @@ def list_volumes(folder: Path) -> list[Path]:
             printable(str(folder)), _files(others),
         )  # fmt: skip
     if deeper:
-        log.warning("%s: %s are left out: subfolders are not searched", printable(str(folder)), in_words(deeper))
+        where = printable(str(folder))
+        log.warning("%s: left out, since subfolders are not searched: %s", where, in_words(deeper))
     return volumes
 
 
@@ -157,11 +158,9 @@ def subfolders_with(folder: Path, wanted: Callable[[str], bool]) -> Counter[str]
     return found
 
 
-def in_words(found: Counter[str], what: str = "like volumes") -> str:
-    """Return where files lie, as `subfolders_with` found them: `12 files like volumes in 2 subfolders (a/b, c)`."""
-    total = found.total()
-    files, folders = "file" if total == 1 else "files", "subfolder" if len(found) == 1 else "subfolders"
-    return f"{total} {files} {what} in {len(found)} {folders} ({few_of(found)})"
+def in_words(found: Counter[str], what: str = "volume file") -> str:
+    """Return where files lie, as `subfolders_with` found them: `12 volume files in 2 subfolders (a/b, c)`."""
+    return f"{_count(found.total(), what)} in {_count(len(found), 'subfolder')} ({few_of(found)})"
 
 
 def by_case_id(paths: Iterable[Path]) -> dict[str, Path]:
@@ -189,7 +188,11 @@ def _ending(name: str, suffixes: Iterable[str]) -> str:
 
 
 def _files(names: Collection[str]) -> str:
-    return f"{len(names)} {'file' if len(names) == 1 else 'files'} ({few_of(names)})"
+    return f"{_count(len(names), 'file')} ({few_of(names)})"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _is_inside(path: Path) -> bool:

@@ -54,8 +54,8 @@ def test_labels_in_subfolders_are_told(tmp_path: Path) -> None:
     for name in ("a.nii.gz.txt", "b.nii.gz.txt"):
         (above / "sample" / name).touch()
     for level, found in (
-        ("pixel", r"1 file of that kind in 1 subfolder \(pixel\)"),
-        ("sample", r"2 files .*\(sample\)"),
+        ("pixel", r"1 volume file in 1 subfolder \(pixel\)"),
+        ("sample", r"2 text files .*\(sample\)"),
     ):
         with pytest.raises(FolderError, match=f"none, but {found}; .*subfolders are not searched"):
             find_cases(level, above, above)  # type: ignore[arg-type]

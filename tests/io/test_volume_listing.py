@@ -162,7 +162,7 @@ def test_every_file_like_a_volume_is_listed_or_named_or_counted(names: set[str],
     deep = [place for place in like_volumes.values() if place not in ("", ".hidden")]
     assert ("subfolders are not searched" in told) == bool(deep)
     if deep:
-        assert f"{len(deep)} file{'s' if len(deep) > 1 else ''} like volumes in {len(set(deep))} subfolder" in told
+        assert f"{len(deep)} volume file{'s' if len(deep) > 1 else ''} in {len(set(deep))} subfolder" in told
         assert all(place in told for place in deep)
     if not deep and not shown and listed:
         assert not lines
@@ -175,7 +175,7 @@ def test_a_folder_of_subfolders_says_that_they_are_not_searched(tmp_path: Path) 
     with pytest.raises(FolderError) as caught:
         volume_files.list_volumes(tmp_path)
     assert caught.value.found == (
-        "none among 2 entries; 3 files like volumes in 2 subfolders (sub-01/anat, sub-02/anat), "
+        "none among 2 entries; 3 volume files in 2 subfolders (sub-01/anat, sub-02/anat), "
         "but subfolders are not searched"
     )
 
@@ -192,7 +192,7 @@ def test_volumes_in_the_folder_and_below_it(tmp_path: Path, warnings_log: pytest
     for name in ("a.nii.gz", "more/b.nii.gz"):
         (tmp_path / name).touch()
     assert [path.name for path in volume_files.list_volumes(tmp_path)] == ["a.nii.gz"]
-    assert "1 file like volumes in 1 subfolder (more) are left out" in warnings_log.text
+    assert "left out, since subfolders are not searched: 1 volume file in 1 subfolder (more)" in warnings_log.text
 
 
 def test_the_look_into_subfolders_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
