@@ -245,8 +245,9 @@ def log_findings(report: Report) -> None:
         log.warning("case %r: %s", case_id, note)
     if report["extra_predictions"]:
         log.warning("predictions without a label, not scored: %s", few_of(report["extra_predictions"]))
-    for line in _doubts(report):
-        log.warning("%s", line)
+    for kind, of_cases in report["doubts"].items():
+        if of_cases:
+            log.warning("%s", doubts.in_words(kind, of_cases, report["n_cases"]))
 
 
 def refuse_problems(report: Report) -> None:
@@ -256,14 +257,10 @@ def refuse_problems(report: Report) -> None:
         FolderError: There is one.
     """
     found = [f"problems with {', '.join(report['problems'])}"] if report["problems"] else []
-    if found := found + _doubts(report):
+    doubtful = dict.fromkeys(case for of_cases in report["doubts"].values() for case in of_cases)
+    if found := found + ([f"doubts about {', '.join(doubtful)}"] if doubtful else []):
         raise FolderError(
             expected="a sound prediction for every label (--strict)",
             found="; ".join(found),
             remedy="mend these cases, or score without --strict",
         )
-
-
-def _doubts(report: Report) -> list[str]:
-    n_cases = report["n_cases"]
-    return [doubts.in_words(kind, of_cases, n_cases) for kind, of_cases in report["doubts"].items() if of_cases]

@@ -16,6 +16,9 @@ from mood_vae.errors import FolderError, MoodVaeError
 
 T = TypeVar("T")
 
+_IN_WORDS = {"missing": "a value", "model_type": "an object", "dict_type": "an object", "list_type": "a list"}
+"""What pydantic's errors expect, where its own words are those of Python."""
+
 _MOST_BYTES = 2**30
 _DEEPEST = 50  # the deepest document of ours has 8 levels
 
@@ -66,8 +69,10 @@ def check(
         first = cause.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "its top"
         wanted = first["msg"].removeprefix("Input should be ")
+        wanted = _IN_WORDS.get(
+            first["type"], f"a number {wanted}" if wanted.startswith(("greater", "less")) else wanted
+        )
         found = "none" if first["type"] == "missing" else f"{first['input']!r:.200}"
-        wanted = "a value" if first["type"] == "missing" else wanted
         raise error(file=path, expected=f"{expected}; at {place}, {wanted}", found=found, remedy=remedy) from None
 
 

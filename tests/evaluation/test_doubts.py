@@ -184,7 +184,7 @@ def told(folders: tuple[Path, Path], level: str, caplog: pytest.LogCaptureFixtur
     strict = score(level, folders, "--strict")
     assert strict.exit_code == (2 if lines else 0)
     assert ("average_precision" in strict.stdout) == (not lines)
-    assert all(line in strict.stderr for line in lines)
+    assert ("doubts about " in strict.stderr) == bool(lines)
     return lines
 
 
