@@ -18,7 +18,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
 from scipy.stats import rankdata
 
 from mood_vae.errors import FolderError, few_of, printable
@@ -29,7 +30,16 @@ log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 Values = dict[str, dict[str, float]]  # region -> case or subset -> value, higher is better
 
-_Score = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+def _in_range(score: float) -> float:
+    """Return a score in [0, 1]; scikit-learn's average precision may be 1.0000000000000002."""
+    if not 0 <= score <= 1 + _ROUNDING:
+        raise PydanticCustomError("score", "a number in [0, 1]")
+    return min(score, 1.0)
+
+
+_ROUNDING = 1e-9
+_Score = Annotated[float, AfterValidator(_in_range)]
 _Scores = Annotated[list[_Score], Field(min_length=1)]
 _REMEDY = "see docs/scoring.md on ranking"
 _SCORE_FILE = re.compile(r"(?P<region>[^_]+)_(?P<level>sample|pixel)(_scores)?\.json")

@@ -63,6 +63,24 @@ def test_a_turn_is_told_in_degrees() -> None:
     assert place_doubt(turn @ LABEL, LABEL, CUBE).startswith("the prediction is turned by 5.0 degrees")
 
 
+@pytest.mark.parametrize(
+    ("voxels", "degrees", "scaling", "doubtful"),
+    [
+        (0.09, 0, 0, False),
+        (0.11, 0, 0, True),
+        (0, 0.09, 0, False),
+        (0, 0.11, 0, True),
+        (0, 0, 0.0009, False),
+        (0, 0, -0.0011, True),
+    ],
+)
+def test_the_limits(voxels: float, degrees: float, scaling: float, doubtful: bool) -> None:
+    change = np.eye(4)
+    change[:3, :3] = Rotation.from_euler("x", degrees, degrees=True).as_matrix() * [1, 1 + scaling, 1]
+    change[2, 3] = voxels
+    assert bool(place_doubt(LABEL @ change, LABEL, (256, 256, 256))) == doubtful
+
+
 @st.composite
 def grids(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, ...]]:
     """Affines of scanners: any turn, edges of 0.3 to 5 mm, either hand, and shapes of any size."""
