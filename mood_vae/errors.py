@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
+from itertools import islice
 from os import PathLike
 from typing import Any, Self
 
@@ -65,3 +67,9 @@ class FolderError(MoodVaeError):
 def printable(text: str) -> str:
     """Return a text with line breaks and control characters escaped: a hostile file, or its name, may hold some."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)
+
+
+def few_of(names: Collection[str], most: int = 10) -> str:
+    """Return the first names, printable, and how many more there are: `a, b and 4 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return printable(", ".join(islice(names, most))) + more

@@ -14,13 +14,14 @@ The manifest says what each volume is; nothing is told from its name.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from mood_vae.benchmark.manifest import Manifest
-from mood_vae.io import volume_files
+from mood_vae.io import json_files, volume_files
 from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES, Level
 from mood_vae.synthetic import toy_set
 
@@ -89,8 +90,8 @@ def _toys(data_dir: Path, out_dir: Path, manifest: Manifest, seed: int, cases: i
     if not (folder / "manifest.json").exists():
         toy_set.write_toy_set(hosts, folder, toy_set.ToyConfig(seed=seed, cases=cases))
     described = {
-        case["case"]: About(case["anomaly_type"] or CLEAN, manifest.source(hosts / case["source"]).data_set.site)
-        for case in json.loads((folder / "manifest.json").read_text())["cases"]
+        case.case: About(case.anomaly_type or CLEAN, manifest.source(hosts / case.source).data_set.site)
+        for case in _read_toys(folder / "manifest.json")
     }
     return CaseFolder(
         name=folder.name,
@@ -99,6 +100,21 @@ def _toys(data_dir: Path, out_dir: Path, manifest: Manifest, seed: int, cases: i
         labels={level: folder / name for level, name in TOY_LABELS.items()},
         cases=described,
     )
+
+
+class _ToyCase(BaseModel):
+    case: str
+    anomaly_type: str | None
+    source: str
+
+
+class _ToyManifest(BaseModel):
+    cases: list[_ToyCase]
+
+
+def _read_toys(path: Path) -> list[_ToyCase]:
+    remedy = "remove the folder; the toy set is made again"
+    return json_files.read(path, _ToyManifest, expected="the manifest of a toy set", remedy=remedy).cases
 
 
 def _lesions(data_dir: Path, manifest: Manifest) -> CaseFolder:

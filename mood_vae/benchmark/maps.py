@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mood_vae.benchmark.case_sets import CLEAN, CaseFolder, make_case_sets, predictions_of, raw_file
 from mood_vae.benchmark.figures import CaseFiles, draw_maps
+from mood_vae.benchmark.raw_results import read_raw
 from mood_vae.errors import FolderError
 from mood_vae.io import volume_files
 from mood_vae.io.challenge_layout import result_path
@@ -30,7 +30,7 @@ def write_maps(data_dir: Path, out_dir: Path, row: str) -> list[Path]:
         )  # fmt: skip
     drawn = []
     for name in ran:
-        raw = json.loads(raw_file(out_dir, name, row).read_text())
+        raw = read_raw(raw_file(out_dir, name, row))
         seeds = sorted({int(case.split("-")[0]) for case in raw["about"]}) if name == "toys" else []
         folders = make_case_sets(data_dir, out_dir, [name], toy_seeds=seeds)[name]
         maps = predictions_of(out_dir, name, row)

@@ -15,13 +15,14 @@ import numpy as np
 from pydantic import Field
 
 from mood_vae.benchmark.case_sets import CLEAN, SECONDS
+from mood_vae.benchmark.raw_results import read_raw, read_seconds
 from mood_vae.benchmark.rows import DETAILED_ROWS, in_order
 from mood_vae.config import Config
 from mood_vae.errors import ConfigError, FolderError
 from mood_vae.evaluation import scoring
 from mood_vae.evaluation.bootstrap import interval
 from mood_vae.evaluation.case_results import CaseResult
-from mood_vae.io import atomic
+from mood_vae.io import atomic, json_files
 
 TIMED = "timed"
 """The set of the lines that hold seconds."""
@@ -87,14 +88,14 @@ Results = dict[tuple[str, str], Result]
 
 def read_results(path: Path) -> Results:
     """Return the lines of a record, none where there is no file; ConfigError for a line that is none."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_bytes().splitlines() if path.exists() else []
     found = (_result(line, f"{path}, line {number}") for number, line in enumerate(lines, start=1))
     return {(result.row, result.case_set): result for result in found}
 
 
-def _result(line: str, where: str) -> Result:
+def _result(line: bytes, where: str) -> Result:
     try:
-        return Result.from_json(json.loads(line), where=where)
+        return Result.from_json(json_files.parse(line), where=where)
     except ValueError as error:
         raise ConfigError(file=where, expected="JSON", found=str(error), remedy="restore the file") from error
 
@@ -113,10 +114,10 @@ def _without_nothing(values: dict[str, Any]) -> dict[str, Any]:
 
 def collect(out_dir: Path) -> Results:
     """Return the lines of all raw results and times that `run_rows` and `time_rows` kept in a folder."""
-    found = [summarise(json.loads(file.read_text())) for file in sorted(out_dir.glob("raw/*--*.json"))]
+    found = [summarise(read_raw(file)) for file in sorted(out_dir.glob("raw/*--*.json"))]
     file = out_dir / SECONDS
     if file.exists():
-        found += [_timed(row, taken) for row, taken in json.loads(file.read_text()).items()]
+        found += [_timed(row, taken) for row, taken in read_seconds(file).items()]
     if not found:
         raise FolderError(
             file=out_dir, expected="raw results", found="none", remedy="run `mood-vae benchmark run DATA OUT` first"

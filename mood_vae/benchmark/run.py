@@ -25,6 +25,7 @@ from mood_vae.benchmark.case_sets import (
     predictions_of,
     raw_file,
 )
+from mood_vae.benchmark.raw_results import read_raw, read_seconds
 from mood_vae.benchmark.variants import Maker, Shipped, make_rows
 from mood_vae.detection.detector import Detector
 from mood_vae.detection.prediction import predict
@@ -117,7 +118,7 @@ def run_rows(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 kept = {"row": name, "case_set": set_name, "commit": commit(), **found}
                 atomic.write_text(file, json.dumps(kept) + "\n")
-            average_precision = json.loads(file.read_text())["pixel"]["average_precision"]
+            average_precision = read_raw(file)["pixel"]["average_precision"]
             note(f"{name} on {set_name}: voxel AP {average_precision:.4f}")
 
 
@@ -150,7 +151,7 @@ def time_rows(makers: Mapping[str, Maker], names: Iterable[str], volumes_dir: Pa
     """
     volumes = [volume_files.read(path) for path in volume_files.list_volumes(volumes_dir)]
     file = out_dir / SECONDS
-    known = json.loads(file.read_text()) if file.exists() else {}
+    known = read_seconds(file) if file.exists() else {}
     out_dir.mkdir(parents=True, exist_ok=True)
     for name in names:
         taken = seconds(makers[name](), volumes)

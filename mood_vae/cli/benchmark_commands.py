@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from mood_vae.cli.options import EXISTING_FOLDER, FILE, FOLDER, progress_bar
+from mood_vae.cli.options import EXISTING_FOLDER, FILE, FOLDER
+from mood_vae.cli.progress import progress_bar
 
 
 @click.group(short_help="Make the figures of the documents anew.")

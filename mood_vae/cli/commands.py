@@ -23,8 +23,8 @@ from mood_vae.cli.options import (
     LEVEL,
     SEED,
     WORKERS,
-    progress_bar,
 )
+from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import printable
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def rank(
     from mood_vae.evaluation import ranking, ranking_report
     from mood_vae.io import atomic
 
-    rankings = ranking.rank_all([ranking.read_submission(folder) for folder in submissions], resamples, seed)
+    rankings = ranking.rank_all(ranking.read_submissions(submissions), resamples, seed)
     for level, found in rankings.items():
         for gap in found.missing:
             log.error("%s level: missing, counted as 0: %s", level, gap)
@@ -235,11 +235,13 @@ def train(
 
 def _setting(text: str) -> tuple[str, Any]:
     """Return key and value of KEY=VALUE; the value is JSON, or else a text."""
+    from mood_vae.io import json_files
+
     key, equals, value = text.partition("=")
     if not equals:
         raise click.BadParameter(f"expected KEY=VALUE, found {text!r}", param_hint="--set")
     try:
-        return key, json.loads(value)
+        return key, json_files.parse(value)
     except ValueError:
         return key, value
 

@@ -22,7 +22,7 @@ from mood_vae.config import Config
 from mood_vae.detection import former
 from mood_vae.detection.config import Calibration, DetectorConfig
 from mood_vae.errors import CheckpointError
-from mood_vae.io import atomic
+from mood_vae.io import atomic, json_files
 
 FORMAT = 8
 NORMATIVE = "normative_CKHW"
@@ -120,7 +120,7 @@ def load(path: Path) -> Checkpoint:
 
 def _read(path: Path, weights: Path, text: Path) -> tuple[bytes, Any]:
     try:
-        return weights.read_bytes(), json.loads(text.read_text())
+        return weights.read_bytes(), json_files.parse(text.read_bytes())
     except OSError as error:
         raise CheckpointError(
             file=path, expected=f"{weights.name} and {text.name} side by side", found=f"{error.strerror}",

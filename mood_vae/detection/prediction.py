@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 
 from mood_vae.detection.detector import Detector
 from mood_vae.detection.pretrained import load_pretrained
-from mood_vae.errors import FolderError, MoodVaeError, VolumeError
+from mood_vae.errors import FolderError, MoodVaeError, OutputError, VolumeError
 from mood_vae.io import atomic, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, Level, result_path
 from mood_vae.io.output_folder import Progress, silent
@@ -72,11 +73,11 @@ def predict(
         progress: Shows how far the run is.
         resume: Leave cases alone that have sound predictions other than the neutral ones.
         max_voxels: Larger volumes are refused.
-        report: Where the `Run` goes as JSON, however the run ends short of a kill.
+        report: Where the `Run` goes as JSON, however the run ends short of a kill; not in the output folder.
 
     Raises:
         FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
-        OutputError: The report cannot be written.
+        OutputError: The report cannot be written, or would lie among the predictions or replace a volume.
     """
     paths = volume_files.list_volumes(in_dir)
     folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
@@ -86,6 +87,8 @@ def predict(
                 file=folder, expected="an output folder of its own", found="the input folder",
                 remedy="name another folder: a map has the name of its input",
             )  # fmt: skip
+    if report is not None:
+        _check_place(report, [out_dir, *folders.values()], paths)
     detector = detector or load_pretrained()
     run = Run()
     with ExitStack() as stack:
@@ -103,6 +106,22 @@ def predict(
         finally:
             _write_report(report, run)
     return run
+
+
+def _check_place(report: Path, out_dirs: Iterable[Path], volumes: Iterable[Path]) -> None:
+    """Raise OutputError for a report in an output folder, or in place of a volume, whatever links lead there."""
+    # the file that a link names, and the link itself, which writing replaces
+    places = {os.path.realpath(report), os.path.join(os.path.realpath(report.parent), report.name)}
+    inside = [out for out in out_dirs if any(Path(place).is_relative_to(os.path.realpath(out)) for place in places)]
+    if inside:
+        raise OutputError(
+            file=report, expected="a place for the report outside the output folder", found=f"one inside {inside[0]}",
+            remedy="name another: the output folder holds predictions alone",
+        )  # fmt: skip
+    if places & {os.path.realpath(path) for path in volumes}:
+        raise OutputError(
+            file=report, expected="a report beside the volumes", found="one of the volumes", remedy="name another file"
+        )
 
 
 def _predict_case(
@@ -159,8 +178,9 @@ def _is_done(level: Level, target: Path) -> bool:
     """Whether a sound prediction is there other than the neutral one, which a failure may have left."""
     try:
         if level == "sample":
-            return float(target.read_text()) > NEUTRAL_SCORE
-        return bool(volume_files.read_array(target).any())
+            return NEUTRAL_SCORE < float(target.read_text()) <= 1
+        values = volume_files.read_array(target)
+        return bool(values.any() and values.min() >= 0 and values.max() <= 1)
     except (MoodVaeError, OSError, ValueError, MemoryError):
         return False
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import math
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,14 @@ import numpy.typing as npt
 
 from mood_vae.errors import FolderError, MoodVaeError, VolumeError
 from mood_vae.evaluation import metrics
+from mood_vae.evaluation.doubts import PLACE, RANGE, place_doubt, range_doubt
 from mood_vae.evaluation.lesion_matching import LesionCounts, count_lesions
-from mood_vae.io import volume_files
+from mood_vae.io import volume_files, volume_listing
 from mood_vae.io.challenge_layout import Level, case_id_of
+from mood_vae.io.volume_files import Geometry, VolumeFile
 from mood_vae.system.parallel import parallel_map
 
+_ROUNDING = 1e-6  # a score is not worth a word for being 1.0000001
 _MAX_LINE = 1000  # characters; a wrong file may be one endless line
 # float16 rounds everything from here on to at least 0.5 (its spacing below 0.5 is 2**-12; the tie goes to 0.5)
 _MASK_FROM = 0.5 - 2.0**-13
@@ -48,6 +51,7 @@ class CaseResult:
         case_id: The label's name without its suffix.
         problem: Why the prediction, or the whole case, could not be taken as it is; empty if it could.
         note: What looks odd about the label, without changing its meaning.
+        doubts: What looks odd about the prediction, which counts as it is, by the kinds of `doubts.TITLES`.
         scored: False if the label could not be read, so that the case counts nowhere.
         histogram: Pixel level: `metrics.Histogram.counts` as `encode` makes it.
         voxel_ml: Pixel level: the volume of one voxel of the label in millilitres.
@@ -59,6 +63,7 @@ class CaseResult:
     case_id: str
     problem: str = ""
     note: str = ""
+    doubts: Mapping[str, str] = field(default_factory=dict)
     scored: bool = True
     histogram: str = ""
     voxel_ml: float = 0.0
@@ -99,22 +104,26 @@ def find_cases(level: Level, predictions: Path, labels: Path) -> tuple[list[Case
 def _files_of(level: Level, folder: Path, what: str) -> list[Path]:
     """Return the folder's volumes or text files, sorted by name."""
     names = sorted(folder.iterdir()) if folder.is_dir() else []
-    texts = [path for path in names if path.suffix == ".txt" and not path.name.startswith(".")]
+    texts = [path for path in names if _is_text(path.name)]
     if level == "sample" and texts:
         return texts
-    volumes = [path for path in names if path.name.lower().endswith(volume_files.VOLUME_SUFFIXES)]
+    volumes = [path for path in names if volume_listing.looks_like_volume(path.name)]
     if level == "pixel" and volumes:
         return volume_files.list_volumes(folder)
+    wanted = _is_text if level == "sample" else volume_listing.looks_like_volume
     other = ("pixel", volumes) if level == "sample" else ("sample", texts)
     kind = "text files such as 00000.nii.gz.txt" if level == "sample" else "volumes such as 00000.nii.gz"
-    found = f"{len(other[1])} files of the {other[0]} level" if other[1] else "none"
-    remedy = f"score these with `{other[0]}`" if other[1] else "check the path"
-    raise FolderError(
-        file=folder,
-        expected=f"{what} of the {level} level, {kind}",
-        found=found if folder.is_dir() else "no such folder",
-        remedy=remedy,
-    )
+    found, remedy = ("none" if folder.is_dir() else "no such folder"), "check the path"
+    if other[1]:
+        found, remedy = f"{len(other[1])} files of the {other[0]} level", f"score these with `{other[0]}`"
+    elif deeper := volume_listing.subfolders_with(folder, wanted):
+        found = f"none, but {volume_listing.in_words(deeper, 'text file' if level == 'sample' else 'volume file')}"
+        remedy = "name the one that is meant: subfolders are not searched"
+    raise FolderError(file=folder, expected=f"{what} of the {level} level, {kind}", found=found, remedy=remedy)
+
+
+def _is_text(name: str) -> bool:
+    return name.endswith(".txt") and not name.startswith(".")
 
 
 def encode(counts: npt.NDArray[np.int64]) -> str:
@@ -141,7 +150,7 @@ def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:
             geometry, label = file.geometry, file.read_array()
     except VolumeError as error:
         return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {error}")
-    prediction, problem = _read_map(case, geometry.shape)
+    prediction, problem, place = _read_map(case, geometry)
     if prediction is None:
         prediction = np.broadcast_to(np.zeros((), np.float32), label.shape)
     tally = metrics.histogram(prediction, label)
@@ -153,24 +162,37 @@ def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:
         case_id=case.case_id,
         problem=problem,
         note=note,
+        doubts=_known({PLACE: place, RANGE: range_doubt(tally.n_outside, tally.lowest, tally.highest)}),
         histogram=encode(tally.counts),
         voxel_ml=abs(float(np.linalg.det(geometry.affine[:3, :3]))) / 1000,
         lesions=found,
     )
 
 
-def _read_map(case: Case, shape: tuple[int, ...]) -> tuple[npt.NDArray[Any] | None, str]:
-    """Return the prediction, None unless it is readable and of the label's shape, and what is wrong with it."""
+def _known(doubts: Mapping[str, str]) -> dict[str, str]:
+    return {kind: doubt for kind, doubt in doubts.items() if doubt}
+
+
+def _read_map(case: Case, label: Geometry) -> tuple[npt.NDArray[Any] | None, str, str]:
+    """Return the prediction, None unless it is readable and of the label's shape, its problem, and where it lies."""
     path = case.prediction
     if not path.is_file():
-        return None, f"prediction missing: no file {path.name}{_alike(path, case.case_id)}"
+        return None, f"prediction missing: no file {path.name}{_alike(path, case.case_id)}", ""
     try:
         with volume_files.open_volume(path) as file:
-            if file.header.shape != shape:
-                return None, f"prediction misshaped: {file.header.shape}, the label is {shape}"
-            return file.read_array(), ""
+            if file.header.shape != label.shape:
+                return None, f"prediction misshaped: {file.header.shape}, the label is {label.shape}", ""
+            return file.read_array(), "", _place(file, label)
     except VolumeError as error:
-        return None, f"prediction unreadable: {error}"
+        return None, f"prediction unreadable: {error}", ""
+
+
+def _place(prediction: VolumeFile, label: Geometry) -> str:
+    """Return how the prediction lies elsewhere than the label; a header that does not tell changes no number."""
+    try:
+        return place_doubt(prediction.geometry.affine, label.affine, label.shape)
+    except VolumeError as error:
+        return f"the prediction's place is unknown: {error}"
 
 
 def _alike(path: Path, case_id: str) -> str:
@@ -196,7 +218,9 @@ def read_sample_case(case: Case) -> CaseResult:
             problem = f"prediction unreadable: {error}"
     if math.isnan(score):
         score, problem = 0.0, "prediction has NaN: counted as 0"
-    return CaseResult(case_id=case.case_id, problem=problem, score=float(np.clip(score, 0.0, 1.0)), label=label)
+    clipped = float(np.clip(score, 0.0, 1.0))
+    doubts = {RANGE: f"the score {score:.9g}"} if abs(score - clipped) > _ROUNDING else {}
+    return CaseResult(case_id=case.case_id, problem=problem, doubts=doubts, score=clipped, label=label)
 
 
 def _first_line(path: Path, kind: type) -> Any:

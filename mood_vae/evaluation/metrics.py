@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float64]
 N_BINS = 0x3C00 + 1
 HALF = 0x3800  # the bin of 0.5, the lowest one inside the mask `map >= 0.5`
 
+# the cast to float16 takes these to 0 and to 1: half of its spacing there, ties going to the even number
+_ROUNDED_TO_0, _ROUNDED_TO_1 = 2.0**-25, 1 + 2.0**-11
 _CHUNK_VOXELS = 1 << 16  # the chunk and its copies stay in the processor's cache
 
 
@@ -35,12 +37,18 @@ class Histogram:
     Attributes:
         counts: (2, N_BINS) int64; row 0 normal, row 1 anomalous voxels; bin b holds the value `bin_values()[b]`.
         n_nan: Voxels whose prediction is NaN; they are counted as 0.
+        n_outside: Voxels whose prediction, as float16, is outside [0, 1]; they are clipped.
+        lowest: Of the predicted values, NaN counted as 0; with the next one their range as they were stored.
+        highest: Of the same.
         n_odd_labels: Label voxels that are not finite whole numbers, a sign that the label is no mask.
     """
 
     counts: npt.NDArray[np.int64]
     n_nan: int
     n_odd_labels: int
+    n_outside: int = 0
+    lowest: float = 0.0
+    highest: float = 0.0
 
 
 def bin_values() -> Floats:
@@ -67,32 +75,55 @@ def histogram(prediction: npt.NDArray[Any], label: npt.NDArray[Any]) -> Histogra
     order: Literal["F", "C"] = "F" if prediction.flags.f_contiguous and label.flags.f_contiguous else "C"
     flat_prediction, flat_label = prediction.ravel(order), label.ravel(order)
     total, anomalous = np.zeros(N_BINS, np.int64), np.zeros(N_BINS, np.int64)
-    n_nan = n_odd_labels = 0
+    n_nan = n_odd_labels = n_outside = 0
+    lowest, highest = np.inf, -np.inf
     for start in range(0, flat_label.size, _CHUNK_VOXELS):
         chunk = slice(start, start + _CHUNK_VOXELS)
-        bins, n_nan_here = _bins(flat_prediction[chunk])
+        values, highest_here, n_nan_here = _without_nan(flat_prediction[chunk])
+        lowest_here = values.min()
+        bins = _bins(values)
         positive = is_positive(flat_label[chunk])
         total += np.bincount(bins, minlength=N_BINS)
         if positive.any():
             anomalous += np.bincount(bins[positive], minlength=N_BINS)
         n_nan += n_nan_here
+        n_outside += _count_outside(values) if lowest_here < 0 or highest_here > 1 else 0
+        lowest, highest = min(lowest, float(lowest_here)), max(highest, float(highest_here))
         n_odd_labels += _count_odd(flat_label[chunk])
-    return Histogram(counts=np.stack([total - anomalous, anomalous]), n_nan=n_nan, n_odd_labels=n_odd_labels)
+    return Histogram(
+        counts=np.stack([total - anomalous, anomalous]),
+        n_nan=n_nan,
+        n_odd_labels=n_odd_labels,
+        n_outside=n_outside,
+        lowest=lowest,
+        highest=highest,
+    )
 
 
-def _bins(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], int]:
-    """Return each value's bin and the number of NaN, which fall into bin 0."""
-    n_nan = 0
-    if values.dtype.kind == "f" and np.isnan(values.max()):
-        n_nan = int(np.count_nonzero(np.isnan(values)))
-        values = np.nan_to_num(values, nan=0.0, posinf=np.inf, neginf=-np.inf)
+def _without_nan(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Any, int]:
+    """Return the values with 0 for NaN, the highest of them, and how many were NaN."""
+    highest = values.max()
+    if values.dtype.kind != "f" or not np.isnan(highest):
+        return values, highest, 0
+    n_nan = int(np.count_nonzero(np.isnan(values)))
+    values = np.nan_to_num(values, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    return values, values.max(), n_nan
+
+
+def _count_outside(values: npt.NDArray[Any]) -> int:
+    """Count the values that clipping changes once they are float16; none is NaN."""
+    return int(np.count_nonzero(values < -_ROUNDED_TO_0)) + int(np.count_nonzero(values > _ROUNDED_TO_1))
+
+
+def _bins(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return each value's bin; none is NaN."""
     if values.dtype == np.float32:
         # rounding keeps the order, and 0 and 1 are float16: clipping first gives the same
-        return half_bits(np.clip(values, 0, 1)), n_nan
+        return half_bits(np.clip(values, 0, 1))
     with np.errstate(over="ignore"):  # beyond float16's range is infinity, clipped to 1
         bits = values.astype(np.float16).view(np.int16)
     # as int16 every negative float16, -0.0 included, is a negative number: clipping integers clips the floats
-    return np.clip(bits, 0, N_BINS - 1), n_nan
+    return np.clip(bits, 0, N_BINS - 1)
 
 
 def is_positive(label: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:

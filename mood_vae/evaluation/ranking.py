@@ -8,25 +8,40 @@ Stability: the values of a region are drawn with replacement, the same for all s
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
 from scipy.stats import rankdata
 
-from mood_vae.errors import FolderError, printable
+from mood_vae.errors import FolderError, few_of, printable
+from mood_vae.io import json_files
 
 log = logging.getLogger(__name__)
 
 Floats = npt.NDArray[np.float64]
 Values = dict[str, dict[str, float]]  # region -> case or subset -> value, higher is better
 
+
+def _in_range(score: float) -> float:
+    """Return a score in [0, 1]; scikit-learn's average precision may be 1.0000000000000002."""
+    if not 0 <= score <= 1 + _ROUNDING:
+        raise PydanticCustomError("score", "a number in [0, 1]")
+    return min(score, 1.0)
+
+
+_ROUNDING = 1e-9
+_Score = Annotated[float, AfterValidator(_in_range)]
+_Scores = Annotated[list[_Score], Field(min_length=1)]
+_REMEDY = "see docs/scoring.md on ranking"
 _SCORE_FILE = re.compile(r"(?P<region>[^_]+)_(?P<level>sample|pixel)(_scores)?\.json")
 
 
@@ -68,6 +83,51 @@ class Ranking:
     missing: list[str]
 
 
+class _Run(BaseModel):
+    cases: list[str]
+    average_precision: _Score
+
+
+class _Subsets(BaseModel):
+    runs: Annotated[list[_Run], Field(min_length=1)]
+
+
+class _Report(BaseModel):
+    """What the ranking takes from a report of `mood-vae score --json`."""
+
+    level: str | None = None
+    average_precision: _Score
+    listed_subsets: _Subsets | None
+    official_bootstrap: _Subsets | None
+
+
+class _Entrant(BaseModel):
+    """The challenge's `config.json`."""
+
+    username: Annotated[str, Field(pattern=r"\S")] | None = None
+
+
+def read_submissions(folders: Sequence[Path]) -> list[Submission]:
+    """Read several submissions, so that all that are unfit are named, not the first alone; see `read_submission`.
+
+    Raises:
+        FolderError: One or more cannot be understood; each is an error in the log.
+    """
+    read, unfit = [], []
+    for folder in folders:
+        try:
+            read.append(read_submission(folder))
+        except FolderError as error:
+            log.error("%s", error)
+            unfit.append(str(folder))
+    if unfit:
+        found = f"{len(unfit)} that cannot: {few_of(unfit)}"
+        raise FolderError(
+            expected="submissions that can all be ranked", found=found, remedy="mend these, or rank without them"
+        )
+    return read
+
+
 def read_submission(folder: Path) -> Submission:
     """Read a submission's score files, `<region>_<level>.json` or the challenge's `<region>_<level>_scores.json`.
 
@@ -76,7 +136,7 @@ def read_submission(folder: Path) -> Submission:
     a `config.json` or the folder's.
 
     Raises:
-        FolderError: There is no score file, or one cannot be understood.
+        FolderError: There is no score file, or one cannot be understood or holds a value outside [0, 1].
     """
     levels: dict[str, Values] = {}
     for path in sorted(folder.glob("*.json")):
@@ -84,37 +144,33 @@ def read_submission(folder: Path) -> Submission:
             of_level = levels.setdefault(found["level"], {})
             if found["region"] in of_level:
                 raise _unfit(path, "one score file for each region and level", "two")
-            of_level[found["region"]] = _read_values(path)
+            of_level[found["region"]] = _read_values(path, found["level"])
     if not levels:
         raise _unfit(folder, "score files such as brain_pixel.json", "none")
-    config = folder / "config.json"
-    name = _read_json(config).get("username", folder.name) if config.is_file() else folder.resolve().name
-    return Submission(name=str(name), levels=levels)
+    config, name = folder / "config.json", None
+    if os.path.lexists(config):
+        expected = "an object that may hold a `username`, a text"
+        name = json_files.read(config, _Entrant, expected=expected, remedy=_REMEDY).username
+    return Submission(name=name or folder.resolve().name, levels=levels)
 
 
-def _read_values(path: Path) -> dict[str, float]:
-    content = _read_json(path)
-    try:
-        if isinstance(content, list):
-            return {str(number): float(value) for number, value in enumerate(content)}
-        subsets = content["listed_subsets"] or content["official_bootstrap"]
-        if subsets is None:
-            return {"all cases": float(content["average_precision"])}
-        runs = subsets["runs"]
-        return {f"{i}: {' '.join(run['cases'])}": float(run["average_precision"]) for i, run in enumerate(runs)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise _unfit(path, "a report of `mood-vae score --json` or a list of numbers", repr(error)) from error
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _unfit(path, "readable JSON", str(error)) from error
+def _read_values(path: Path, level: str) -> dict[str, float]:
+    expected = "a report of `mood-vae score --json` or a list of numbers in [0, 1]"
+    content = json_files.read(path, Any, expected=expected, remedy=_REMEDY)
+    if isinstance(content, list):
+        scores = json_files.check(content, _Scores, path, expected=expected, remedy=_REMEDY)
+        return {str(number): value for number, value in enumerate(scores)}
+    report = json_files.check(content, _Report, path, expected=expected, remedy=_REMEDY)
+    if report.level not in (None, level):
+        raise _unfit(path, f"a report of the {level} level", f"one of the level {report.level!r}")
+    subsets = report.listed_subsets or report.official_bootstrap
+    if subsets is None:
+        return {"all cases": report.average_precision}
+    return {f"{i}: {' '.join(run.cases)}": run.average_precision for i, run in enumerate(subsets.runs)}
 
 
 def _unfit(path: Path, expected: str, found: str) -> FolderError:
-    return FolderError(file=path, expected=expected, found=found, remedy="see docs/scoring.md on ranking")
+    return FolderError(file=path, expected=expected, found=found, remedy=_REMEDY)
 
 
 def rank(submissions: Sequence[Submission], level: str, *, rng: np.random.Generator, n_resamples: int) -> Ranking:
@@ -168,7 +224,7 @@ def _table(names: list[str], of_each: list[Values], region: str, missing: list[s
         table[row] = [found.get(case, np.nan) for case in cases]
         n_missing = int(np.isnan(table[row]).sum())
         if n_missing:
-            missing.append(f"{printable(name)}: {n_missing} of {len(cases)} values of {region}")
+            missing.append(f"{printable(name)}: {n_missing} of {len(cases)} values of {printable(region)}")
     return np.nan_to_num(table, nan=0.0)
 
 

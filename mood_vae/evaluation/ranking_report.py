@@ -20,7 +20,7 @@ def format_ranking(ranking: Ranking, level: str) -> str:
     """Return a ranking as text, best submission first, with the stability of its consensus."""
     table = Table("rank", "submission", "resampled: median", "95 %", "wins", title=f"{level} level", box=None)
     for region in ranking.regions:
-        table.add_column(f"{region}: mean (rank)")
+        table.add_column(Text(f"{printable(region)}: mean (rank)"))
     for line in summarise(ranking):
         low, high = line["bootstrap_interval"]
         table.add_row(

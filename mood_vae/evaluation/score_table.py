@@ -64,7 +64,8 @@ def _cases(report: dict[str, Any]) -> Table:
     names = ("average_precision", "auroc", "dice_at_half", "best_dice_oracle", "healthy_false_positive_ml")
     table = Table("case", *names, "problem", box=None)
     for case_id, case in report["cases"].items():
-        problem = report["problems"].get(case_id, "").split(":")[0]
+        doubtful = [f"doubtful {kind}" for kind, of_cases in report["doubts"].items() if case_id in of_cases]
+        problem = report["problems"].get(case_id, "").split(":")[0] or ", ".join(doubtful)
         table.add_row(Text(printable(case_id)), *(_number(case.get(name, math.nan)) for name in names), problem)
     return table
 

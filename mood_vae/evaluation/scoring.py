@@ -18,7 +18,8 @@ import numpy.typing as npt
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from mood_vae.config import Config
-from mood_vae.errors import ConfigError, FolderError, printable
+from mood_vae.errors import ConfigError, FolderError, few_of
+from mood_vae.evaluation import doubts
 from mood_vae.evaluation.bootstrap import (
     Weights,
     gather,
@@ -29,7 +30,7 @@ from mood_vae.evaluation.bootstrap import (
 )
 from mood_vae.evaluation.case_results import CaseResult, find_cases, read_cases
 from mood_vae.evaluation.pooled_metrics import Values, case_metrics, lesion_rates, pooled_metrics
-from mood_vae.io import atomic
+from mood_vae.io import atomic, json_files
 from mood_vae.io.challenge_layout import Level, case_id_of
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.system import resources
@@ -38,6 +39,10 @@ from mood_vae.version import __version__
 log = logging.getLogger(__name__)
 
 Report = dict[str, Any]
+
+Subsets = list[Annotated[list[str | int], Field(min_length=1)]]
+_SUBSETS = "a JSON list of lists of cases"
+_NAME_CASES = 'give cases of the label folder, such as [["00000", "00003"], ["00001"]]'
 
 
 class ScoreConfig(Config):
@@ -133,6 +138,10 @@ def build_report(
         "config": config.to_json(),
         "n_cases": len(ids),
         "problems": {result.case_id: result.problem for result in results if result.problem},
+        "doubts": {
+            kind: {result.case_id: result.doubts[kind] for result in results if kind in result.doubts}
+            for kind in doubts.TITLES
+        },
         "notes": {result.case_id: result.note for result in results if result.note},
         "extra_predictions": list(extra),
         "overall": overall,
@@ -149,25 +158,13 @@ def _rows(scored: npt.NDArray[np.bool_], subsets: list[list[int]], config: Score
     return np.concatenate([scored[None].astype(np.float64), subset_weights(subsets, len(scored)), drawn])
 
 
-def read_subsets(path: Path) -> list[list[str | int]]:
+def read_subsets(path: Path) -> Subsets:
     """Read a JSON list of lists of case ids, file names, or numbers.
 
     Raises:
         ConfigError: It is anything else.
     """
-    try:
-        subsets = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _bad_subsets(str(error), path) from error
-    fits = isinstance(subsets, list) and all(isinstance(subset, list) and subset for subset in subsets)
-    if not fits or not all(type(name) in (str, int) for subset in subsets for name in subset):
-        raise _bad_subsets("another structure", path)
-    return subsets
-
-
-def _bad_subsets(found: str, path: Path | None = None) -> ConfigError:
-    remedy = 'give cases of the label folder, such as [["00000", "00003"], ["00001"]]'
-    return ConfigError(file=path, expected="a JSON list of lists of cases", found=found, remedy=remedy)
+    return json_files.read(path, Subsets, expected=_SUBSETS, remedy=_NAME_CASES, error=ConfigError)
 
 
 def _numbers(subsets: Sequence[Sequence[str | int]], ids: Sequence[str]) -> list[list[int]]:
@@ -176,7 +173,7 @@ def _numbers(subsets: Sequence[Sequence[str | int]], ids: Sequence[str]) -> list
     named = [[case_id_of(name) if isinstance(name, str) else name for name in subset] for subset in subsets]
     unknown = [name for subset in named for name in subset if name not in number]
     if unknown:
-        raise _bad_subsets(f"the unknown case {unknown[0]!r}")
+        raise ConfigError(expected=_SUBSETS, found=f"the unknown case {unknown[0]!r}", remedy=_NAME_CASES)
     return [[number[name] for name in subset] for subset in named]
 
 
@@ -241,24 +238,29 @@ def _without_nan(value: Any) -> Any:
 
 
 def log_findings(report: Report) -> None:
-    """Log every case with a problem or an odd label, and predictions that belong to no label, by name."""
+    """Log every case with a problem or an odd label by name, and what is doubtful in a line for each kind."""
     for case_id, problem in report["problems"].items():
         log.error("case %r: %s", case_id, problem)
     for case_id, note in report["notes"].items():
         log.warning("case %r: %s", case_id, note)
     if report["extra_predictions"]:
-        log.warning("predictions without a label, not scored: %s", printable(", ".join(report["extra_predictions"])))
+        log.warning("predictions without a label, not scored: %s", few_of(report["extra_predictions"]))
+    for kind, of_cases in report["doubts"].items():
+        if of_cases:
+            log.warning("%s", doubts.in_words(kind, of_cases, report["n_cases"]))
 
 
 def refuse_problems(report: Report) -> None:
-    """Refuse a report in which a case has a problem: what `--strict` asks for.
+    """Refuse a report in which a case has a problem, or a prediction is doubtful: what `--strict` asks for.
 
     Raises:
-        FolderError: A case has a problem.
+        FolderError: There is one.
     """
-    if report["problems"]:
+    found = [f"problems with {', '.join(report['problems'])}"] if report["problems"] else []
+    doubtful = dict.fromkeys(case for of_cases in report["doubts"].values() for case in of_cases)
+    if found := found + ([f"doubts about {', '.join(doubtful)}"] if doubtful else []):
         raise FolderError(
             expected="a sound prediction for every label (--strict)",
-            found=f"problems with {', '.join(report['problems'])}",
+            found="; ".join(found),
             remedy="mend these cases, or score without --strict",
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,19 +20,19 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from mood_vae.errors import FolderError
 from mood_vae.io import atomic, nifti_mgh, nrrd_files
 from mood_vae.io.real_values import exact_values, finite_values
 from mood_vae.io.stored_voxels import read_voxels, reading, unusable
 from mood_vae.io.volume import Affine, Header, Volume
+from mood_vae.io.volume_listing import VOLUME_SUFFIXES, by_case_id, case_id, foreign, list_volumes, suffix_of
+
+__all__ = [
+    "MAX_VOXELS", "VOLUME_SUFFIXES", "Geometry", "VolumeFile", "by_case_id", "case_id", "list_volumes", "open_volume",
+    "read", "read_array", "read_geometry", "write",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
-VOLUME_SUFFIXES = nifti_mgh.SUFFIXES + nrrd_files.SUFFIXES
-_METAIMAGE_SUFFIXES = (".mha", ".mhd")
-_CONVERT_METAIMAGE = (
-    "convert it: python -c \"import SimpleITK as s; s.WriteImage(s.ReadImage('NAME.mha'), 'NAME.nii.gz')\""
-)
 MAX_VOXELS = 2**30
 """More voxels than this (1024 x 1024 x 1024) are refused, whatever the caller allows."""
 
@@ -50,57 +50,6 @@ class Geometry:
     shape: tuple[int, ...]
     affine: Affine
     header: Header = field(compare=False, repr=False)
-
-
-def case_id(path: Path) -> str:
-    """Return the file's name without its volume suffix: `00000` for `00000.nii.gz`."""
-    suffix = _suffix(path)
-    return path.name[: len(path.name) - len(suffix)] if suffix else path.name
-
-
-def list_volumes(folder: Path) -> list[Path]:
-    """Return the volumes at the folder's top level, sorted by name.
-
-    Hidden files, subfolders, files of other suffixes and, with a warning, links that lead out of the folder are left
-    out. MetaImages are listed, so that they are refused by name rather than missed.
-
-    Raises:
-        FolderError: The folder is missing, unreadable or holds no volume.
-    """
-    remedy = f"name a folder that holds {', '.join(VOLUME_SUFFIXES)} files"
-    try:
-        paths = sorted(folder.iterdir())
-        volumes = [
-            path
-            for path in paths
-            if (_suffix(path) or _is_metaimage(path)) and not path.name.startswith(".") and _is_inside(path)
-        ]
-    except OSError as error:
-        found = error.strerror or type(error).__name__
-        raise FolderError(file=folder, expected="a folder of volumes", found=found, remedy=remedy) from error
-    if not volumes:
-        found = f"none among {len(paths)} entries"
-        raise FolderError(file=folder, expected="at least one volume", found=found, remedy=remedy)
-    return volumes
-
-
-def by_case_id(paths: Iterable[Path]) -> dict[str, Path]:
-    """Return the paths by their case id.
-
-    Raises:
-        FolderError: Two share one, as `a.nii` and `a.nii.gz` do.
-    """
-    by_id: dict[str, Path] = {}
-    for path in paths:
-        other = by_id.setdefault(case_id(path), path)
-        if other is not path:
-            raise FolderError(
-                file=path,
-                expected="one volume per case",
-                found=f"{other.name!r} of the same case",
-                remedy="remove or rename one of the two",
-            )
-    return by_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,32 +165,13 @@ def _format(suffix: str) -> ModuleType:
     return nrrd_files if suffix in nrrd_files.SUFFIXES else nifti_mgh
 
 
-def _suffix(path: Path) -> str:
-    """The volume suffix in lower case, or nothing."""
-    return next((suffix for suffix in VOLUME_SUFFIXES if path.name.lower().endswith(suffix)), "")
-
-
-def _is_metaimage(path: Path) -> bool:
-    return path.name.lower().endswith(_METAIMAGE_SUFFIXES)
-
-
 def _known_suffix(path: Path) -> str:
-    if _is_metaimage(path):
-        raise unusable(path, f"one of {', '.join(VOLUME_SUFFIXES)}", "a MetaImage", _CONVERT_METAIMAGE)
-    suffix = _suffix(path)
+    suffix = suffix_of(path)
     if not suffix:
-        raise unusable(path, f"one of {', '.join(VOLUME_SUFFIXES)}", f"the suffix {path.suffix!r}", "convert it")
+        other = foreign(path.name)
+        found, remedy = (other.found, other.remedy) if other else (f"the suffix {path.suffix!r}", "convert it")
+        raise unusable(path, f"one of {', '.join(VOLUME_SUFFIXES)}", found, remedy)
     return suffix
-
-
-def _is_inside(path: Path) -> bool:
-    """Whether the path is a file that is, after all links, still in its folder."""
-    if path.is_symlink():
-        target = Path(os.path.realpath(path))
-        if not (target.is_file() and target.is_relative_to(os.path.realpath(path.parent))):
-            log.warning("%r is skipped: the link leads out of its folder or to no file", str(path))
-            return False
-    return os.path.isfile(path)
 
 
 def _in_shape_of(path: Path, array: npt.NDArray[Any], like: Header) -> npt.NDArray[Any]:

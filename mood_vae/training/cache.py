@@ -9,14 +9,16 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, Field
 
 from mood_vae.errors import FolderError, VolumeError
 from mood_vae.imaging import slices
 from mood_vae.imaging.preprocessing import GridConfig, prepare
-from mood_vae.io import atomic, volume_files
+from mood_vae.io import atomic, json_files, volume_files
 from mood_vae.io.output_folder import Progress
 from mood_vae.io.volume import Array
 
@@ -36,10 +38,10 @@ class SliceCache:
     MIN_BRAIN_PIXELS = 64
 
     def __init__(self, folder: Path) -> None:
-        index = json.loads((folder / "index.json").read_text())
-        self.subjects: list[str] = index["subjects"]
+        index = _read_index(folder / "index.json")
+        self.subjects = index.subjects
         self.array_NKHW: npt.NDArray[np.float16] = np.load(folder / "volumes.npy", mmap_mode="r")
-        self.slices: npt.NDArray[np.int64] = np.asarray(index["slices"], np.int64).reshape(-1, 3)
+        self.slices: npt.NDArray[np.int64] = np.asarray(index.slices, np.int64).reshape(-1, 3)
 
     def volume(self, subject: str) -> Array:
         """Return the brain of a subject, (K, H, W) float32."""
@@ -79,7 +81,7 @@ def build(data_dir: Path, folder: Path, grid: GridConfig, *, progress: Progress)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         index_file = folder / "index.json"
-        if not index_file.exists() or json.loads(index_file.read_text())["fingerprint"] != fingerprint:
+        if not _fits(index_file, fingerprint):
             index_file.unlink(missing_ok=True)
             subjects, rows = _fill(folder, paths, grid, progress)
             if not subjects:
@@ -121,6 +123,27 @@ def _fill(
         subjects.append(volume_files.case_id(path))
     array_NKHW.flush()
     return subjects, rows
+
+
+class _Index(BaseModel):
+    """What `index.json` holds beside the array of volumes."""
+
+    fingerprint: str
+    subjects: list[str]
+    slices: list[Annotated[list[int], Field(min_length=3, max_length=3)]]
+
+
+def _read_index(path: Path) -> _Index:
+    """Read an index; FolderError where it is missing or damaged."""
+    return json_files.read(path, _Index, expected="the index of a cache", remedy="remove the cache; it is built again")
+
+
+def _fits(index_file: Path, fingerprint: str) -> bool:
+    """Whether there is an index of that fingerprint; one that is damaged is as good as none."""
+    try:
+        return _read_index(index_file).fingerprint == fingerprint
+    except FolderError:
+        return False
 
 
 def _fingerprint(paths: list[Path], grid: GridConfig) -> str:

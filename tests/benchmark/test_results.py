@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
+from mood_vae.benchmark.raw_results import read_raw, read_seconds
 from mood_vae.benchmark.results import (
     TIMED,
     CleanCases,
@@ -24,6 +28,7 @@ from mood_vae.errors import ConfigError, FolderError
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.case_results import CaseResult, encode
 from mood_vae.evaluation.scoring import ScoreConfig, build_report
+from tests.json_documents import BAD_BYTES, changed, documents
 
 ABOUT = {
     "1-a": {"anomaly_type": "blur", "site": "here"},
@@ -44,6 +49,9 @@ def raw(row: str = "discriminators", case_set: str = "toys") -> dict[str, Any]:
     ]
     report = build_report(results, level="pixel", config=ScoreConfig(n_resamples=20))
     return {"row": row, "case_set": case_set, "commit": "abc", "pixel": report, "about": ABOUT}
+
+
+SOUND_RAW = raw()
 
 
 def test_a_line_holds_the_figures_by_hand() -> None:
@@ -115,6 +123,32 @@ def test_a_line_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "r.jsonl").write_text("{]\n")
     with pytest.raises(ConfigError, match=r"r\.jsonl, line 1: expected JSON"):
         read_results(tmp_path / "r.jsonl")
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff", b"[" * 9999, b"[]", b'{"row": NaN}', b'{"row": "a", "row": "b"}', b"null", b"1e400"]
+)
+def test_a_line_of_any_other_content_is_named(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "r.jsonl").write_bytes(line + b"\n")
+    with pytest.raises(ConfigError, match=r"r\.jsonl, line 1: expected"):
+        read_results(tmp_path / "r.jsonl")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data(), name=st.sampled_from(["raw/toys--paper.json", "seconds.json"]))
+def test_raw_results_and_seconds_of_another_structure_are_named(data: st.DataObject, name: str) -> None:
+    sound = SOUND_RAW if name.startswith("raw") else {"paper": {"commit": "def", "seconds": [1.0, 3.0]}}
+    drawn = data.draw(st.one_of(BAD_BYTES, documents(), changed(sound)))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "raw").mkdir()
+        path = Path(folder, name)
+        path.write_bytes(drawn if isinstance(drawn, bytes) else json.dumps(drawn).encode())
+        refusal: FolderError | None = None
+        try:
+            (read_raw if name.startswith("raw") else read_seconds)(path)
+        except FolderError as error:
+            refusal = error
+        assert refusal is None or refusal.file == str(path)
 
 
 def test_a_folder_of_raw_results_and_seconds_becomes_lines(tmp_path: Path) -> None:

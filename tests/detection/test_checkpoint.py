@@ -3,15 +3,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import tempfile
 from pathlib import Path
 
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given, settings
 
 from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
-from mood_vae.errors import CheckpointError, ConfigError
+from mood_vae.errors import CheckpointError, ConfigError, MoodVaeError
 from mood_vae.models.vae import Vae
+from tests.json_documents import BAD_BYTES, changed, documents
 
 
 @pytest.fixture
@@ -70,6 +74,27 @@ def test_damaged_description_is_refused(saved: Path, text: str) -> None:
     saved.with_suffix(".json").write_text(text)
     with pytest.raises(CheckpointError):
         checkpoint.load(saved)
+
+
+@settings(max_examples=50, deadline=None)
+@given(data=st.data())
+def test_any_other_description_is_refused_by_name(small_checkpoint: Checkpoint, data: st.DataObject) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.safetensors")
+        checkpoint.save(path, small_checkpoint)
+        text = path.with_suffix(".json")
+        values = json.loads(text.read_text()) | {"format": data.draw(st.sampled_from([7, 8]))}
+        drawn = data.draw(st.one_of(BAD_BYTES, documents(("format", "detector")), changed(values)))
+        text.write_bytes(drawn if isinstance(drawn, bytes) else json.dumps(drawn).encode())
+        refusal: MoodVaeError | None = None
+        try:
+            loaded = checkpoint.load(path)
+        except (CheckpointError, ConfigError) as error:
+            refusal = error
+        if refusal:
+            assert folder in str(refusal)
+        else:
+            assert isinstance(loaded.description, checkpoint.Description)
 
 
 def test_another_format_is_named(saved: Path) -> None:

@@ -16,7 +16,7 @@ from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import Detection
 from mood_vae.detection.prediction import predict
-from mood_vae.errors import FolderError
+from mood_vae.errors import FolderError, OutputError
 from mood_vae.io.challenge_layout import Level
 from mood_vae.io.volume import Volume
 
@@ -122,6 +122,53 @@ def test_the_report_has_the_score_and_the_place_of_each_case(scans: Path, tmp_pa
     assert report["finished"] is True
     assert report["kept"] == []
     assert "give the run more memory" in report["failures"]["broken.nii.gz"]
+
+
+@pytest.mark.parametrize("level", ["sample", "pixel", "both"])
+@pytest.mark.parametrize(
+    "place", ["out/r.json", "out/pixel/r.json", "out/new/../r.json", "in/../out/r.json", "way/r.json",
+              "out/00000.nii.gz", "from.json", "out/from.json"],
+)  # fmt: skip
+def test_a_report_among_the_predictions_is_refused(scans: Path, tmp_path: Path, level: Level, place: str) -> None:
+    (tmp_path / "way").symlink_to(tmp_path / "out")
+    (tmp_path / "from.json").symlink_to(tmp_path / "out" / "r.json")
+    if place == "out/from.json":
+        (tmp_path / "out").mkdir()
+        (tmp_path / place).symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(OutputError, match="outside the output folder, found one inside"):
+        predict(level, scans, tmp_path / "out", Bright(), report=tmp_path / place)
+    assert not (tmp_path / "elsewhere.json").exists()
+    assert list(tmp_path.glob("out/*")) == ([tmp_path / place] if place == "out/from.json" else [])
+
+
+def test_a_report_never_replaces_a_volume(scans: Path, tmp_path: Path) -> None:
+    before = (scans / "00000.nii.gz").read_bytes()
+    (tmp_path / "link.json").symlink_to(scans / "00000.nii.gz")
+    for report in (scans / "00000.nii.gz", scans / "../in/00000.nii.gz", tmp_path / "link.json"):
+        with pytest.raises(OutputError, match="one of the volumes"):
+            predict("sample", scans, tmp_path / "out", Bright(), report=report)
+    predict("sample", scans, tmp_path / "out", Bright(), report=scans / "report.json")
+    assert (scans / "00000.nii.gz").read_bytes() == before
+    assert (scans / "report.json").exists()
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-0.5", "97.3", "", "0.0", "high", "1e400"])
+def test_resuming_makes_scores_anew_that_are_none(scans: Path, tmp_path: Path, text: str) -> None:
+    out = tmp_path / "out"
+    predict("sample", scans, out, Bright())
+    (out / "00000.nii.gz.txt").write_text(f"{text}\n")
+    assert "00000.nii.gz" in predict("sample", scans, out, Bright(), resume=True).cases
+
+
+@pytest.mark.parametrize("value", [np.nan, 255, -1, np.inf])
+def test_resuming_makes_maps_anew_that_are_none(scans: Path, tmp_path: Path, value: float) -> None:
+    out = tmp_path / "out"
+    predict("pixel", scans, out, Bright())
+    image = nib.load(out / "00000.nii.gz")
+    array = image.get_fdata(dtype=np.float32)
+    array[1, 2, 3] = value
+    nib.save(nib.Nifti1Image(array, image.affine), out / "00000.nii.gz")
+    assert "00000.nii.gz" in predict("pixel", scans, out, Bright(), resume=True).cases
 
 
 def test_resuming_leaves_finished_cases_alone(scans: Path, tmp_path: Path) -> None:

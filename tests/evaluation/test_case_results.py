@@ -47,6 +47,21 @@ def test_folders_of_the_other_level_are_told(pixel: tuple[Path, Path]) -> None:
         find_cases("sample", *pixel)
 
 
+def test_labels_in_subfolders_are_told(tmp_path: Path) -> None:
+    above = tmp_path / "above"
+    for level in ("pixel", "sample"):
+        (above / level).mkdir(parents=True)
+    save(above / "pixel" / "a.nii.gz", np.zeros(SHAPE, np.uint8))
+    for name in ("a.nii.gz.txt", "b.nii.gz.txt"):
+        (above / "sample" / name).touch()
+    for level, found in (
+        ("pixel", r"1 volume file in 1 subfolder \(pixel\)"),
+        ("sample", r"2 text files .*\(sample\)"),
+    ):
+        with pytest.raises(FolderError, match=f"none, but {found}; .*subfolders are not searched"):
+            find_cases(level, above, above)  # type: ignore[arg-type]
+
+
 def test_a_histogram_survives_its_packing() -> None:
     histogram = np.random.default_rng(0).integers(0, 2**40, (2, N_BINS))
     np.testing.assert_array_equal(case_results.decode(case_results.encode(histogram)), histogram)

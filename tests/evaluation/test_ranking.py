@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
 from pathlib import Path
+from typing import Any
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given
 
 from mood_vae.errors import FolderError
 from mood_vae.evaluation import ranking
 from tests.evaluation.submissions import ranked, submission
+from tests.json_documents import BAD_BYTES, changed, documents
 
 
 def test_ties_share_the_least_rank_in_a_region_and_count_their_mean_rank_in_the_consensus(
@@ -95,6 +101,91 @@ def test_broken_json_is_refused(tmp_path: Path) -> None:
     (tmp_path / "brain_pixel.json").write_text("{")
     with pytest.raises(FolderError, match="readable JSON"):
         ranking.read_submission(tmp_path)
+
+
+REPORT = {
+    "average_precision": 0.9,
+    "level": "pixel",
+    "listed_subsets": None,
+    "official_bootstrap": {"mean": 0.5, "runs": [{"cases": ["a", "b"], "average_precision": 0.25}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "match"),
+    [
+        ({"config.json": ["Ada"]}, "config.json: expected an object that may hold a `username`.*found \\['Ada'\\]"),
+        ({"config.json": {"username": 7}}, "config.json: .*at username, a valid string, found 7"),
+        ({"config.json": {"username": " "}}, "config.json: .*at username"),
+        ({"abdom_pixel.json": [0.5, -5]}, "abdom_pixel.json: .*at 1, a number in .0, 1., found -5"),
+        ({"abdom_pixel.json": [99]}, "a number in .0, 1., found 99"),
+        ({"abdom_pixel.json": [True]}, "a valid number, found True"),
+        ({"abdom_pixel.json": ["0.5"]}, "a valid number, found '0.5'"),
+        ({"abdom_pixel.json": []}, "at least 1 item"),
+        ({"abdom_pixel.json": float("nan")}, "NaN, which is no JSON"),
+        ({"abdom_pixel.json": REPORT | {"level": "sample"}}, "a report of the pixel level, found one of .*'sample'"),
+        (
+            {"abdom_pixel.json": REPORT | {"average_precision": 1.5}},
+            "at average_precision, a number in .0, 1., found 1.5",
+        ),
+        ({"abdom_pixel.json": REPORT | {"listed_subsets": {"runs": []}}}, "at listed_subsets.runs, List should have"),
+    ],
+)
+def test_files_that_hold_other_than_scores_are_named(tmp_path: Path, files: dict[str, object], match: str) -> None:
+    folder = submission(tmp_path / "a", {"brain_pixel.json": [0.5], **files})
+    with pytest.raises(FolderError, match=match):
+        ranking.read_submission(folder)
+
+
+def test_a_score_that_no_float_holds_does_not_win(tmp_path: Path) -> None:
+    folder = submission(tmp_path / "a", {})
+    (folder / "brain_pixel.json").write_text("[1e400]")
+    with pytest.raises(FolderError, match=r"brain_pixel.json: .*the number 1e400, which is too large"):
+        ranking.read_submission(folder)
+
+
+def test_a_score_may_exceed_1_by_its_rounding(tmp_path: Path) -> None:
+    folder = submission(tmp_path / "a", {"brain_pixel_scores.json": [1.0000000000000002, 0]})
+    assert list(ranking.read_submission(folder).levels["pixel"]["brain"].values()) == [1.0, 0.0]
+
+
+def test_all_unfit_submissions_are_named_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folders = [
+        submission(tmp_path / name, {"brain_pixel.json": [value]})
+        for name, value in zip("abc", (9, 0.5, -1), strict=True)
+    ]
+    with pytest.raises(FolderError, match=r"found 2 that cannot: .*/a, .*/c; "):
+        ranking.read_submissions(folders)
+    assert "a/brain_pixel.json" in caplog.text
+    assert "c/brain_pixel.json" in caplog.text
+
+
+@given(
+    scores=st.one_of(documents(("average_precision", "runs")), changed([0.5, 0.25]), changed(REPORT), BAD_BYTES),
+    config=st.one_of(st.none(), documents(("username",)), BAD_BYTES),
+)
+def test_a_submission_holds_scores_from_0_to_1_or_is_refused_by_name(scores: Any, config: Any) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, content in (("brain_pixel.json", scores), ("config.json", config)):
+            if content is not None or file == "brain_pixel.json":
+                text = content if isinstance(content, bytes) else json.dumps(content).encode()
+                (folder / file).write_bytes(text)
+        refusal: FolderError | None = None
+        try:
+            found = ranking.read_submission(folder)
+        except FolderError as error:
+            refusal = error
+        if refusal:
+            assert Path(refusal.file or "").parent == folder
+            assert refusal.remedy
+            return
+        values = found.levels["pixel"]["brain"].values()
+        assert values
+        assert all(type(value) is float and 0 <= value <= 1 for value in values)
+        assert found.name.strip()
+        if isinstance(scores, list):
+            assert list(values) == [min(score, 1) for score in scores]
 
 
 def test_every_level_is_ranked_by_itself(tmp_path: Path) -> None:

@@ -6,18 +6,23 @@ import json
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis.strategies as st
 import nibabel as nib
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import given
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mood_vae.cli import main
-from mood_vae.evaluation import case_results, metrics
+from mood_vae.errors import ConfigError
+from mood_vae.evaluation import case_results, metrics, scoring
 from tests.evaluation.official import SHAPE, official, save
+from tests.json_documents import BAD_BYTES, changed, documents
 
 
 def _score(*arguments: object) -> Result:
@@ -214,6 +219,21 @@ def test_wrong_use_is_told(pixel: tuple[Path, Path], tmp_path: Path) -> None:
         result = _score(*arguments)
         assert result.exit_code == 2
         assert word in result.stderr
+
+
+@given(content=st.one_of(BAD_BYTES, st.one_of(documents(), changed([["a", 0], [1]])).map(json.dumps).map(str.encode)))
+def test_subsets_are_lists_of_cases_or_refused_by_name(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "subsets.json")
+        path.write_bytes(content)
+        refusal: ConfigError | None = None
+        subsets: list[list[str | int]] = []
+        try:
+            subsets = scoring.read_subsets(path)
+        except ConfigError as error:
+            refusal = error
+        assert refusal is None or refusal.file == str(path)
+        assert all(subset and {type(name) for name in subset} <= {str, int} for subset in subsets)
 
 
 def test_predictions_of_another_set_are_refused(pixel: tuple[Path, Path]) -> None:

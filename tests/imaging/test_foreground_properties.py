@@ -23,7 +23,13 @@ INTERPOLATIONS = {
     "windowed sinc": sitk.sitkCosineWindowedSinc,
 }
 BACKGROUNDS = ["as is", "clamped", "half rounded", "ripples", "noise", "noise, half masked", "two values"]
-SCALES = {"[0, 1]": (1.0, 0.0), "int16": (3000.0, 0.0), "tiny": (1e-3, 0.0), "lifted": (300.0, 100.0), "-1000": (1.0, 0)}
+SCALES = {
+    "[0, 1]": (1.0, 0.0),
+    "int16": (3000.0, 0.0),
+    "tiny": (1e-3, 0.0),
+    "lifted": (300.0, 100.0),
+    "-1000": (1.0, 0),
+}
 
 
 @cache
@@ -67,9 +73,7 @@ def with_background(array: Array, tissue: Mask, background: str, rng: np.random.
     scale=st.sampled_from([*SCALES, "z-scored", "z-scored on 0"]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_one_brain_has_one_foreground(
-    interpolation: str, angle: float, background: str, scale: str, seed: int
-) -> None:
+def test_one_brain_has_one_foreground(interpolation: str, angle: float, background: str, scale: str, seed: int) -> None:
     array = turned(brain(), INTERPOLATIONS[interpolation], angle)
     where = INTERPOLATIONS[interpolation] and sitk.sitkLinear
     truth = turned((brain() > 0).astype(np.float32), where, angle) >= 0.5
@@ -86,4 +90,11 @@ def test_one_brain_has_one_foreground(
     expected = fill_holes(truth)
     for mask in (fill_holes(foreground_mask(array)), body_mask(array)):
         dice = 2 * np.count_nonzero(mask & expected) / (np.count_nonzero(mask) + np.count_nonzero(expected))
-        print(interpolation, round(angle,3), background, scale, round(dice,4), (mask.sum()-expected.sum())/expected.sum())
+        print(
+            interpolation,
+            round(angle, 3),
+            background,
+            scale,
+            round(dice, 4),
+            (mask.sum() - expected.sum()) / expected.sum(),
+        )

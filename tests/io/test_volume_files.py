@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from mood_vae.errors import FolderError, OutputError, VolumeError
+from mood_vae.errors import OutputError, VolumeError
 from mood_vae.io import volume_files
 from tests.io.volumes import AFFINE, LPS_AFFINE, SHAPE, numbered, refused, save_itk, save_nifti
 
@@ -219,37 +219,7 @@ def test_thin_and_wide_volumes(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(volume_files.read(tmp_path / "a.nii.gz").array, numbered(shape=shape))
 
 
-# --- folders and names ---
-
-
-def test_a_listing_is_sorted_and_holds_volumes_alone(tmp_path: Path, warnings_log: pytest.LogCaptureFixture) -> None:
-    outside = tmp_path / "outside.nii"
-    folder = tmp_path / "folder"
-    (folder / "sub").mkdir(parents=True)
-    (folder / "folder.nii").mkdir()
-    names = ["b.nii.gz", "a b.nii", "ä\n中.nrrd", "A.NII.GZ", "a.nii", "a.nii.gz", ".hidden.nii", "notes.txt", "m.mha"]
-    for path in [outside, folder / "sub" / "c.nii", *(folder / name for name in names)]:
-        path.touch()
-    (folder / "out.nii").symlink_to(outside)
-    (folder / "dangling.nii").symlink_to(folder / "nothing")
-    (folder / "loop.nii").symlink_to(folder / "loop.nii")
-    (folder / "in.nii").symlink_to(folder / "a.nii")
-    listed = [path.name for path in volume_files.list_volumes(folder)]
-    # m.mha is refused when it is read, by name
-    assert listed == ["A.NII.GZ", "a b.nii", "a.nii", "a.nii.gz", "b.nii.gz", "in.nii", "m.mha", "ä\n中.nrrd"]
-    for name in ("out.nii", "dangling.nii", "loop.nii"):
-        assert f"{name}' is skipped" in warnings_log.text
-
-
-def test_a_folder_that_is_missing_empty_or_a_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").touch()
-    for folder, match in [
-        (tmp_path, "none among 1 entries"),
-        (tmp_path / "missing", "No such file"),
-        (tmp_path / "notes.txt", "Not a directory"),
-    ]:
-        with pytest.raises(FolderError, match=match):
-            volume_files.list_volumes(folder)
+# --- names ---
 
 
 @pytest.mark.parametrize("name", ["a b.nii.gz", "ä\n中.nii.gz", "x.y.nrrd", "\udcff.nrrd", "\udcff.mgz"])
@@ -263,18 +233,3 @@ def test_strange_names_are_only_names(tmp_path: Path, name: str) -> None:
     with pytest.raises(VolumeError) as caught:
         volume_files.read(path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("name", "case"),
-    [("00000.nii.gz", "00000"), ("a.nii", "a"), ("a.b.NRRD", "a.b"), ("a.txt", "a.txt"), ("a.nii.nii", "a.nii")],
-)
-def test_case_ids(name: str, case: str) -> None:
-    assert volume_files.case_id(Path("folder.nii") / name) == case
-
-
-def test_two_volumes_of_one_case_are_refused_where_cases_are_joined() -> None:
-    paths = [Path("a.nii"), Path("b.nii.gz")]
-    assert volume_files.by_case_id(paths) == {"a": paths[0], "b": paths[1]}
-    with pytest.raises(FolderError, match=r"a\.nii\.gz: .*found 'a\.nii' of the same case"):
-        volume_files.by_case_id([*paths, Path("a.nii.gz")])

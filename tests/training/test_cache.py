@@ -119,3 +119,12 @@ print(len(built))
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) for _ in range(2)]
     assert sorted(process.communicate()[0].strip() for process in both) == ["0", "1"]
     assert len(SliceCache(tmp_path / "cache").subjects) == 4
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"fingerprint": 3}', b"\xff", b"[" * 9999])
+def test_a_damaged_index_is_as_good_as_none(healthy_dir: Path, tmp_path: Path, content: bytes) -> None:
+    built = cache.build(healthy_dir, tmp_path, SMALL_GRID, progress=silent)
+    (tmp_path / "index.json").write_bytes(content)
+    again = cache.build(healthy_dir, tmp_path, SMALL_GRID, progress=silent)
+    assert again.subjects == built.subjects
+    np.testing.assert_array_equal(again.slices, built.slices)
