@@ -24,12 +24,23 @@ STANDS_ON = {
     "system": set(),
     "io": {"system"},
     "imaging": {"io"},
+    "preparation": {"system", "io", "imaging"},
     "synthetic": {"system", "io", "imaging"},
     "models": {"imaging"},
-    "detection": {"system", "io", "imaging", "models"},
+    "detection": {"system", "io", "imaging", "preparation", "models"},
     "training": {"system", "io", "imaging", "synthetic", "models", "detection"},
     "evaluation": {"system", "io"},
-    "benchmark": {"system", "io", "imaging", "synthetic", "models", "detection", "training", "evaluation"},
+    "benchmark": {
+        "system",
+        "io",
+        "imaging",
+        "preparation",
+        "synthetic",
+        "models",
+        "detection",
+        "training",
+        "evaluation",
+    },
 }
 """The rooms in their order, and what each may import. `__init__` and `cli` may import everything."""
 

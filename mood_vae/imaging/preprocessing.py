@@ -116,7 +116,7 @@ class Placement:
 
     def onto_grid(self, array: Array) -> Array:
         """Bring another array on the volume's own grid, such as a label, onto the model's: (K, H, W), linearly."""
-        return _slices_first(_resample(array, self.to_native, self.grid_shape))
+        return _slices_first(resample(array, self.to_native, self.grid_shape))
 
     def onto_volume(self, values: Array, mask: Mask) -> Array:
         """Bring a map (K, H, W) back onto the volume's own grid, (I, J, K), linearly; 0 outside its mask.
@@ -124,8 +124,8 @@ class Placement:
         A voxel is outside as soon as one of its neighbours on the model's grid is.
         """
         to_grid, shape = np.linalg.inv(self.to_native), self.foreground.shape
-        native = _resample(_slices_last(values), to_grid, shape)
-        native[_resample(_slices_last(mask.astype(np.float32)), to_grid, shape) < 1 - 1e-3] = 0
+        native = resample(_slices_last(values), to_grid, shape)
+        native[resample(_slices_last(mask.astype(np.float32)), to_grid, shape) < 1 - 1e-3] = 0
         return native
 
 
@@ -197,7 +197,7 @@ def _centre_in_view(shape: tuple[int, ...], affine: Affine, grid: GridConfig) ->
     return points_mm[seen if seen.any() else slice(None)].mean(axis=0)
 
 
-def _resample(array: Array, to_array: npt.NDArray[np.floating], shape: tuple[int, int, int]) -> Array:
+def resample(array: Array, to_array: npt.NDArray[np.floating], shape: tuple[int, int, int]) -> Array:
     """Return `array` on a grid of the given shape; `to_array` maps that grid's indices to indices of `array`.
 
     Where the two lattices coincide voxels are copied; elsewhere trilinear interpolation, after a Gaussian that removes
