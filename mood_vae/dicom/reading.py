@@ -1,0 +1,165 @@
+"""A series of DICOM files as a volume, with all that is needed to write objects that refer to it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mood_vae.dicom import decode
+from mood_vae.dicom.frames import Frame, frames_of
+from mood_vae.dicom.headers import COMPRESSED
+from mood_vae.dicom.series import Series
+from mood_vae.dicom.stacking import Stack, stack
+from mood_vae.errors import VolumeError
+from mood_vae.io.volume import Array, Volume
+
+log = logging.getLogger(__name__)
+
+MAX_VOXELS = 2**28
+_DECODER_BYTES = 2**30
+_SECONDS, _SECONDS_PER_VOXEL = 60.0, 3e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class DicomScan:
+    """A series that was read.
+
+    Attributes:
+        series: Where it came from.
+        stack: Which slice of the volume is which frame.
+        volume: Columns, rows and slices, to RAS+ millimetres; sheared where the gantry was tilted.
+        warnings: What was found and done about it, each a phrase.
+    """
+
+    series: Series
+    stack: Stack
+    volume: Volume
+    warnings: tuple[str, ...]
+
+    def slices_of(self, values: Array) -> Array:
+        """Return a map of the volume on the frames that were measured, (slices, rows, columns)."""
+        planes = np.moveaxis(values, 2, 0)
+        low = np.minimum(np.floor(self.stack.at).astype(int), self.stack.n_slices - 1)
+        high = np.minimum(low + 1, self.stack.n_slices - 1)
+        part = (self.stack.at - low)[:, None, None]
+        return ((1 - part) * planes[low] + part * planes[high]).astype(np.float32).swapaxes(1, 2)
+
+
+def read_series(series: Series, case_id: str, *, max_voxels: int = MAX_VOXELS) -> DicomScan:
+    """Read a series.
+
+    Slices are ordered by their position alone. Where some are missing or unevenly spaced, those between are
+    interpolated; of several images at each place the first echo, time or kind is read. Slope and intercept of each
+    slice are applied.
+
+    Args:
+        series: The files.
+        case_id: What the volume is to be called; nothing that names the patient.
+        max_voxels: More are refused.
+
+    Raises:
+        VolumeError: It is no volume, or a file is damaged.
+    """
+    frames = _without_twins(frame for each in series.instances for frame in frames_of(each, max_voxels))
+    sorted_frames = stack(frames, series.label)
+    first = sorted_frames.frames[0].instance
+    rows, columns = int(first.number("Rows") or 0), int(first.number("Columns") or 0)
+    n_voxels = rows * columns * sorted_frames.n_slices
+    if n_voxels > max_voxels:
+        raise VolumeError(
+            file=series.label, expected=f"at most {max_voxels} voxels", found=str(n_voxels),
+            remedy="resample it, or raise --max-voxels",
+        )  # fmt: skip
+    copies = [frame for _, frame in sorted_frames.copies]
+    values = _scaled([*sorted_frames.frames, *copies], (rows, columns))
+    notes = sorted_frames.notes + _check_copies(series, sorted_frames, values)
+    planes = values[: len(sorted_frames.frames)]
+    if not sorted_frames.is_even:
+        planes = _onto_grid(planes, sorted_frames)
+    for note in notes:
+        log.warning("%s: %s", series.label, note)
+    volume = Volume(array=np.asfortranarray(planes.transpose(2, 1, 0)), affine=sorted_frames.affine, case_id=case_id)
+    return DicomScan(series=series, stack=sorted_frames, volume=volume, warnings=notes)
+
+
+def _without_twins(frames: Sequence[Frame] | object) -> list[Frame]:
+    """Return the frames without second copies of a file: the same object at the same place."""
+    seen: dict[tuple[object, ...], Frame] = {}
+    for frame in frames:  # type: ignore[attr-defined]
+        key = (frame.instance.text("SOPInstanceUID"), frame.index, *frame.position_mm.round(3))
+        seen.setdefault(key, frame)
+    return list(seen.values())
+
+
+def _check_copies(series: Series, stacked: Stack, values: Array) -> tuple[str, ...]:
+    """Raise VolumeError if two images of one place differ."""
+    for number, (index, _) in enumerate(stacked.copies, start=len(stacked.frames)):
+        if not np.array_equal(values[number], values[index]):
+            raise VolumeError(
+                file=series.label, expected="one image of each place",
+                found=f"several that differ, and that nothing tells apart (slice {index + 1})",
+                remedy="choose another series, or export them apart",
+            )  # fmt: skip
+    n = len(stacked.copies)
+    return (f"{n} slices are there more than once, alike; each is read once",) if n else ()
+
+
+def _onto_grid(planes: Array, stacked: Stack) -> Array:
+    """Return slices at even distances, linear between their neighbours."""
+    grid = np.arange(stacked.n_slices)
+    high = np.clip(np.searchsorted(stacked.at, grid), 1, len(planes) - 1)
+    low = high - 1
+    part = ((grid - stacked.at[low]) / (stacked.at[high] - stacked.at[low]))[:, None, None]
+    return ((1 - part) * planes[low] + part * planes[high]).astype(np.float32)
+
+
+def _scaled(frames: Sequence[Frame], shape: tuple[int, int]) -> Array:
+    """Return the values of frames, (n, rows, columns), slope and intercept applied."""
+    values = _decoded(frames, shape)
+    scaling = np.array([frame.scaling for frame in frames])
+    if (scaling != (1, 0)).any():
+        for plane, (slope, intercept) in zip(values, scaling, strict=True):
+            plane[:] = plane * slope + intercept
+    return values
+
+
+def _decoded(frames: Sequence[Frame], shape: tuple[int, int]) -> Array:
+    n_bytes = 4 * shape[0] * shape[1] * len(frames)
+    largest = max(frame.instance.path.stat().st_size for frame in frames)
+    request = {
+        "memory_bytes": _DECODER_BYTES + 4 * largest + 8 * n_bytes // len(frames),
+        "shape": shape,
+        "frames": [(os.fspath(frame.instance.path), frame.index) for frame in frames],
+    }
+    # by its path, so that neither the caller's main module nor the working folder is imported
+    command = [sys.executable, "-P", str(Path(decode.__file__))]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    limit = _SECONDS + _SECONDS_PER_VOXEL * n_bytes / 4
+    try:
+        done = subprocess.run(
+            command, input=json.dumps(request).encode(), capture_output=True, env=environment, timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise _undecodable(frames[0], f"pixels that take more than {limit:.0f} s") from None
+    if done.returncode or len(done.stdout) != n_bytes:
+        number = done.stderr.decode(errors="replace").strip()
+        frame = frames[min(int(number), len(frames) - 1)] if number.isdecimal() else frames[len(done.stdout) // 4 // (shape[0]*shape[1])]
+        raise _undecodable(frame, "pixels that are missing, cut short or damaged")
+    flat: npt.NDArray[np.float32] = np.frombuffer(done.stdout, "<f4").astype(np.float32)
+    return flat.reshape(len(frames), *shape)
+
+
+def _undecodable(frame: Frame, found: str) -> VolumeError:
+    syntax = COMPRESSED.get(frame.instance.syntax)
+    remedy = f"export it again{', uncompressed' if syntax else ''}"
+    expected = f"pixels{f' in {syntax}' if syntax else ''} that can be decoded"
+    return VolumeError(file=frame.instance.name, expected=expected, found=found, remedy=remedy)
