@@ -22,9 +22,10 @@ class Redaction:
     """Takes the words of identifiers out of texts."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        values = [value.casefold() for value in values]
-        self._words = {word for value in values if not _UID.fullmatch(value) for word in _WORD.findall(value)}
-        within = {text for text in self._words.union(values) if len(text) >= _WITHIN}
+        spelt = {spelling for value in values for spelling in (value, value.casefold())}
+        words = {word for value in spelt if not _UID.fullmatch(value) for word in _WORD.findall(value)}
+        self._words = {word.casefold() for word in words}
+        within = {text for text in words | spelt if len(text) >= _WITHIN}
         longest_first = sorted(map(re.escape, within), key=len, reverse=True)
         self._within = re.compile("|".join(longest_first) or "(?!)", re.IGNORECASE)
 

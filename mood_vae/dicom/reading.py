@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from mood_vae.io.volume import Array, Volume
 log = logging.getLogger(__name__)
 
 MAX_VOXELS = 2**28
-_DECODER_BYTES = 2**30
+_DECODER_BYTES = 2**31
 _SECONDS, _SECONDS_PER_VOXEL = 60.0, 3e-6
 
 
@@ -151,8 +152,10 @@ def _decoded(frames: Sequence[Frame], shape: tuple[int, int]) -> Array:
     except subprocess.TimeoutExpired:
         raise _undecodable(frames[0], f"pixels that take more than {limit:.0f} s") from None
     if done.returncode or len(done.stdout) != n_bytes:
-        number = done.stderr.decode(errors="replace").strip()
-        frame = frames[min(int(number), len(frames) - 1)] if number.isdecimal() else frames[len(done.stdout) // 4 // (shape[0]*shape[1])]
+        # it names the frame that it gave up on; if it crashed, that is the first one it did not deliver
+        said = re.search(rb"undecodable (\d+)", done.stderr)
+        number = int(said[1]) if said else len(done.stdout) // (n_bytes // len(frames))
+        frame = frames[min(number, len(frames) - 1)]
         raise _undecodable(frame, "pixels that are missing, cut short or damaged")
     flat: npt.NDArray[np.float32] = np.frombuffer(done.stdout, "<f4").astype(np.float32)
     return flat.reshape(len(frames), *shape)

@@ -47,7 +47,7 @@ class Stack:
     @property
     def is_even(self) -> bool:
         """Whether each slice of the grid is one that was measured."""
-        return len(self.frames) == self.n_slices
+        return np.array_equal(self.at, np.arange(self.n_slices))
 
 
 def stack(frames: Sequence[Frame], name: str) -> Stack:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset, FileMetaDataset
+from pydicom.config import disable_value_validation
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 MR, ENHANCED_MR, CT = "1.2.840.10008.5.1.4.1.1.4", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.2"
@@ -74,9 +75,10 @@ def header(sop_class: str = MR, **attributes: Any) -> Dataset:
         "MRAcquisitionType": "3D", "RepetitionTime": 2000, "EchoTime": 3, "InversionTime": 900,
         "Manufacturer": "nobody",
     }  # fmt: skip
-    for key, value in (described | attributes).items():
-        if value is not None:
-            setattr(ds, key, value)
+    with disable_value_validation():
+        for key, value in (described | attributes).items():
+            if value is not None:
+                setattr(ds, key, value)
     return ds
 
 
@@ -94,7 +96,8 @@ def put_pixels(ds: Dataset, frames: npt.NDArray[Any]) -> None:
 def save(ds: Dataset, path: Path) -> Path:
     """Write a file, whatever is wrong with it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    ds.save_as(path, enforce_file_format=True)
+    with disable_value_validation():
+        ds.save_as(path, enforce_file_format=True)
     return path
 
 

@@ -1,0 +1,147 @@
+"""The files of a BIDS data set: its T1 images, and what is derived from them, under the standard's names.
+
+https://bids-specification.readthedocs.io, version 1.11: derivatives of imaging data.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mood_vae.errors import FolderError, few_of, printable
+from mood_vae.io import atomic
+from mood_vae.version import __version__
+
+log = logging.getLogger(__name__)
+
+VERSION = "1.11.0"
+DESCRIPTION = "dataset_description.json"
+
+_IMAGE = re.compile(r"(?P<entities>sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9+]+)*)_T1w\.nii(?:\.gz)?")
+_SOURCE_LINK = "raw"
+
+
+@dataclass(frozen=True)
+class BidsImage:
+    """A T1 image of a data set.
+
+    Attributes:
+        path: The file.
+        relative: Its path below the data set's root, with `/`.
+        entities: The entities of its name, in the standard's order: `sub-01_ses-1_run-2`.
+    """
+
+    path: Path
+    relative: str
+    entities: str
+
+    @property
+    def participant(self) -> str:
+        """The participant's label, without `sub-`."""
+        return self.entities.split("_")[0].removeprefix("sub-")
+
+    def derivative(self, root: Path, ending: str) -> Path:
+        """Return the path of a derivative: `ending` is its last entities, suffix and extension."""
+        return root / Path(self.relative).parent / f"{self.entities}_{ending}"
+
+
+def find_t1w(
+    root: Path, *, participants: Collection[str] = (), sessions: Collection[str] = (), validate: bool = True
+) -> list[BidsImage]:
+    """Return the T1 images of a data set without contrast agent, in order.
+
+    Links may lead anywhere in the data set, as those of git-annex do, but not out of it.
+
+    Args:
+        root: The data set.
+        participants: Labels, with or without `sub-`; all if none are given.
+        sessions: Labels, with or without `ses-`; all if none are given.
+        validate: Refuse a folder without dataset_description.json.
+
+    Raises:
+        FolderError: It is no data set, holds no such image, or a participant or session is not there.
+    """
+    if validate and not (root / DESCRIPTION).is_file():
+        raise FolderError(
+            file=root, expected=f"a BIDS data set with {DESCRIPTION}", found="none",
+            remedy="name the data set's root, or add --skip-bids-validation",
+        )  # fmt: skip
+    images = [image for path in sorted(_candidates(root)) if (image := _image(root, path))]
+    if not images:
+        remedy = "look for files sub-*/[ses-*/]anat/*_T1w.nii.gz"
+        raise FolderError(file=root, expected="T1w images of a BIDS data set", found="none", remedy=remedy)
+    for prefix, wanted in (("sub", participants), ("ses", sessions)):
+        labels = {label.removeprefix(f"{prefix}-") for label in wanted}
+        there = {_entity(image, prefix) for image in images}
+        if labels - there:
+            raise FolderError(
+                file=root, expected=f"T1w images of {few_of(sorted(f'{prefix}-{label}' for label in labels - there))}",
+                found=f"only those of {few_of(sorted(f'{prefix}-{label}' for label in there if label))}",
+                remedy="check the labels",
+            )  # fmt: skip
+        images = [image for image in images if not labels or _entity(image, prefix) in labels]
+    if not images:
+        raise FolderError(
+            file=root, expected="T1w images of these participants and sessions", found="none", remedy="check the labels"
+        )
+    return images
+
+
+def _candidates(root: Path) -> Iterable[Path]:
+    for pattern in ("sub-*/anat/*_T1w.nii*", "sub-*/ses-*/anat/*_T1w.nii*"):
+        yield from root.glob(pattern)
+
+
+def _image(root: Path, path: Path) -> BidsImage | None:
+    name, relative = _IMAGE.fullmatch(path.name), path.relative_to(root).as_posix()
+    if name is None:
+        log.warning("%s is left out: its name is none of the standard's", printable(relative))
+        return None
+    if "_ce-" in path.name:
+        log.warning("%s is left out: it is with contrast agent", relative)
+        return None
+    if not path.resolve().is_relative_to(root.resolve()):
+        log.warning("%s is left out: the link leads out of the data set", relative)
+        return None
+    return BidsImage(path, relative, name["entities"])
+
+
+def _entity(image: BidsImage, key: str) -> str:
+    found = re.search(rf"(?:^|_){key}-([A-Za-z0-9+]+)", image.entities)
+    return found[1] if found else ""
+
+
+def write_description(root: Path, source: Path, name: str) -> None:
+    """Write what makes a folder a BIDS derivative: description, README and, for the group's table, .bidsignore."""
+    description = {
+        "Name": name,
+        "BIDSVersion": VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [{"Name": "mood_vae", "Version": __version__, "Description": "Anomaly maps of T1w images"}],
+        "SourceDatasets": [{"URL": f"file://{Path(os.path.relpath(source, root)).as_posix()}"}],
+        "DatasetLinks": {_SOURCE_LINK: Path(os.path.relpath(source, root)).as_posix()},
+    }
+    write_json(root / DESCRIPTION, description)
+    atomic.write_text(root / "README", "Anomaly maps and masks made by mood_vae: see its documents on BIDS.\n")
+    atomic.write_text(root / ".bidsignore", "group_T1w.tsv\ngroup_T1w.json\n")
+
+
+def source_uri(image: BidsImage) -> str:
+    """Return the BIDS URI of an image, as `Sources` of a derivative name it."""
+    return f"bids:{_SOURCE_LINK}:{image.relative}"
+
+
+def own_uri(root: Path, path: Path) -> str:
+    """Return the BIDS URI of a file of the same data set."""
+    return f"bids::{path.relative_to(root).as_posix()}"
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a sidecar or description."""
+    atomic.write_text(path, json.dumps(content, indent=2) + "\n")

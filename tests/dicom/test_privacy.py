@@ -1,0 +1,37 @@
+"""Names and numbers are found in texts, whole or inside longer words."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mood_vae.dicom.privacy import Redaction
+
+NAME = st.text(st.sampled_from("abcdefgxyzÄéß"), min_size=4, max_size=12)
+
+
+@given(NAME, NAME, st.integers(1000, 10**9), st.sampled_from("_- /^."), st.booleans())
+def test_a_name_or_number_does_not_come_through(first: str, last: str, number: int, sign: str, upper: bool) -> None:
+    clean = Redaction([f"{last}^{first}", f"ID{number}"])
+    for text in (f"{last}{sign}{first}", f"{sign}x{last}2", f"series ID{number}.dcm", f"{first}{last}"):
+        said = clean(text.upper() if upper else text).casefold()
+        assert first.casefold() not in said
+        assert last.casefold() not in said
+        assert f"id{number}" not in said
+
+
+def test_short_names_are_found_as_words_alone() -> None:
+    clean = Redaction(["Li^Bo", "02"])
+    assert clean("Li/bo_02/license_1020") == "*/*_*/license_1020"
+    assert not clean.is_clean("sub-02")
+    assert clean.is_clean("sub-021")
+
+
+def test_nobody_is_named_where_there_are_no_names() -> None:
+    assert Redaction([]).is_clean("anything 1.2.3")
+
+
+def test_a_uid_is_found_whole_and_its_digits_elsewhere_stay() -> None:
+    clean = Redaction(["1.2.840.77"])
+    assert clean("a/1.2.840.77.dcm") == "a/*.dcm"
+    assert clean.is_clean("t1_2_840")
