@@ -114,8 +114,10 @@ def read(path: Path, name: str) -> Instance | None:
     syntax, values = _read(path, name, specific_tags=list(_TAGS))
     with understanding(name):
         kind = str(values.get("SOPClassUID", "") or "")
-        if kind not in IMAGES:
-            return None
+    if not kind:
+        raise VolumeError(file=name, expected="a SOP class", found="none", remedy="export it again")
+    if kind not in IMAGES:
+        return None
     instance = Instance(path=path, name=name, values=values, syntax=syntax)
     for keyword in ("StudyInstanceUID", "SeriesInstanceUID"):
         if not instance.text(keyword):
@@ -139,8 +141,11 @@ def _read(path: Path, name: str, **options: Any) -> tuple[str, Any]:
             file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != _META_GROUP
         )
         syntax = str(meta.get("TransferSyntaxUID", "") or "")
-        if str(meta.get("MediaStorageSOPClassUID", "")) == _DICOMDIR:  # a DICOMDIR: the files tell all
-            return syntax, pydicom.Dataset()
+        kind = str(meta.get("MediaStorageSOPClassUID", "") or "")
+        if kind == _DICOMDIR:  # the files themselves tell all
+            values = pydicom.Dataset()
+            values.SOPClassUID = kind
+            return syntax, values
         if syntax not in NATIVE and syntax not in COMPRESSED:
             raise VolumeError(
                 file=name, expected="a transfer syntax that is read", found=_syntax_name(syntax),
@@ -148,6 +153,8 @@ def _read(path: Path, name: str, **options: Any) -> tuple[str, Any]:
             )  # fmt: skip
         file.seek(0)
         values = pydicom.dcmread(file, stop_before_pixels=True, **options)
+        if kind and str(values.get("SOPClassUID", "") or "") != kind:
+            raise VolumeError(file=name, expected="one SOP class", found="two, or half of one", remedy="export it again")
         if file.tell() > MOST_HEADER_BYTES:
             found = f"{file.tell() / 2**20:.0f} MiB"
             raise VolumeError(file=name, expected="a header of at most 64 MiB", found=found, remedy="export it again")
