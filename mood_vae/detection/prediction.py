@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,12 +14,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from mood_vae.detection.detector import Detector
+from mood_vae.detection.detector import Detection, Detector
 from mood_vae.detection.pretrained import load_pretrained
 from mood_vae.errors import FolderError, MoodVaeError, OutputError, VolumeError
 from mood_vae.io import atomic, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, Level, result_path
 from mood_vae.io.output_folder import Progress, silent
+from mood_vae.io.scans import FileScan, OpenScan, Scan
 from mood_vae.io.volume_files import Geometry
 from mood_vae.system import resources
 
@@ -27,8 +28,15 @@ log = logging.getLogger(__name__)
 
 NEUTRAL_SCORE = 0.0
 
+FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
+"""What fails a case and no run; torch and SimpleITK report a lack of memory by RuntimeError."""
+
 BYTES_PER_CASE, BYTES_PER_VOXEL = 3 * 2**28, 32
 """What a case takes at most, measured over both detectors; docs/robustness.md has the command."""
+
+
+Also = Callable[[Scan, OpenScan, Detection], object]
+"""Writes more of a case, after its prediction; what it raises fails the case."""
 
 
 @dataclass(kw_only=True)
@@ -50,16 +58,17 @@ class Run:
 
 def predict(
     level: Level | Literal["both"],
-    in_dir: Path,
+    scans: Path | Sequence[Scan],
     out_dir: Path,
     detector: Detector | None = None,
     *,
+    also: Also | None = None,
     progress: Progress = silent,
     resume: bool = False,
     max_voxels: int | None = None,
     report: Path | None = None,
 ) -> Run:
-    """Write a prediction for every volume of a folder: a map, a score or both.
+    """Write a prediction for every scan: a map, a score or both.
 
     A case that fails gets a neutral prediction, if its header can be read, a line in the log and an entry in the run's
     failures. Nothing but predictions is written to the output folder.
@@ -67,9 +76,10 @@ def predict(
     Args:
         level: `pixel` for maps, `sample` for scores, `both` for both in one pass, to `out_dir/pixel` and
             `out_dir/sample`.
-        in_dir: The volumes.
+        scans: A folder of volumes, or scans from wherever they come.
         out_dir: Where the predictions go.
         detector: The pretrained default for brains if none is given.
+        also: Called for each case that was predicted.
         progress: Shows how far the run is.
         resume: Leave cases alone that have sound predictions other than the neutral ones.
         max_voxels: Larger volumes are refused.
@@ -79,16 +89,18 @@ def predict(
         FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
         OutputError: The report cannot be written, or would lie among the predictions or replace a volume.
     """
-    paths = volume_files.list_volumes(in_dir)
+    folder_of_scans = scans if isinstance(scans, Path) else None
+    if isinstance(scans, Path):
+        scans = [FileScan(path) for path in volume_files.list_volumes(scans)]
     folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
     for folder in folders.values():
-        if in_dir.resolve() == folder.resolve():
+        if folder_of_scans and folder_of_scans.resolve() == folder.resolve():
             raise FolderError(
                 file=folder, expected="an output folder of its own", found="the input folder",
                 remedy="name another folder: a map has the name of its input",
             )  # fmt: skip
     if report is not None:
-        _check_place(report, [out_dir, *folders.values()], paths)
+        _check_place(report, [out_dir, *folders.values()], [scan.path for scan in scans if isinstance(scan, FileScan)])
     detector = detector or load_pretrained()
     run = Run()
     with ExitStack() as stack:
@@ -96,12 +108,12 @@ def predict(
             stack.enter_context(output_folder.opened(folder))
         _write_report(report, run)  # fails now rather than in the end, and replaces that of an earlier run
         try:
-            for path in progress(paths, f"Predicting {level} level", len(paths)):
-                targets = {name: result_path(name, path, folder) for name, folder in folders.items()}
+            for scan in progress(scans, f"Predicting {level} level", len(scans)):
+                targets = {name: result_path(name, Path(scan.file_name), folder) for name, folder in folders.items()}
                 if resume and all(_is_done(name, target) for name, target in targets.items()):
-                    run.kept.append(path.name)
+                    run.kept.append(scan.file_name)
                 else:
-                    _predict_case(path, targets, detector, run, max_voxels)
+                    _predict_case(scan, targets, detector, run, max_voxels, also)
             run.finished = True
         finally:
             _write_report(report, run)
@@ -125,53 +137,59 @@ def _check_place(report: Path, out_dirs: Iterable[Path], volumes: Iterable[Path]
 
 
 def _predict_case(
-    path: Path, targets: Mapping[Level, Path], detector: Detector, run: Run, max_voxels: int | None
+    scan: Scan,
+    targets: Mapping[Level, Path],
+    detector: Detector,
+    run: Run,
+    max_voxels: int | None,
+    also: Also | None,
 ) -> None:
     geometry: Geometry | None = None
     try:
-        with volume_files.open_volume(path, max_voxels=max_voxels) as file:
+        with scan.open(max_voxels) as file:
             geometry = file.geometry
-            _check_memory(path, geometry)
+            check_memory(scan, geometry)
             volume = file.read()
-        detection = detector.detect(volume)
-        for warning in detection.warnings:
-            log.warning("%r: %s", str(path), warning)
-        for level, target in targets.items():
-            _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
-        run.cases[path.name] = {
+            detection = detector.detect(volume)
+            for warning in detection.warnings:
+                log.warning("%r: %s", scan.label, warning)
+            for level, target in targets.items():
+                _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
+            if also:
+                also(scan, file, detection)
+        run.cases[scan.file_name] = {
             "anomaly_score": detection.anomaly_score,
             "location_vox": detection.location_vox,
             "location_mm": detection.location_mm,
             "warnings": detection.warnings,
         }
-    # torch reports a lack of memory by RuntimeError
-    except (MoodVaeError, RuntimeError, MemoryError, OSError) as error:
-        failure = _one_line(path, error)
+    except FAILURES as error:
+        failure = in_one_line(scan, error)
         log.error("failed: %s", failure)
-        run.failures[path.name] = failure
+        run.failures[scan.file_name] = failure
         for level, target in targets.items():
             _write_neutral(level, target, geometry, failure)
 
 
-def _check_memory(path: Path, geometry: Geometry) -> None:
+def check_memory(scan: Scan, geometry: Geometry) -> None:
     """Raise VolumeError if detection would take more memory than there is, on which the kernel ends the process."""
     left, n_voxels = resources.available(), math.prod(geometry.shape)
     needed = BYTES_PER_CASE + BYTES_PER_VOXEL * n_voxels
     if needed > left:
         raise VolumeError(
-            file=path, expected=f"a volume that fits into the {left / 2**20:.0f} MiB of memory left",
+            file=scan.label, expected=f"a volume that fits into the {left / 2**20:.0f} MiB of memory left",
             found=f"{n_voxels} voxels, which may take {needed / 2**20:.0f} MiB",
             remedy="give the run more memory, then go on with --resume",
         )  # fmt: skip
 
 
-def _one_line(path: Path, error: Exception) -> str:
+def in_one_line(scan: Scan, error: Exception) -> str:
     """Return one line that says what went wrong with a case and what to do."""
     if isinstance(error, MoodVaeError):
-        return str(error) if error.file is not None else str(error.about(path))
+        return str(error) if error.file is not None else str(error.about(scan.label))
     found = " ".join([type(error).__name__, *str(error).split()])
     remedy = "give the run more memory if it ran short, then go on with --resume"
-    return str(VolumeError(file=path, expected="a volume that detection can work on", found=found, remedy=remedy))
+    return str(VolumeError(file=scan.label, expected="a volume that detection can work on", found=found, remedy=remedy))
 
 
 def _is_done(level: Level, target: Path) -> bool:

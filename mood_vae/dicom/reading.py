@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,7 +56,24 @@ class DicomScan:
         return ((1 - part) * planes[low] + part * planes[high]).astype(np.float32).swapaxes(1, 2)
 
 
-def read_series(series: Series, case_id: str, *, max_voxels: int = MAX_VOXELS) -> DicomScan:
+def stack_series(series: Series, *, max_voxels: int = MAX_VOXELS) -> Stack:
+    """Put the slices of a series in order by their headers alone.
+
+    Raises:
+        VolumeError: It is no volume, or promises more than `max_voxels` or than its files can hold.
+    """
+    frames = _without_twins(frame for each in series.instances for frame in frames_of(each, max_voxels))
+    found = stack(frames, series.label)
+    n_voxels = math.prod(found.shape)
+    if n_voxels > max_voxels:
+        raise VolumeError(
+            file=series.label, expected=f"at most {max_voxels} voxels", found=str(n_voxels),
+            remedy="resample it, or raise --max-voxels",
+        )  # fmt: skip
+    return found
+
+
+def read_series(series: Series, case_id: str, *, stacked: Stack | None = None) -> DicomScan:
     """Read a series.
 
     Slices are ordered by their position alone. Where some are missing or unevenly spaced, those between are
@@ -65,37 +83,28 @@ def read_series(series: Series, case_id: str, *, max_voxels: int = MAX_VOXELS) -
     Args:
         series: The files.
         case_id: What the volume is to be called; nothing that names the patient.
-        max_voxels: More are refused.
+        stacked: What `stack_series` gave.
 
     Raises:
         VolumeError: It is no volume, or a file is damaged.
     """
-    frames = _without_twins(frame for each in series.instances for frame in frames_of(each, max_voxels))
-    sorted_frames = stack(frames, series.label)
-    first = sorted_frames.frames[0].instance
-    rows, columns = int(first.number("Rows") or 0), int(first.number("Columns") or 0)
-    n_voxels = rows * columns * sorted_frames.n_slices
-    if n_voxels > max_voxels:
-        raise VolumeError(
-            file=series.label, expected=f"at most {max_voxels} voxels", found=str(n_voxels),
-            remedy="resample it, or raise --max-voxels",
-        )  # fmt: skip
-    copies = [frame for _, frame in sorted_frames.copies]
-    values = _scaled([*sorted_frames.frames, *copies], (rows, columns))
-    notes = sorted_frames.notes + _check_copies(series, sorted_frames, values)
-    planes = values[: len(sorted_frames.frames)]
-    if not sorted_frames.is_even:
-        planes = _onto_grid(planes, sorted_frames)
+    stacked = stacked or stack_series(series)
+    columns, rows, _ = stacked.shape
+    values = _scaled([*stacked.frames, *(frame for _, frame in stacked.copies)], (rows, columns))
+    notes = stacked.notes + _check_copies(series, stacked, values)
+    planes = values[: len(stacked.frames)]
+    if not stacked.is_even:
+        planes = _onto_grid(planes, stacked)
     for note in notes:
         log.warning("%s: %s", series.label, note)
-    volume = Volume(array=np.asfortranarray(planes.transpose(2, 1, 0)), affine=sorted_frames.affine, case_id=case_id)
-    return DicomScan(series=series, stack=sorted_frames, volume=volume, warnings=notes)
+    volume = Volume(array=np.asfortranarray(planes.transpose(2, 1, 0)), affine=stacked.affine, case_id=case_id)
+    return DicomScan(series=series, stack=stacked, volume=volume, warnings=notes)
 
 
-def _without_twins(frames: Sequence[Frame] | object) -> list[Frame]:
+def _without_twins(frames: Iterable[Frame]) -> list[Frame]:
     """Return the frames without second copies of a file: the same object at the same place."""
     seen: dict[tuple[object, ...], Frame] = {}
-    for frame in frames:  # type: ignore[attr-defined]
+    for frame in frames:
         key = (frame.instance.text("SOPInstanceUID"), frame.index, *frame.position_mm.round(3))
         seen.setdefault(key, frame)
     return list(seen.values())

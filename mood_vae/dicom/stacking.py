@@ -45,6 +45,12 @@ class Stack:
     notes: tuple[str, ...] = ()
 
     @property
+    def shape(self) -> tuple[int, int, int]:
+        """Columns, rows and slices of the grid."""
+        first = self.frames[0].instance
+        return int(first.number("Columns") or 0), int(first.number("Rows") or 0), self.n_slices
+
+    @property
     def is_even(self) -> bool:
         """Whether each slice of the grid is one that was measured."""
         return np.array_equal(self.at, np.arange(self.n_slices))

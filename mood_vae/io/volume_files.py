@@ -44,12 +44,12 @@ class Geometry:
     Attributes:
         shape: The file's own, which may end in ones, e.g. (I, J, K, 1); outputs for the file keep it.
         affine: (4, 4) float64, voxel indices to RAS+ millimetres; a stand-in where the header's is senseless.
-        header: As the file has it, for `write`.
+        header: As the file has it, for `write`; None for a grid that no volume file describes.
     """
 
     shape: tuple[int, ...]
     affine: Affine
-    header: Header = field(compare=False, repr=False)
+    header: Header | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from mood_vae.dicom.reading import read_series
+from mood_vae.dicom.reading import read_series, stack_series
 from mood_vae.dicom.series import find_series
 from mood_vae.errors import MoodVaeError, VolumeError
 from tests.dicom.dicom_files import SECRETS, Plan, header, put_pixels, save, voxels, write_enhanced, write_series
@@ -158,7 +158,7 @@ def test_more_voxels_than_the_limit_are_refused_before_they_are_read(tmp_path: P
     write_series(tmp_path, SLICES)
     (series,) = find_series(tmp_path).series
     with pytest.raises(VolumeError, match="expected at most 700 voxels, found 768"):
-        read_series(series, "case-001", max_voxels=700)
+        stack_series(series, max_voxels=700)
 
 
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless], ids=["rle", "jpeg2000"])

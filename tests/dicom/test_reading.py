@@ -22,9 +22,9 @@ from mood_vae.errors import VolumeError
 from tests.dicom.dicom_files import CT, SHAPE, Plan, put_pixels, save, voxels, write_enhanced, write_series
 
 
-def scan_of(folder: Path, **options: Any) -> DicomScan:
+def scan_of(folder: Path) -> DicomScan:
     (series,) = find_series(folder).series
-    return read_series(series, "case-001", **options)
+    return read_series(series, "case-001")
 
 
 def world_values(array: np.ndarray, affine: np.ndarray) -> dict[tuple[float, ...], float]:

@@ -1,0 +1,68 @@
+"""Scans wherever they come from: what a run needs of each, whether it is a file or a series of files."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from mood_vae.io import volume_files
+from mood_vae.io.volume import Volume
+from mood_vae.io.volume_files import Geometry
+
+
+class OpenScan(Protocol):
+    """A scan whose header is read and whose voxels may be."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Its grid, known although its voxels may turn out to be damaged."""
+
+    def read(self) -> Volume:
+        """Return the scan; raises VolumeError where it cannot be used."""
+
+
+class Scan(Protocol):
+    """A scan that can be opened."""
+
+    @property
+    def case_id(self) -> str:
+        """What its outputs are called, without a suffix."""
+
+    @property
+    def file_name(self) -> str:
+        """What a map of it is called."""
+
+    @property
+    def label(self) -> str:
+        """What messages call it."""
+
+    def open(self, max_voxels: int | None = None) -> AbstractContextManager[OpenScan]:
+        """Open it; raises VolumeError where its header cannot be used."""
+
+
+@dataclass(frozen=True)
+class FileScan:
+    """A scan in one file."""
+
+    path: Path
+
+    @property
+    def case_id(self) -> str:
+        """The file's name without its suffix."""
+        return volume_files.case_id(self.path)
+
+    @property
+    def file_name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    @property
+    def label(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
+    def open(self, max_voxels: int | None = None) -> AbstractContextManager[OpenScan]:
+        """Open the file, see `volume_files.open_volume`."""
+        return volume_files.open_volume(self.path, max_voxels=max_voxels)
