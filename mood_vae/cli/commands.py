@@ -23,6 +23,8 @@ from mood_vae.cli.options import (
     LEVEL,
     SEED,
     WORKERS,
+    PreparationChoice,
+    preparation_options,
 )
 from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import printable
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 @click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
 @click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
 @click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
+@click.option("--prepare", is_flag=True, help="Raw scans: strip the skull, align and so on first; see `prepare`.")
+@preparation_options
 def predict(
     level: Level | Literal["both"],
     in_dir: Path,
@@ -55,6 +59,8 @@ def predict(
     resume: bool,
     max_voxels: int | None,
     report: Path | None,
+    prepare: bool,
+    preparation: PreparationChoice,
 ) -> None:
     """Score a folder of volumes, or map their anomalies.
 
@@ -65,11 +71,12 @@ def predict(
     from mood_vae.detection import prediction
     from mood_vae.detection.pretrained import choose_detector
 
+    detector = choose_detector(region=region, model=model, weights=weights, device=device)
     run = prediction.predict(
         level,
         in_dir,
         out_dir,
-        choose_detector(region=region, model=model, weights=weights, device=device),
+        preparation.preparing(detector) if prepare else preparation.unused(detector),
         progress=progress_bar,
         resume=resume,
         max_voxels=max_voxels,

@@ -9,7 +9,7 @@ from mood_vae.io.volume import Array, Mask
 from mood_vae.preparation.world_grid import WorldGrid, from_sitk, to_sitk
 
 SPACING_MM = 4.0
-ITERATIONS = (50, 40, 30)
+ITERATIONS = (30, 20, 10)
 
 
 def log_bias_field(array: Array, mask: Mask, grid: WorldGrid) -> Array:
@@ -30,7 +30,7 @@ def log_bias_field(array: Array, mask: Mask, grid: WorldGrid) -> Array:
     positive = np.maximum(array, 1e-3 * np.percentile(array[inside], 99))
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
     corrector.SetMaximumNumberOfIterations(list(ITERATIONS))
-    corrector.SetConvergenceThreshold(1e-4)
+    corrector.SetConvergenceThreshold(1e-3)
     corrector.SetNumberOfThreads(1)  # the same sums in the same order on every machine
     image = to_sitk(positive.astype(np.float32), grid.affine)
     corrector.Execute(image, to_sitk(inside.astype(np.uint8), grid.affine))

@@ -6,7 +6,6 @@ from typing import Literal, get_args
 
 from mood_vae.config import Config
 from mood_vae.imaging.preprocessing import GridConfig
-from mood_vae.io.volume import Affine
 
 Step = Literal["extraction", "bias", "alignment", "intensity"]
 """What is done to a scan, in this order: the skull is stripped, the bias field removed, the brain brought into MNI
@@ -32,8 +31,3 @@ class PreparationConfig(Config):
 
     skip: tuple[Step, ...] = ()
     extraction: Extraction = "auto"
-
-
-def challenge_affine() -> Affine:
-    """Return the affine of the challenge's grid, (4, 4): indices to RAS+ millimetres."""
-    return CHALLENGE_GRID.affine

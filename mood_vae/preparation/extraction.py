@@ -93,3 +93,11 @@ def _deepbet() -> Any:
         from deepbet import BrainExtraction
 
         return BrainExtraction(no_gpu=True)
+
+
+def limit_threads(threads: int) -> None:
+    """Let deepbet's network use that many threads; nothing where it is not installed, so that torch stays unloaded."""
+    if is_deepbet_installed():
+        import torch
+
+        torch.set_num_threads(threads)

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
 from mood_vae.imaging import foreground
-from mood_vae.io.volume import Array, Mask
-from mood_vae.preparation import template
-from mood_vae.preparation.world_grid import WorldGrid, from_sitk, to_sitk
+from mood_vae.imaging.preprocessing import resample
+from mood_vae.io.volume import Affine, Array, Mask
+from mood_vae.preparation import registration, template
+from mood_vae.preparation.world_grid import WorldGrid, to_sitk
 
 SPACING_MM = 2.0
 BRAIN_HEIGHT_MM = 150.0
 """How far the head is looked at below its top: the brain and little of the neck."""
+
+SKULL_MM, SCALP_MM, BASE_MM = 5.0, 10.0, -30.0
+"""The template shows the brain alone. A dark shell of skull and fluid and a bright one of scalp are put around it,
+down to this height in MNI space, so that the head's own can meet them."""
 
 TURNS_DEG = (0.0, -15.0, 15.0)
 
@@ -23,23 +27,42 @@ def brain_mask(array: Array, grid: WorldGrid) -> Mask:
     head = foreground.body_mask(array)
     if not head.any():
         return head
-    brain = template.load(SPACING_MM)
     low, high = np.percentile(array[head], (2, 98))
-    image = to_sitk(np.clip((array - low) / max(high - low, 1e-6), 0, 1).astype(np.float32), grid.affine)
-    fixed = to_sitk(brain.array, brain.affine)
-    # the template ends at the brain; a rim around it lets the metric see where the skull begins
-    rim = ndimage.binary_dilation(brain.mask, iterations=3)
-    fixed_mask = to_sitk(rim.astype(np.uint8), brain.affine)
-    centre = _centre_mm(brain.mask, brain.affine)
-    shift = _centre_mm(_top_of(head, grid), grid.affine) - centre
-    starts = [sitk.AffineTransform(_euler(centre, shift, degrees)) for degrees in TURNS_DEG]
-    tried = [_registered(fixed, image, fixed_mask, start, (8,), (4.0,), 40) for start in starts]
-    best = min(tried, key=lambda found: found[1])[0]
-    affine, _ = _registered(fixed, image, fixed_mask, best, (4, 2), (3.0, 1.0), 100)
-    warped = sitk.Resample(
-        to_sitk(brain.mask.astype(np.float32), brain.affine), image, affine.GetInverse(), sitk.sitkLinear, 0.0
+    image = np.clip((array - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
+    to_head = _to_head(image, grid.affine, _top_of(head, grid))
+    brain = template.load(SPACING_MM)
+    to_template = np.linalg.inv(brain.affine) @ np.linalg.inv(to_head) @ grid.affine
+    rough = resample(brain.mask.astype(np.float32), to_template, grid.shape) >= 0.5
+    return refined(array, rough, grid.spacing_mm)
+
+
+def _to_head(image: Array, affine: Affine, top: Mask) -> Affine:
+    """Return the similarity from the template's space to a head's, (4, 4)."""
+    brain = template.load(registration.COARSE_MM)
+    centre = registration.centre_mm(brain.mask, brain.affine)
+    shift = registration.centre_mm(top, affine) - centre
+    starts = [registration.similarity(registration.euler(centre, shift, 0, degrees)) for degrees in TURNS_DEG]
+    best = registration.best_start(starts, _pair(image, affine, registration.COARSE_MM))
+    for spacing_mm in registration.LEVELS_MM:
+        best, _ = registration.registered(best, _pair(image, affine, spacing_mm))
+    return registration.matrix_of(best)
+
+
+def _pair(image: Array, affine: Affine, spacing_mm: float) -> registration.Pair:
+    """Return the template in its shells, a head, and the mask of the template that counts."""
+    brain, margin = template.load(spacing_mm), int(SCALP_MM / spacing_mm) + 1
+    mask, array = np.pad(brain.mask, margin), np.pad(brain.array, margin)
+    outside_mm = ndimage.distance_transform_edt(~mask) * spacing_mm
+    wide = brain.affine.copy()
+    wide[:3, 3] -= margin * spacing_mm
+    height_mm = wide[2, 3] + spacing_mm * np.arange(mask.shape[2])
+    counts = mask | ((outside_mm <= SCALP_MM) & (height_mm > BASE_MM))
+    head = np.where(mask, array, np.where(outside_mm > SKULL_MM, np.float32(0.6), np.float32(0.05)))
+    grid = WorldGrid.around(image.shape, affine, spacing_mm)
+    moving = to_sitk(grid.sample(image, affine), grid.affine)
+    return registration.Pair(
+        fixed=to_sitk(head.astype(np.float32), wide), moving=moving, mask=to_sitk(counts.astype(np.uint8), wide)
     )
-    return refined(array, from_sitk(warped) >= 0.5, grid.spacing_mm)
 
 
 def refined(array: Array, mask: Mask, spacing_mm: float) -> Mask:
@@ -51,7 +74,7 @@ def refined(array: Array, mask: Mask, spacing_mm: float) -> Mask:
     typical = np.median(array[core])
     tissue = near & (array > 0.45 * typical) & (array < 1.9 * typical)
     seed = foreground.largest_component(foreground.erode(tissue, 3.5 / spacing_mm))
-    grown = (ndimage.distance_transform_edt(~seed) <= 4.0 / spacing_mm) & near
+    grown = (ndimage.distance_transform_edt(~seed) <= 5 / spacing_mm) & near
     closed = foreground.erode(ndimage.distance_transform_edt(~grown) <= 8 / spacing_mm, 8 / spacing_mm)
     return ndimage.binary_fill_holes(closed & near)
 
@@ -63,42 +86,3 @@ def _top_of(head: Mask, grid: WorldGrid) -> Mask:
     if top.size:
         upper[:, :, : max(0, top[-1] - int(BRAIN_HEIGHT_MM / grid.spacing_mm))] = False
     return upper
-
-
-def _euler(centre: np.ndarray, shift: np.ndarray, degrees: float) -> sitk.Transform:
-    return sitk.Euler3DTransform(centre.tolist(), float(np.deg2rad(degrees)), 0.0, 0.0, shift.tolist())
-
-
-def _registered(
-    fixed: sitk.Image,
-    moving: sitk.Image,
-    fixed_mask: sitk.Image,
-    start: sitk.Transform,
-    shrink: tuple[int, ...],
-    smooth: tuple[float, ...],
-    iterations: int,
-) -> tuple[sitk.Transform, float]:
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
-    method.SetMetricAsMattesMutualInformation(32)
-    method.SetMetricFixedMask(fixed_mask)
-    method.SetMetricSamplingStrategy(method.REGULAR)
-    method.SetMetricSamplingPercentagePerLevel([min(1.0, 0.1 * factor**2) for factor in shrink], 1)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetShrinkFactorsPerLevel(list(shrink))
-    method.SetSmoothingSigmasPerLevel(list(smooth))
-    method.SetOptimizerAsRegularStepGradientDescent(
-        learningRate=2.0, minStep=1e-3, numberOfIterations=iterations, gradientMagnitudeTolerance=1e-6
-    )
-    method.SetOptimizerScalesFromPhysicalShift()
-    transform = sitk.AffineTransform(start)
-    method.SetInitialTransform(transform, inPlace=True)
-    try:
-        method.Execute(fixed, moving)
-    except RuntimeError:
-        return sitk.AffineTransform(start), float("inf")
-    return transform, method.GetMetricValue()
-
-
-def _centre_mm(mask: Mask, affine: np.ndarray) -> np.ndarray:
-    return affine[:3, :3] @ np.argwhere(mask).mean(axis=0) + affine[:3, 3]

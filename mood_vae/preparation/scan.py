@@ -6,18 +6,17 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from mood_vae.errors import VolumeError
 from mood_vae.imaging import foreground
 from mood_vae.imaging.preprocessing import resample
 from mood_vae.io.volume import Affine, Array, Mask, Volume
-from mood_vae.preparation import bias, extraction, rigid, template
+from mood_vae.preparation import bias, extraction, registration
 from mood_vae.preparation.config import CHALLENGE_GRID, PreparationConfig, Step
+from mood_vae.preparation.prepared_scan import PreparedScan, StepReport, template_correlation
 from mood_vae.preparation.world_grid import WorldGrid
 
 STRIPPED_ML = (300.0, 2300.0)
@@ -28,73 +27,6 @@ FLAT_BIAS = 0.02
 
 UNLIKE_TEMPLATE = 0.6
 """A prepared brain that correlates less with the template gets a warning."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """What became of one step.
-
-    Attributes:
-        step: Its name.
-        outcome: `done`; `seen` where it was done before, and is not done again; `skipped` where the user said so.
-        detail: How, in a few words, perhaps with a number.
-        seconds: What it took.
-    """
-
-    step: Step
-    outcome: Literal["done", "seen", "skipped"]
-    detail: str
-    seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class PreparedScan:
-    """A scan in the challenge's form, and the way back.
-
-    Attributes:
-        volume: (160, 160, 160) float32 in [0, 1] at 1.25 mm, RAS+, in MNI position, exactly 0 outside the brain.
-        to_scan: (4, 4) float64, RAS+ mm of `volume` to RAS+ mm of the scan; a rigid motion.
-        brain_mask: (I, J, K) bool on the scan's own grid.
-        scan_affine: (4, 4), the scan's indices to RAS+ mm.
-        steps: What was done, in order.
-        warnings: What speaks against the result, each a sentence.
-        template_correlation: Pearson's correlation with the template over its brain, -1 to 1.
-    """
-
-    volume: Volume
-    to_scan: Affine
-    brain_mask: Mask
-    scan_affine: Affine
-    steps: tuple[StepReport, ...]
-    warnings: tuple[str, ...]
-    template_correlation: float
-
-    @property
-    def brain_ml(self) -> float:
-        """The size of the brain mask in millilitres."""
-        return float(self.brain_mask.sum() * abs(np.linalg.det(self.scan_affine[:3, :3])) / 1000)
-
-    @property
-    def _scan_to_index(self) -> Affine:
-        """Indices of the scan to indices of `volume`."""
-        return np.linalg.inv(self.volume.affine) @ np.linalg.inv(self.to_scan) @ self.scan_affine
-
-    def onto_scan(self, values: Array) -> Array:
-        """Return a map on `volume`'s grid on the scan's own, linearly; voxels are copied where the two coincide.
-
-        Args:
-            values: (160, 160, 160) float32.
-
-        Returns:
-            (I, J, K) float32; the map's lowest value where the scan reaches beyond it.
-        """
-        return resample(values, self._scan_to_index, self.brain_mask.shape)
-
-    def labels_onto_scan(self, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Return labels on `volume`'s grid on the scan's own by the nearest neighbour, their type kept; 0 beyond."""
-        return ndimage.affine_transform(
-            labels, self._scan_to_index, output_shape=self.brain_mask.shape, order=0, mode="constant", cval=0
-        )
 
 
 @dataclass(kw_only=True)
@@ -133,13 +65,12 @@ def prepare_scan(volume: Volume, config: PreparationConfig | None = None, *, mas
     config = config or PreparationConfig()
     log = _Log(skip=config.skip)
     brain_mask = _extracted(volume, config, mask, log)
-    if _is_in_challenge_form(volume, brain_mask):
+    if _is_in_challenge_form(volume, brain_mask, log):
         return _as_it_is(volume, brain_mask, log)
-    grid = WorldGrid.around(volume.array.shape, volume.affine, rigid.SPACING_MM)
-    array = np.where(brain_mask, volume.array, 0).astype(np.float32)
-    array = _without_bias(array, brain_mask, volume.affine, log)
-    to_scan = _aligned(grid.sample(array, volume.affine), grid, brain_mask, volume.affine, log)
-    prepared, inside = _on_challenge_grid(array, brain_mask, volume.affine, to_scan)
+    array, inside, affine = _cropped(volume, brain_mask)
+    array = _without_bias(array, inside, affine, log)
+    to_scan = _aligned(array, inside, affine, log)
+    prepared, inside = _on_challenge_grid(array, inside, affine, to_scan)
     prepared = _scaled(prepared, inside, log)
     result = Volume(array=prepared, affine=CHALLENGE_GRID.affine, case_id=volume.case_id)
     return _finished(result, to_scan, brain_mask, volume.affine, log)
@@ -159,28 +90,18 @@ def _finished(volume: Volume, to_scan: Affine, brain_mask: Mask, scan_affine: Af
     )  # fmt: skip
 
 
-def template_correlation(array: Array) -> float:
-    """Return Pearson's correlation of a brain on the challenge's grid with the template, over the template's brain."""
-    brain = template.load(CHALLENGE_GRID.spacing_mm)
-    to_template = np.linalg.inv(brain.affine) @ CHALLENGE_GRID.affine
-    expected = resample(brain.array, to_template, CHALLENGE_GRID.shape)
-    inside = (expected > template.TISSUE) & (array > 0)
-    if np.count_nonzero(inside) < 100 or array[inside].std() == 0:
-        return 0.0
-    return float(np.corrcoef(expected[inside], array[inside])[0, 1])
+def stripped_mask(array: Array, affine: Affine) -> Mask | None:
+    """Return the brain mask of a volume that shows a brain alone, (I, J, K); None for any other.
 
-
-def is_stripped(array: Array, affine: Affine) -> bool:
-    """Return whether a volume, (I, J, K), shows a brain alone: a brain-sized foreground on an exact background."""
-    if foreground.is_ct(array):
-        return False
-    counts = [np.count_nonzero(array == value) for value in {0.0, float(array.min())}]
-    if max(counts) < 0.1 * array.size:
-        return False
+    A brain alone is a brain-sized foreground on an exact background that reaches around it.
+    """
+    n_background = max(np.count_nonzero(array == value) for value in {0.0, float(array.min())})
+    if n_background < 0.1 * array.size or foreground.is_ct(array):
+        return None
     mask = foreground.fill_holes(foreground.foreground_mask(array))
     size_ml = float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
-    faces = [mask.take(end, axis).mean() for axis in range(3) for end in (0, -1)]
-    return STRIPPED_ML[0] <= size_ml <= STRIPPED_ML[1] and max(faces) < 0.5
+    on_faces = max(float(mask.take(end, axis).mean()) for axis in range(3) for end in (0, -1))
+    return mask if STRIPPED_ML[0] <= size_ml <= STRIPPED_ML[1] and on_faces < 0.5 else None
 
 
 def _extracted(volume: Volume, config: PreparationConfig, mask: Mask | None, log: _Log) -> Mask:
@@ -189,23 +110,39 @@ def _extracted(volume: Volume, config: PreparationConfig, mask: Mask | None, log
             if mask.shape != volume.array.shape or not mask.any():
                 raise VolumeError(
                     expected=f"a brain mask of the scan's shape {volume.array.shape} that is not empty",
-                    found=f"one of {mask.shape} with {np.count_nonzero(mask)} voxels", remedy="give the scan's own mask",
+                    found=f"one of {mask.shape} with {np.count_nonzero(mask)} voxels",
+                    remedy="give the scan's own mask",
                 )  # fmt: skip
             said += ["done", "the mask that was given"]
             return mask
         if "extraction" in log.skip:
             said += ["skipped", "all foreground is taken for brain"]
             return foreground.fill_holes(foreground.foreground_mask(volume.array))
-        if is_stripped(volume.array, volume.affine):
-            said += ["seen", "the background is exact, the foreground brain-sized"]
-            return foreground.fill_holes(foreground.foreground_mask(volume.array))
+        stripped = stripped_mask(volume.array, volume.affine)
+        if stripped is not None:
+            said += ["seen", "a brain-sized foreground on an exact background"]
+            return stripped
         method = extraction.choose(config.extraction)
         found = extraction.brain_mask(volume.array, volume.affine, method)
         said += ["done", method]
         return found
 
 
-def _is_in_challenge_form(volume: Volume, brain_mask: Mask) -> bool:
+def _cropped(volume: Volume, brain_mask: Mask) -> tuple[Array, Mask, Affine]:
+    """Return the brain alone, cut to its box with a margin: at least 0, exactly 0 outside; its mask and its affine."""
+    boxes = ndimage.find_objects(brain_mask.astype(np.uint8))
+    if not boxes:
+        raise VolumeError(expected="a brain", found="none", remedy="look at the scan")
+    box = tuple(slice(max(0, part.start - 2), part.stop + 2) for part in boxes[0])
+    inside, array = brain_mask[box], volume.array[box]
+    # what lies below 0 is an interpolation's ringing, or a brain that was normalised to a mean of 0
+    low = min(float(np.percentile(array[inside], 100 - CHALLENGE_GRID.top_percentile)), 0.0)
+    affine = volume.affine.copy()
+    affine[:3, 3] = volume.affine[:3, :3] @ [part.start for part in box] + volume.affine[:3, 3]
+    return np.where(inside, np.maximum(array - low, 0), 0).astype(np.float32), inside, affine
+
+
+def _is_in_challenge_form(volume: Volume, brain_mask: Mask, log: _Log) -> bool:
     array = volume.array
     return (
         array.shape == CHALLENGE_GRID.shape
@@ -213,7 +150,7 @@ def _is_in_challenge_form(volume: Volume, brain_mask: Mask) -> bool:
         and array.min() == 0
         and 0.9 <= array.max() <= 1.0
         and not array[~brain_mask].any()
-        and is_stripped(array, volume.affine)
+        and log.steps[0].outcome == "seen"
     )
 
 
@@ -241,12 +178,12 @@ def _without_bias(array: Array, brain_mask: Mask, affine: Affine, log: _Log) -> 
         return array * np.exp(-grid.onto(field_log, array.shape, affine))
 
 
-def _aligned(array: Array, grid: WorldGrid, brain_mask: Mask, affine: Affine, log: _Log) -> Affine:
+def _aligned(array: Array, brain_mask: Mask, affine: Affine, log: _Log) -> Affine:
     with log.timed("alignment") as said:
         if "alignment" in log.skip:
             said += ["skipped", "moved only if the brain's centre is far from its place"]
             return _centred(brain_mask, affine)
-        motion = rigid.to_scan(array, grid)
+        motion = registration.rigid_to_scan(array, affine)
         degrees = np.degrees(np.arccos(np.clip((np.trace(motion[:3, :3]) - 1) / 2, -1, 1)))
         moved_mm = np.linalg.norm(motion[:3, :3] @ CHALLENGE_GRID.centre_mm + motion[:3, 3] - CHALLENGE_GRID.centre_mm)
         said += ["done", f"turned by {degrees:.1f} degrees, moved by {moved_mm:.1f} mm"]

@@ -1,0 +1,101 @@
+"""What the preparation of a scan gives: a brain in the challenge's form, how it came about, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from mood_vae.imaging.preprocessing import resample
+from mood_vae.io.volume import Affine, Array, Mask, Volume
+from mood_vae.preparation import template
+from mood_vae.preparation.config import CHALLENGE_GRID, Step
+
+LOOK_MM = 4.0
+"""How coarsely a brain is compared with the template."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepReport:
+    """What became of one step.
+
+    Attributes:
+        step: Its name.
+        outcome: `done`; `seen` where it was done before, and is not done again; `skipped` where the user said so.
+        detail: How, in a few words, perhaps with a number.
+        seconds: What it took.
+    """
+
+    step: Step
+    outcome: Literal["done", "seen", "skipped"]
+    detail: str
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedScan:
+    """A scan in the challenge's form, and the way back.
+
+    Attributes:
+        volume: (160, 160, 160) float32 in [0, 1] at 1.25 mm, RAS+, in MNI position, exactly 0 outside the brain.
+        to_scan: (4, 4) float64, RAS+ mm of `volume` to RAS+ mm of the scan; a rigid motion.
+        brain_mask: (I, J, K) bool on the scan's own grid.
+        scan_affine: (4, 4), the scan's indices to RAS+ mm.
+        steps: What was done, in order.
+        warnings: What speaks against the result, each a sentence.
+        template_correlation: Pearson's correlation with the template over its brain, -1 to 1.
+    """
+
+    volume: Volume
+    to_scan: Affine
+    brain_mask: Mask
+    scan_affine: Affine
+    steps: tuple[StepReport, ...]
+    warnings: tuple[str, ...]
+    template_correlation: float
+
+    @property
+    def brain_ml(self) -> float:
+        """The size of the brain mask in millilitres."""
+        return float(self.brain_mask.sum() * abs(np.linalg.det(self.scan_affine[:3, :3])) / 1000)
+
+    @property
+    def is_untouched(self) -> bool:
+        """Whether the scan was in the challenge's form already, and came out as it is."""
+        return all(step.outcome == "seen" for step in self.steps) and np.array_equal(self.to_scan, np.eye(4))
+
+    @property
+    def _scan_to_index(self) -> Affine:
+        """Indices of the scan to indices of `volume`."""
+        return np.linalg.inv(self.volume.affine) @ np.linalg.inv(self.to_scan) @ self.scan_affine
+
+    def onto_scan(self, values: Array) -> Array:
+        """Return a map on `volume`'s grid on the scan's own, linearly; voxels are copied where the two coincide.
+
+        Args:
+            values: (160, 160, 160) float32.
+
+        Returns:
+            (I, J, K) float32; the map's lowest value where the scan reaches beyond it.
+        """
+        return resample(values, self._scan_to_index, self.brain_mask.shape)
+
+    def labels_onto_scan(self, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """Return labels on `volume`'s grid on the scan's own by the nearest neighbour, their type kept; 0 beyond."""
+        return ndimage.affine_transform(
+            labels, self._scan_to_index, output_shape=self.brain_mask.shape, order=0, mode="constant", cval=0
+        )
+
+
+def template_correlation(array: Array) -> float:
+    """Return Pearson's correlation of a brain on the challenge's grid with the template, at `LOOK_MM` a voxel.
+
+    It is taken where the template has its brain: folds are everybody's own, so both are seen coarsely.
+    """
+    brain = template.load(LOOK_MM)
+    seen = resample(array, np.linalg.inv(CHALLENGE_GRID.affine) @ brain.affine, brain.array.shape)
+    expected, found = brain.array[brain.mask], seen[brain.mask]
+    return float(np.corrcoef(expected, found)[0, 1]) if found.std() > 0 else 0.0
