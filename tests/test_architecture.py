@@ -23,6 +23,7 @@ BASE = {"errors", "config", "version"}
 STANDS_ON = {
     "system": set(),
     "io": {"system"},
+    "dicom": {"system", "io"},
     "imaging": {"io"},
     "preparation": {"system", "io", "imaging"},
     "synthetic": {"system", "io", "imaging"},

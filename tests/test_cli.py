@@ -14,8 +14,13 @@ from mood_vae.cli import main
 
 SURFACE = {
     "benchmark": "",
+    "bids": "BIDS_DIR OUT_DIR ANALYSIS_LEVEL --participant-label/--participant_label --session-label/--session_label "
+    "--skip-bids-validation/--skip_bids_validation --model --weights --device --resume --max-voxels --skip "
+    "--extraction --mask",
     "demo": "--out --seed",
-    "predict": "LEVEL IN_DIR OUT_DIR --region --model/--preset --weights --device --resume --max-voxels --report",
+    "predict": "LEVEL IN_DIR OUT_DIR --region --model/--preset --weights --device --resume --max-voxels --report "
+    "--prepare --skip --extraction --mask --series --dicom-out",
+    "prepare": "IN_DIR OUT_DIR --skip --extraction --mask --series --resume --max-voxels --workers",
     "rank": "SUBMISSION_DIR... --json --picture --resamples --seed",
     "score": "LEVEL PRED LABEL --json --strict --subsets --lesions/--no-lesions --resamples --false-positive-ml "
     "--workers",

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from mood_vae.cli import benchmark_commands, commands, preparation_commands
+from mood_vae.cli import benchmark_commands, commands, prediction_commands, preparation_commands
 from mood_vae.cli.options import EXIT_WRONG_USE
 from mood_vae.errors import MoodVaeError
 from mood_vae.system import signals
@@ -39,7 +39,8 @@ def main(verbose: bool) -> None:
 
 
 for command in (
-    commands.predict,
+    prediction_commands.predict,
+    prediction_commands.bids,
     preparation_commands.prepare,
     commands.score,
     commands.rank,

@@ -1,4 +1,4 @@
-"""The commands for volumes: predict, score, rank, train, toy and demo.
+"""The commands for volumes: score, rank, train, toy and demo.
 
 Every command imports what it needs when it runs, so that `--help` and `score` never wait for torch.
 """
@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,69 +22,13 @@ from mood_vae.cli.options import (
     LEVEL,
     SEED,
     WORKERS,
-    PreparationChoice,
-    preparation_options,
 )
 from mood_vae.cli.progress import progress_bar
-from mood_vae.errors import printable
 
 if TYPE_CHECKING:
     from mood_vae.io.challenge_layout import Level
 
 log = logging.getLogger(__name__)
-
-
-@click.command()
-@click.argument("level", type=click.Choice(["sample", "pixel", "both"]))
-@click.argument("in_dir", type=EXISTING_FOLDER)
-@click.argument("out_dir", type=FOLDER)
-@click.option("--region", type=click.Choice(["brain", "abdom"]), default="brain", help="Whose default model is taken.")
-@click.option("--model", "--preset", help="A pretrained model by its name, instead of the region's default.")
-@click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
-@DEVICE
-@click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
-@click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
-@click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
-@click.option("--prepare", is_flag=True, help="Raw scans: strip the skull, align and so on first; see `prepare`.")
-@preparation_options
-def predict(
-    level: Level | Literal["both"],
-    in_dir: Path,
-    out_dir: Path,
-    region: str,
-    model: str | None,
-    weights: Path | None,
-    device: str,
-    resume: bool,
-    max_voxels: int | None,
-    report: Path | None,
-    prepare: bool,
-    preparation: PreparationChoice,
-) -> None:
-    """Score a folder of volumes, or map their anomalies.
-
-    `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid
-    whose mask is `map >= 0.5`; `both` writes both in one pass, to OUT_DIR/sample and OUT_DIR/pixel. Higher is more
-    anomalous. Exits with 1 when cases failed; they get a neutral prediction.
-    """
-    from mood_vae.detection import prediction
-    from mood_vae.detection.pretrained import choose_detector
-
-    detector = choose_detector(region=region, model=model, weights=weights, device=device)
-    run = prediction.predict(
-        level,
-        in_dir,
-        out_dir,
-        preparation.preparing(detector) if prepare else preparation.unused(detector),
-        progress=progress_bar,
-        resume=resume,
-        max_voxels=max_voxels,
-        report=report,
-    )
-    if run.failures:
-        names = ", ".join(printable(name) for name in run.failures)
-        click.echo(f"mood-vae: {len(run.failures)} cases failed: {names}", err=True)
-        sys.exit(EXIT_SOME_FAILED)
 
 
 @click.command(short_help="Score predictions as the challenge does, and beyond.")

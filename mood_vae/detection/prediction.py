@@ -63,6 +63,7 @@ def predict(
     detector: Detector | None = None,
     *,
     also: Also | None = None,
+    failures: Mapping[str, str] | None = None,
     progress: Progress = silent,
     resume: bool = False,
     max_voxels: int | None = None,
@@ -80,6 +81,7 @@ def predict(
         out_dir: Where the predictions go.
         detector: The pretrained default for brains if none is given.
         also: Called for each case that was predicted.
+        failures: What failed before, for the report.
         progress: Shows how far the run is.
         resume: Leave cases alone that have sound predictions other than the neutral ones.
         max_voxels: Larger volumes are refused.
@@ -89,12 +91,11 @@ def predict(
         FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
         OutputError: The report cannot be written, or would lie among the predictions or replace a volume.
     """
-    folder_of_scans = scans if isinstance(scans, Path) else None
     if isinstance(scans, Path):
         scans = [FileScan(path) for path in volume_files.list_volumes(scans)]
     folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
     for folder in folders.values():
-        if folder_of_scans and folder_of_scans.resolve() == folder.resolve():
+        if any(scan.path.parent.resolve() == folder.resolve() for scan in scans if isinstance(scan, FileScan)):
             raise FolderError(
                 file=folder, expected="an output folder of its own", found="the input folder",
                 remedy="name another folder: a map has the name of its input",
@@ -102,7 +103,7 @@ def predict(
     if report is not None:
         _check_place(report, [out_dir, *folders.values()], [scan.path for scan in scans if isinstance(scan, FileScan)])
     detector = detector or load_pretrained()
-    run = Run()
+    run = Run(failures=dict(failures or {}))
     with ExitStack() as stack:
         for folder in folders.values():
             stack.enter_context(output_folder.opened(folder))

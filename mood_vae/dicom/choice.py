@@ -60,7 +60,9 @@ def choose_t1(found: tuple[Series, ...], name: str | None = None) -> Series:
     if not left:
         reasons = "; ".join(f"{series.label}: {verdict.against}" for series, verdict in verdicts.items())
         raise FolderError(
-            expected="a T1 series of a brain", found=reasons, remedy="name one with --series NUMBER if it is T1 after all"
+            expected="a T1 series of a brain",
+            found=reasons,
+            remedy="name one with --series NUMBER if it is T1 after all",
         )
     best = max(left, key=lambda series: (verdicts[series].rank, -(series.number or 0)))
     reasons = ", ".join(verdicts[best].reasons)
@@ -140,7 +142,9 @@ def _weighting(series: Series) -> str:
         return "T1"
     if stated in ("T2", "FLUID_ATTENUATED", "DIFFUSION", "PERFUSION", "T2_STAR", "PROTON_DENSITY", "FLOW_ENCODED"):
         return f"of the contrast {stated.lower()}"
-    echo, repetition, inversion = (_time(series, keyword) for keyword in ("EchoTime", "RepetitionTime", "InversionTime"))
+    echo, repetition, inversion = (
+        _time(series, keyword) for keyword in ("EchoTime", "RepetitionTime", "InversionTime")
+    )
     if echo is None or repetition is None:
         return ""
     if echo > 40:

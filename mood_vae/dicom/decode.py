@@ -37,13 +37,13 @@ def main() -> None:
     import numpy as np
     import pydicom
 
-    where, values = "", None
+    where, values = "", pydicom.Dataset()
     with tempfile.TemporaryDirectory() as folder:
         for number, (path, index) in enumerate(request["frames"]):
             try:
                 if path != where:
-                    where, values = path, None
-                    values = pydicom.dcmread(path)
+                    values = pydicom.Dataset()  # so that two files are never in memory at once
+                    where, values = path, pydicom.dcmread(path)
                 is_packed = values.file_meta.TransferSyntaxUID.is_encapsulated
                 frame = _compressed(values, index, folder) if is_packed else _native(values, index)
                 if list(frame.shape) != request["shape"]:

@@ -148,5 +148,3 @@ def _first(sequence: Any) -> Any:
 
 def _wrong(instance: Instance, expected: str, found: str, remedy: str = "export the series again") -> VolumeError:
     return VolumeError(file=instance.name, expected=expected, found=found, remedy=remedy)
-
-

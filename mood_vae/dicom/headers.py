@@ -154,7 +154,9 @@ def _read(path: Path, name: str, **options: Any) -> tuple[str, Any]:
         file.seek(0)
         values = pydicom.dcmread(file, stop_before_pixels=True, **options)
         if kind and str(values.get("SOPClassUID", "") or "") != kind:
-            raise VolumeError(file=name, expected="one SOP class", found="two, or half of one", remedy="export it again")
+            raise VolumeError(
+                file=name, expected="one SOP class", found="two, or half of one", remedy="export it again"
+            )
         if file.tell() > MOST_HEADER_BYTES:
             found = f"{file.tell() / 2**20:.0f} MiB"
             raise VolumeError(file=name, expected="a header of at most 64 MiB", found=found, remedy="export it again")

@@ -156,7 +156,12 @@ def _decoded(frames: Sequence[Frame], shape: tuple[int, int]) -> Array:
     limit = _SECONDS + _SECONDS_PER_VOXEL * n_bytes / 4
     try:
         done = subprocess.run(
-            command, input=json.dumps(request).encode(), capture_output=True, env=environment, timeout=limit, check=False
+            command,
+            input=json.dumps(request).encode(),
+            capture_output=True,
+            env=environment,
+            timeout=limit,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise _undecodable(frames[0], f"pixels that take more than {limit:.0f} s") from None

@@ -135,9 +135,9 @@ def find_series(folder: Path) -> Found:
             instances.append(instance)
     redaction = Redaction(_identifiers(instances))
     failures = {}
-    for path, error in bad.items():
+    for path, fault in bad.items():
         name = redaction(_below(path, folder))
-        failures[name] = str(error.about(name))
+        failures[name] = str(fault.about(name))
         log.warning("left out: %s", failures[name])
     found = _grouped(instances, redaction)
     log.info("%d image series in %d files; %d files are no images", len(found), n_files, n_others)
@@ -147,6 +147,11 @@ def find_series(folder: Path) -> Found:
             file=folder, expected="a DICOM series of MR images", found=reason, remedy="name the folder that holds them"
         )
     return Found(series=found, failures=failures, redaction=redaction)
+
+
+def has_dicom(folder: Path) -> bool:
+    """Whether a file of DICOM lies in the folder, at any depth."""
+    return any(headers.is_dicom(path) for path in _files(folder))
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -51,6 +51,11 @@ class BidsImage:
         return root / Path(self.relative).parent / f"{self.entities}_{ending}"
 
 
+def is_dataset(root: Path) -> bool:
+    """Whether a folder is the root of a data set: it says so, and has participants."""
+    return (root / DESCRIPTION).is_file() and any(path.is_dir() for path in root.glob("sub-*"))
+
+
 def find_t1w(
     root: Path, *, participants: Collection[str] = (), sessions: Collection[str] = (), validate: bool = True
 ) -> list[BidsImage]:

@@ -44,7 +44,9 @@ def voxels(shape: tuple[int, int, int] = SHAPE) -> npt.NDArray[np.uint16]:
 class Plan:
     """Where slices lie: a turned grid of 2 mm columns, 1.5 mm rows, and `step` from slice to slice."""
 
-    def __init__(self, spacing: tuple[float, float, float] = (2.0, 1.5, 3.0), turn: Any = _TURN, tilt: float = 0) -> None:
+    def __init__(
+        self, spacing: tuple[float, float, float] = (2.0, 1.5, 3.0), turn: Any = _TURN, tilt: float = 0
+    ) -> None:
         self.turn, self.spacing, self.tilt = np.asarray(turn), spacing, tilt
         self.origin = np.array([-11.0, 23.0, 37.0])
 

@@ -33,7 +33,9 @@ def raw(tag: int, vr: bytes, value: bytes, length: int | None = None) -> bytes:
     """Return an element in explicit little endian, of a length that need not be true."""
     size = len(value) if length is None else length
     head = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr
-    return head + (struct.pack("<HI", 0, size) if vr in (b"OB", b"OW", b"SQ", b"UN") else struct.pack("<H", size)) + value
+    return (
+        head + (struct.pack("<HI", 0, size) if vr in (b"OB", b"OW", b"SQ", b"UN") else struct.pack("<H", size)) + value
+    )
 
 
 def cut_in_header(content: bytes) -> bytes:

@@ -21,7 +21,8 @@ LONG = voxels((4, 5, 20))
 
 def write(folder: Path, number: int, **attributes: Any) -> None:
     """Write a series of this number."""
-    described = {"SeriesNumber": number, "SeriesInstanceUID": f"1.2.3.4.{number}", "name": f"{number}_{{}}"}
+    described: dict[str, Any] = {"SeriesNumber": number, "SeriesInstanceUID": f"1.2.3.4.{number}"}
+    described |= {"name": f"{number}_{{}}"}
     write_series(folder, LONG, **described | attributes)
 
 

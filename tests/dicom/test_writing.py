@@ -20,8 +20,8 @@ from mood_vae.errors import VolumeError
 from tests.dicom.dicom_files import SECRETS, Plan, voxels, write_enhanced, write_series
 
 SHAPE = (9, 11, 12)
-SPOTS = {(2, 3, 4): 0.75, (2, 3, 5): 0.5, (7, 9, 10): 0.9}
-BELOW = {(1, 1, 1): 0.4}
+SPOTS: dict[tuple[int, ...], float] = {(2, 3, 4): 0.75, (2, 3, 5): 0.5, (7, 9, 10): 0.9}
+BELOW: dict[tuple[int, ...], float] = {(1, 1, 1): 0.4}
 
 
 def a_map() -> np.ndarray:
@@ -60,7 +60,9 @@ def scan(request: pytest.FixtureRequest, tmp_path: Path) -> DicomScan:
         write_series(tmp_path / "in", voxels(SHAPE), name="{}.dcm")
     else:
         order = np.random.default_rng(0).permutation(SHAPE[2]).tolist()
-        write_enhanced(tmp_path / "in" / "e.dcm", voxels(SHAPE), Plan(), order, ContentDate="20260102", ContentTime="10")
+        write_enhanced(
+            tmp_path / "in" / "e.dcm", voxels(SHAPE), Plan(), order, ContentDate="20260102", ContentTime="10"
+        )
     return scan_of(tmp_path / "in")
 
 
@@ -127,8 +129,8 @@ def test_slices_that_were_interpolated_are_left_out(tmp_path: Path) -> None:
 
 def test_a_stripped_header_is_enough(tmp_path: Path) -> None:
     gone = ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber", "StudyID", "StudyDate", "StudyTime")
-    others = {"ReferringPhysicianName": None, "PatientSex": "unknown", "SeriesNumber": None}
-    write_series(tmp_path / "in", voxels(SHAPE), **dict.fromkeys(gone), **others)
+    others: dict[str, Any] = {"ReferringPhysicianName": None, "PatientSex": "unknown", "SeriesNumber": None}
+    write_series(tmp_path / "in", voxels(SHAPE), **others | dict.fromkeys(gone))
     seg_path, _ = write_objects(scan_of(tmp_path / "in"), a_map(), tmp_path)
     assert pydicom.dcmread(seg_path).PatientID == ""
 

@@ -1,0 +1,178 @@
+"""The commands that detect: predict, and bids, which does it as a BIDS App."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from mood_vae.cli.options import (
+    DEVICE,
+    EXISTING_FOLDER,
+    EXIT_SOME_FAILED,
+    FILE,
+    FOLDER,
+    SERIES,
+    PreparationChoice,
+    preparation_options,
+)
+from mood_vae.cli.progress import progress_bar
+from mood_vae.errors import few_of, printable
+
+if TYPE_CHECKING:
+    from mood_vae.detection.detector import Detection
+    from mood_vae.detection.prediction import Also
+    from mood_vae.io.challenge_layout import Level
+    from mood_vae.io.scans import OpenScan, Scan
+
+
+@click.command()
+@click.argument("level", type=click.Choice(["sample", "pixel", "both"]))
+@click.argument("in_dir", type=EXISTING_FOLDER)
+@click.argument("out_dir", type=FOLDER)
+@click.option("--region", type=click.Choice(["brain", "abdom"]), default="brain", help="Whose default model is taken.")
+@click.option("--model", "--preset", help="A pretrained model by its name, instead of the region's default.")
+@click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
+@DEVICE
+@click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
+@click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
+@click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
+@click.option("--prepare", is_flag=True, help="Raw scans: strip the skull, align and so on first; see `prepare`.")
+@preparation_options
+@SERIES
+@click.option("--dicom-out", type=FOLDER, help="DICOM: write masks and maps there as DICOM objects too.")
+def predict(
+    level: Level | Literal["both"],
+    in_dir: Path,
+    out_dir: Path,
+    region: str,
+    model: str | None,
+    weights: Path | None,
+    device: str,
+    resume: bool,
+    max_voxels: int | None,
+    report: Path | None,
+    prepare: bool,
+    preparation: PreparationChoice,
+    series: str | None,
+    dicom_out: Path | None,
+) -> None:
+    """Score scans, or map their anomalies.
+
+    IN_DIR holds volumes, DICOM files of one or many studies, or a BIDS data set.
+
+    `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid
+    whose mask is `map >= 0.5`; `both` writes both in one pass, to OUT_DIR/sample and OUT_DIR/pixel. Higher is more
+    anomalous. Exits with 1 when cases failed; they get a neutral prediction.
+    """
+    from mood_vae.detection import prediction
+    from mood_vae.detection.pretrained import choose_detector
+    from mood_vae.dicom.find_scans import find_scans
+
+    found = find_scans(in_dir, series=series)
+    if dicom_out and not found.are_dicom:
+        raise click.UsageError("--dicom-out is for DICOM: IN_DIR holds other volumes")
+    detector = choose_detector(region=region, model=model, weights=weights, device=device)
+    run = prediction.predict(
+        level,
+        found.scans,
+        out_dir,
+        preparation.preparing(detector) if prepare else preparation.unused(detector),
+        also=_dicom_writer(dicom_out) if dicom_out else None,
+        failures=found.failures,
+        progress=progress_bar,
+        resume=resume,
+        max_voxels=max_voxels,
+        report=report,
+    )
+    if run.failures:
+        names = ", ".join(printable(name) for name in run.failures)
+        click.echo(f"mood-vae: {len(run.failures)} cases failed: {names}", err=True)
+        sys.exit(EXIT_SOME_FAILED)
+
+
+def _dicom_writer(folder: Path) -> Also:
+    """Return what writes a case's mask and map as DICOM objects."""
+    from mood_vae.dicom.studies import OpenStudy
+    from mood_vae.dicom.writing import write_objects
+
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
+        assert isinstance(opened, OpenStudy)
+        write_objects(opened.scan, detection.anomaly_map, folder)
+
+    return write
+
+
+class _ManyLabels(click.Command):
+    """Takes several values after one option, as BIDS Apps do: `--participant-label 01 02`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        expanded: list[str] = []
+        option, n_values = "", 0
+        for arg in args:
+            if arg.startswith("-"):
+                option, n_values = (arg if arg.endswith(("-label", "_label")) else ""), 0
+            elif option:
+                n_values += 1
+                expanded += [option] if n_values > 1 else []
+            expanded.append(arg)
+        return super().parse_args(ctx, expanded)
+
+
+@click.command(cls=_ManyLabels, short_help="Map the anomalies of a BIDS data set, as a BIDS App.")
+@click.argument("bids_dir", type=EXISTING_FOLDER)
+@click.argument("out_dir", type=FOLDER)
+@click.argument("analysis_level", type=click.Choice(["participant", "group"]))
+@click.option("--participant-label", "--participant_label", "participants", multiple=True, help="Only these, as 01 02.")
+@click.option("--session-label", "--session_label", "sessions", multiple=True, help="Only these sessions.")
+@click.option("--skip-bids-validation", "--skip_bids_validation", "skip_validation", is_flag=True,
+              help="Go on without dataset_description.json.")  # fmt: skip
+@click.option("--model", help="A pretrained model by its name, instead of the default.")
+@click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
+@DEVICE
+@click.option("--resume", is_flag=True, help="Leave images alone that have a map and a mask.")
+@click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
+@preparation_options
+def bids(
+    bids_dir: Path,
+    out_dir: Path,
+    analysis_level: str,
+    participants: tuple[str, ...],
+    sessions: tuple[str, ...],
+    skip_validation: bool,
+    model: str | None,
+    weights: Path | None,
+    device: str,
+    resume: bool,
+    max_voxels: int,
+    preparation: PreparationChoice,
+) -> None:
+    """Prepare and map the T1w images of a BIDS data set; OUT_DIR becomes a BIDS derivative.
+
+    `participant` writes map and mask of each image, on its own grid; `group` gathers the scores in group_T1w.tsv.
+    Exits with 1 when images failed.
+    """
+    from mood_vae.detection import bids_app
+    from mood_vae.detection.pretrained import choose_detector
+    from mood_vae.io.bids import find_t1w
+
+    if analysis_level == "group":
+        click.echo(bids_app.write_group_table(out_dir))
+        return
+    images = find_t1w(bids_dir, participants=participants, sessions=sessions, validate=not skip_validation)
+    run = bids_app.predict_participants(
+        images,
+        bids_dir,
+        out_dir,
+        preparation.preparing(choose_detector(region="brain", model=model, weights=weights, device=device)),
+        resume=resume,
+        max_voxels=max_voxels,
+        progress=progress_bar,
+    )
+    if run.failures:
+        click.echo(f"mood-vae: {len(run.failures)} cases failed: {few_of(run.failures)}", err=True)
+        sys.exit(EXIT_SOME_FAILED)
