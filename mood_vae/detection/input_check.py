@@ -1,4 +1,4 @@
-"""Whether a volume can be what the detector was trained for: a brain, seen sharply enough, and about as large as one."""
+"""Whether a volume can be what the detector was trained for: a brain, seen sharply enough, of a brain's size."""
 
 from __future__ import annotations
 

@@ -79,7 +79,7 @@ def is_ct(array: Array) -> bool:
     sample = _thinned(array)
     body = sample[sample > CT_BODY_HU]
     air = np.count_nonzero((sample > -1100) & (sample < -900))
-    return body.size > 0 and air >= 1e-3 * sample.size and -200 < np.median(body) < 400
+    return bool(body.size > 0 and air >= 1e-3 * sample.size and -200 < np.median(body) < 400)
 
 
 def _exact_backgrounds(array: Array, border: Array) -> list[np.float32]:
