@@ -1,4 +1,4 @@
-"""What a healthy volume must be before anything is inserted: finite in the brain, with a foreground, and without an anomaly."""
+"""What a healthy volume must be before anything is inserted: finite, with a foreground, and without an anomaly."""
 
 from __future__ import annotations
 
