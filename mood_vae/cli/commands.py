@@ -28,6 +28,7 @@ from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import printable
 
 if TYPE_CHECKING:
+    from mood_vae.detection.prediction import OnMismatch
     from mood_vae.io.challenge_layout import Level
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,12 @@ log = logging.getLogger(__name__)
 @click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
 @click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
 @click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
+@click.option(
+    "--on-mismatch",
+    type=click.Choice(["warn", "refuse", "ignore"]),
+    default="warn",
+    help="A volume unlike those of the training.",
+)
 def predict(
     level: Level | Literal["both"],
     in_dir: Path,
@@ -55,6 +62,7 @@ def predict(
     resume: bool,
     max_voxels: int | None,
     report: Path | None,
+    on_mismatch: OnMismatch,
 ) -> None:
     """Score a folder of volumes, or map their anomalies.
 
@@ -74,6 +82,7 @@ def predict(
         resume=resume,
         max_voxels=max_voxels,
         report=report,
+        on_mismatch=on_mismatch,
     )
     if run.failures:
         names = ", ".join(printable(name) for name in run.failures)

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 NEUTRAL_SCORE = 0.0
 
+OnMismatch = Literal["warn", "refuse", "ignore"]
+
 BYTES_PER_CASE, BYTES_PER_VOXEL = 3 * 2**28, 32
 """What a case takes at most, measured over both detectors; docs/robustness.md has the command."""
 
@@ -58,6 +60,7 @@ def predict(
     resume: bool = False,
     max_voxels: int | None = None,
     report: Path | None = None,
+    on_mismatch: OnMismatch = "warn",
 ) -> Run:
     """Write a prediction for every volume of a folder: a map, a score or both.
 
@@ -74,6 +77,8 @@ def predict(
         resume: Leave cases alone that have sound predictions other than the neutral ones.
         max_voxels: Larger volumes are refused.
         report: Where the `Run` goes as JSON, however the run ends short of a kill; not in the output folder.
+        on_mismatch: What to do about a volume unlike those of the training: `warn` in the log, `refuse` it, or
+            `ignore` it. The report has the warnings of all that are predicted.
 
     Raises:
         FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
@@ -101,7 +106,7 @@ def predict(
                 if resume and all(_is_done(name, target) for name, target in targets.items()):
                     run.kept.append(path.name)
                 else:
-                    _predict_case(path, targets, detector, run, max_voxels)
+                    _predict_case(path, targets, detector, run, max_voxels, on_mismatch)
             run.finished = True
         finally:
             _write_report(report, run)
@@ -125,7 +130,12 @@ def _check_place(report: Path, out_dirs: Iterable[Path], volumes: Iterable[Path]
 
 
 def _predict_case(
-    path: Path, targets: Mapping[Level, Path], detector: Detector, run: Run, max_voxels: int | None
+    path: Path,
+    targets: Mapping[Level, Path],
+    detector: Detector,
+    run: Run,
+    max_voxels: int | None,
+    on_mismatch: OnMismatch,
 ) -> None:
     geometry: Geometry | None = None
     try:
@@ -134,8 +144,7 @@ def _predict_case(
             _check_memory(path, geometry)
             volume = file.read()
         detection = detector.detect(volume)
-        for warning in detection.warnings:
-            log.warning("%r: %s", str(path), warning)
+        _say(path, detection.warnings, on_mismatch)
         for level, target in targets.items():
             _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
         run.cases[path.name] = {
@@ -151,6 +160,18 @@ def _predict_case(
         run.failures[path.name] = failure
         for level, target in targets.items():
             _write_neutral(level, target, geometry, failure)
+
+
+def _say(path: Path, warnings: Iterable[str], on_mismatch: OnMismatch) -> None:
+    """Log a detection's warnings, or raise VolumeError because of them."""
+    for warning in warnings:
+        if on_mismatch == "refuse":
+            raise VolumeError(
+                file=path, expected="a volume like those of the training", found=f"this: {warning}",
+                remedy="mend it, or take its map with care (--on-mismatch warn)",
+            )  # fmt: skip
+        if on_mismatch == "warn":
+            log.warning("%r: %s", str(path), warning)
 
 
 def _check_memory(path: Path, geometry: Geometry) -> None:

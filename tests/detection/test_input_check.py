@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mood_vae.detection.checkpoint import Checkpoint
-from mood_vae.detection.input_check import check_resolution, check_size
+from mood_vae.detection.input_check import InputCheck
 from mood_vae.errors import VolumeError
 from mood_vae.imaging.preprocessing import Brain, GridConfig
 from mood_vae.io.volume import Volume
@@ -24,14 +24,14 @@ def brain_of(n_voxels: int) -> Brain:
 
 @pytest.mark.parametrize("n_voxels", [5600, 11_000, 16_800])  # 700, 1375, 2100 mL
 def test_a_brain_passes_silently(n_voxels: int) -> None:
-    assert check_size(brain_of(n_voxels), GRID) == ()
+    assert InputCheck(GRID).warnings(brain_of(n_voxels)) == ()
 
 
 def test_a_size_that_no_brain_has_is_named() -> None:
-    (large,) = check_size(brain_of(28_000), GRID)
+    (large,) = InputCheck(GRID).warnings(brain_of(28_000))
     assert large.startswith("3500 mL stand out")
     assert "whole head" in large
-    (small,) = check_size(brain_of(2400), GRID)
+    (small,) = InputCheck(GRID).warnings(brain_of(2400))
     assert small.startswith("300 mL stand out")
     assert "a part of one" in small
 
@@ -39,14 +39,14 @@ def test_a_size_that_no_brain_has_is_named() -> None:
 @pytest.mark.parametrize("n_voxels", [0, 280])  # 35 mL
 def test_no_brain_is_an_error(n_voxels: int) -> None:
     with pytest.raises(VolumeError, match="a brain that stands out"):
-        check_size(brain_of(n_voxels), GRID)
+        InputCheck(GRID).warnings(brain_of(n_voxels))
 
 
 def test_where_no_brain_is_expected_any_size_but_none_will_do() -> None:
-    anything = GRID.replaced(brain_ml=None)
-    assert check_size(brain_of(1), anything) == check_size(brain_of(60_000), anything) == ()
+    anything = InputCheck(GRID.replaced(brain_ml=None))
+    assert anything.warnings(brain_of(1)) == anything.warnings(brain_of(60_000)) == ()
     with pytest.raises(VolumeError):
-        check_size(brain_of(0), anything)
+        anything.warnings(brain_of(0))
 
 
 @given(edges=st.tuples(*[st.floats(0.1, 100)] * 3))
@@ -54,9 +54,9 @@ def test_voxels_are_too_large_by_their_volume(edges: tuple[float, float, float])
     volume = Volume(array=np.zeros((2, 3, 4), np.float32), affine=np.diag([*edges, 1.0]), case_id="any")
     if edges[0] * edges[1] * edges[2] > 1.01 * 30**3:  # six voxels of 5 mm to an edge
         with pytest.raises(VolumeError, match="voxels of at most 30 mm"):
-            check_resolution(volume, GRID)
+            InputCheck(GRID).check_resolution(volume)
     elif edges[0] * edges[1] * edges[2] < 0.99 * 30**3:
-        check_resolution(volume, GRID)
+        InputCheck(GRID).check_resolution(volume)
 
 
 @settings(max_examples=25, deadline=None)
