@@ -15,11 +15,11 @@ from mood_vae.cli import main
 SURFACE = {
     "benchmark": "",
     "bids": "BIDS_DIR OUT_DIR ANALYSIS_LEVEL --participant-label/--participant_label --session-label/--session_label "
-    "--skip-bids-validation/--skip_bids_validation --model --weights --device --resume --max-voxels --skip "
-    "--extraction --mask",
+    "--skip-bids-validation/--skip_bids_validation --model --weights --device --resume --max-voxels --on-mismatch "
+    "--skip --extraction --mask",
     "demo": "--out --seed",
     "predict": "LEVEL IN_DIR OUT_DIR --region --model/--preset --weights --device --resume --max-voxels --report "
-    "--prepare --skip --extraction --mask --series --dicom-out",
+    "--on-mismatch --prepare --skip --extraction --mask --series --dicom-out",
     "prepare": "IN_DIR OUT_DIR --skip --extraction --mask --series --resume --max-voxels --workers",
     "rank": "SUBMISSION_DIR... --json --picture --resamples --seed",
     "score": "LEVEL PRED LABEL --json --strict --subsets --lesions/--no-lesions --resamples --false-positive-ml "

@@ -24,6 +24,10 @@ FILE = click.Path(path_type=Path, dir_okay=False)
 LEVEL = click.Choice(["sample", "pixel"])
 DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: all processors].")
+ON_MISMATCH = click.option(
+    "--on-mismatch", type=click.Choice(["warn", "refuse", "ignore"]), default="warn",
+    help="A volume unlike those of the training.",
+)  # fmt: skip
 SERIES = click.option("--series", help="DICOM: the series to take, by number, UID or description [default: the T1].")
 SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Same seed, same bytes.")
 

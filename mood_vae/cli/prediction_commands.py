@@ -14,6 +14,7 @@ from mood_vae.cli.options import (
     EXIT_SOME_FAILED,
     FILE,
     FOLDER,
+    ON_MISMATCH,
     SERIES,
     PreparationChoice,
     preparation_options,
@@ -23,7 +24,7 @@ from mood_vae.errors import few_of, printable
 
 if TYPE_CHECKING:
     from mood_vae.detection.detector import Detection
-    from mood_vae.detection.prediction import Also
+    from mood_vae.detection.prediction import Also, OnMismatch
     from mood_vae.io.challenge_layout import Level
     from mood_vae.io.scans import OpenScan, Scan
 
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 @click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
 @click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
 @click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
+@ON_MISMATCH
 @click.option("--prepare", is_flag=True, help="Raw scans: strip the skull, align and so on first; see `prepare`.")
 @preparation_options
 @SERIES
@@ -54,6 +56,7 @@ def predict(
     resume: bool,
     max_voxels: int | None,
     report: Path | None,
+    on_mismatch: OnMismatch,
     prepare: bool,
     preparation: PreparationChoice,
     series: str | None,
@@ -86,6 +89,7 @@ def predict(
         resume=resume,
         max_voxels=max_voxels,
         report=report,
+        on_mismatch=on_mismatch,
     )
     if run.failures:
         names = ", ".join(printable(name) for name in run.failures)
@@ -136,6 +140,7 @@ class _ManyLabels(click.Command):
 @DEVICE
 @click.option("--resume", is_flag=True, help="Leave images alone that have a map and a mask.")
 @click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
+@ON_MISMATCH
 @preparation_options
 def bids(
     bids_dir: Path,
@@ -149,6 +154,7 @@ def bids(
     device: str,
     resume: bool,
     max_voxels: int,
+    on_mismatch: OnMismatch,
     preparation: PreparationChoice,
 ) -> None:
     """Prepare and map the T1w images of a BIDS data set; OUT_DIR becomes a BIDS derivative.
@@ -171,6 +177,7 @@ def bids(
         preparation.preparing(choose_detector(region="brain", model=model, weights=weights, device=device)),
         resume=resume,
         max_voxels=max_voxels,
+        on_mismatch=on_mismatch,
         progress=progress_bar,
     )
     if run.failures:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mood_vae.detection.detector import Detector
-from mood_vae.detection.prediction import FAILURES, Run, check_memory, in_one_line
+from mood_vae.detection.prediction import FAILURES, OnMismatch, Run, check_memory, in_one_line, say
 from mood_vae.errors import FolderError
 from mood_vae.io import atomic, bids, json_files, output_folder, volume_files
 from mood_vae.io.bids import BidsImage
@@ -41,6 +41,7 @@ def predict_participants(
     *,
     resume: bool = False,
     max_voxels: int | None = None,
+    on_mismatch: OnMismatch = "warn",
     progress: Progress = silent,
 ) -> Run:
     """Write map and mask of each image: `SUB/[SES/]anat/ENTITIES_space-orig_desc-anomaly_probseg.nii.gz` and `_mask`.
@@ -55,6 +56,7 @@ def predict_participants(
         detector: For raw scans; mind `PreparingDetector`.
         resume: Leave images alone that have a map and a mask.
         max_voxels: Larger images are refused.
+        on_mismatch: What to do about an image unlike those of the training, see `prediction.predict`.
         progress: Shows how far the run is.
 
     Raises:
@@ -72,7 +74,7 @@ def predict_participants(
             if resume and _side(image, out_dir, MASK).is_file():
                 run.kept.append(image.path.name)
             else:
-                _predict_image(image, out_dir, detector, run, max_voxels)
+                _predict_image(image, out_dir, detector, run, max_voxels, on_mismatch)
     run.finished = True
     return run
 
@@ -82,15 +84,16 @@ def _side(image: BidsImage, out_dir: Path, ending: str) -> Path:
     return image.derivative(out_dir, f"{ending}.json")
 
 
-def _predict_image(image: BidsImage, out_dir: Path, detector: Detector, run: Run, max_voxels: int | None) -> None:
+def _predict_image(
+    image: BidsImage, out_dir: Path, detector: Detector, run: Run, max_voxels: int | None, on_mismatch: OnMismatch
+) -> None:
     scan = FileScan(image.path)
     try:
         with scan.open(max_voxels) as file:
             check_memory(scan, file.geometry)
             volume = file.read()
         found = detector.detect(volume)
-        for warning in found.warnings:
-            log.warning("%r: %s", scan.label, warning)
+        say(scan, found.warnings, on_mismatch=on_mismatch)
         mask = found.anomaly_map >= MASK_FROM
         size_ml = float(mask.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1000)
         map_file, mask_file = (image.derivative(out_dir, f"{ending}.nii.gz") for ending in (MAP, MASK))

@@ -20,13 +20,15 @@ from torch import Tensor, nn
 
 from mood_vae.config import Config
 from mood_vae.detection import former
-from mood_vae.detection.config import Calibration, DetectorConfig
+from mood_vae.detection.config import Calibration, DetectorConfig, InputReference
 from mood_vae.errors import CheckpointError
 from mood_vae.io import atomic, json_files
 
 FORMAT = 8
 NORMATIVE = "normative_CKHW"
 """The tensor of the normative maps: the mean residual of healthy brains, then their roughness in two directions."""
+REFERENCE = "reference_CKHW"
+"""The tensor that inputs are compared with: the mean of healthy brains' `input_check.coarse_maps`."""
 
 
 class Description(Config):
@@ -36,12 +38,14 @@ class Description(Config):
         preset: The name of the recipe.
         detector: The configuration that was trained.
         calibration: Threshold and score reference, by healthy validation subjects.
+        input_reference: What an input should be like, besides `REFERENCE`; None in checkpoints without.
         provenance: Data, software and settings of the training, for people to read.
     """
 
     preset: str
     detector: DetectorConfig
     calibration: Calibration
+    input_reference: InputReference | None = None
     provenance: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -52,7 +56,7 @@ class Checkpoint:
     Attributes:
         description: Everything but the arrays.
         tensors: The weights under `vae.` and `discriminator.0.`, `discriminator.1.` and so on, and `NORMATIVE` where it
-            is needed.
+            is needed; `REFERENCE` where inputs are compared with it.
     """
 
     description: Description

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, model_validator
 
 from mood_vae.config import Config
 from mood_vae.detection.postprocessing import AggregationConfig, PostprocessingConfig
@@ -107,3 +107,13 @@ class Calibration(Config):
     threshold: PositiveFloat
     score_reference: PositiveFloat
     config: CalibrationConfig = CalibrationConfig()
+
+
+class InputReference(Config):
+    """What healthy training brains are like; the checkpoint's tensor `REFERENCE` holds their mean.
+
+    Attributes:
+        detail: The least and the most that their voxels differ from their neighbours, see `input_check.detail`.
+    """
+
+    detail: tuple[NonNegativeFloat, NonNegativeFloat]

@@ -8,9 +8,9 @@ from typing import Protocol
 import torch
 
 from mood_vae.detection.anomaly_map import AnomalyScorer, make_scorer
-from mood_vae.detection.checkpoint import Checkpoint
+from mood_vae.detection.checkpoint import REFERENCE, Checkpoint
 from mood_vae.detection.config import Calibration
-from mood_vae.detection.input_check import check_resolution, check_size
+from mood_vae.detection.input_check import InputCheck
 from mood_vae.detection.postprocessing import (
     binary_mask,
     calibrated_map,
@@ -67,10 +67,11 @@ class Detector(Protocol):
 
 
 class VaeDetector:
-    """A scorer and its calibration."""
+    """A scorer, its calibration, and what it says of its inputs."""
 
-    def __init__(self, scorer: AnomalyScorer, calibration: Calibration) -> None:
+    def __init__(self, scorer: AnomalyScorer, calibration: Calibration, input_check: InputCheck | None = None) -> None:
         self.scorer, self.calibration = scorer, calibration
+        self.input_check = input_check or InputCheck(scorer.config.grid)
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, device: torch.device) -> VaeDetector:
@@ -80,7 +81,10 @@ class VaeDetector:
             CheckpointError: The tensors do not fit the description.
         """
         description = checkpoint.description
-        return cls(make_scorer(description.detector, checkpoint.tensors, device), description.calibration)
+        scorer = make_scorer(description.detector, checkpoint.tensors, device)
+        reference_CKHW = checkpoint.tensors.get(REFERENCE)
+        input_check = InputCheck(description.detector.grid, reference_CKHW, description.input_reference)
+        return cls(scorer, description.calibration, input_check)
 
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume.
@@ -89,9 +93,9 @@ class VaeDetector:
             VolumeError: It shows no brain, or too coarsely.
         """
         config = self.scorer.config
-        check_resolution(volume, config.grid)
+        self.input_check.check_resolution(volume)
         brain, placement = prepare(volume, config.grid)
-        warnings = check_size(brain, config.grid)
+        warnings = self.input_check.warnings(brain)
         search_mask = brain.mask(with_gaps=self.scorer.searches_gaps)
         raw_map = self.scorer.raw_map(brain)
         pooled = neighbourhood_pool(raw_map, config.postprocessing)

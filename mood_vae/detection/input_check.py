@@ -1,12 +1,28 @@
-"""Whether a volume can be what the detector was trained for: a brain, seen sharply enough, and about as large as one."""
+"""Whether a volume can be what the detector was trained for: a brain of the training's kind, whole and upright.
+
+What is no brain at all is refused. The rest is compared with the mean healthy brain, on a coarse grid of about 5 mm, by
+measures that can be told in a sentence; each that is outside its limits gives a warning. docs/own-scans.md says how
+often they are right.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+import itertools
+from dataclasses import dataclass
 
-from mood_vae.errors import VolumeError
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional
+
+from mood_vae.detection.config import InputReference
+from mood_vae.errors import CheckpointError, VolumeError
 from mood_vae.imaging.preprocessing import Brain, GridConfig
-from mood_vae.io.volume import Volume
+from mood_vae.io.volume import Array, Mask, Volume
+
+COARSENING = 4
+"""Voxels of the grid along one of the reference's."""
 
 COARSEST = 6.0
 """A voxel holds at most this number, cubed, of the grid's."""
@@ -14,40 +30,208 @@ COARSEST = 6.0
 SMALLEST_PART = 0.05
 """What is smaller than this share of a small brain is no part of one: no head was found."""
 
+MAX_MISSING, MAX_OUTSIDE = 0.12, 0.1
+MIN_CONTRAST = 0.1
+MAX_MIRRORED, MAX_TURNED = 0.15, -0.02
+DETAIL_MARGIN = 1.5
 
-def check_resolution(volume: Volume, grid: GridConfig) -> None:
-    """Raise VolumeError for a volume whose voxels are too large to show what the detector looks for."""
-    edge_mm, limit_mm = float(np.prod(volume.spacing_mm)) ** (1 / 3), COARSEST * grid.spacing_mm
-    if edge_mm > limit_mm:
-        raise VolumeError(
-            expected=f"voxels of at most {limit_mm:g} mm, cubed",
-            found=" x ".join(f"{mm:.3g}" for mm in volume.spacing_mm) + " mm",
-            remedy="check the voxel size in the header, or give the volume at its full resolution",
-        )
+_AXES = ("up", "right", "front")  # of a coarse array, (K, H, W)
+_OPPOSITE = {"up": "down", "right": "left", "front": "back"}
 
 
-def check_size(brain: Brain, grid: GridConfig) -> tuple[str, ...]:
-    """Return a warning if the brain is smaller or larger than a brain is.
+class InputCheck:
+    """What is said of the volumes that a detector is shown.
+
+    Args:
+        grid: The detector's.
+        reference_CKHW: The mean of healthy brains' `coarse_maps`; without it only sizes are checked.
+        reference: The rest of what is known of healthy brains.
 
     Raises:
-        VolumeError: There is none.
+        CheckpointError: The reference is not of the grid's size.
     """
-    size_ml = float(brain.brain_mask.sum()) * grid.spacing_mm**3 / 1000
-    low_ml, high_ml = grid.brain_ml or (0.0, np.inf)
-    if size_ml <= SMALLEST_PART * low_ml:
-        raise VolumeError(
-            expected="a brain that stands out from its background",
-            found=f"{size_ml:.3g} mL that do" if size_ml else "none",
-            remedy="look at the volume, and check the voxel size in its header",
-        )
-    if size_ml < low_ml:
+
+    def __init__(
+        self, grid: GridConfig, reference_CKHW: Tensor | None = None, reference: InputReference | None = None
+    ) -> None:
+        self._grid, self._reference_CKHW, self._reference = grid, reference_CKHW, reference
+        shape = (2, *(grid.shape[axis] // COARSENING for axis in (2, 0, 1)))
+        if reference_CKHW is not None and tuple(reference_CKHW.shape) != shape:
+            raise CheckpointError(
+                expected=f"a reference of shape {shape}", found=str(tuple(reference_CKHW.shape)),
+                remedy="use the checkpoint that the training wrote",
+            )  # fmt: skip
+
+    def check_resolution(self, volume: Volume) -> None:
+        """Raise VolumeError for a volume whose voxels are too large to show what the detector looks for."""
+        edge_mm, limit_mm = float(np.prod(volume.spacing_mm)) ** (1 / 3), COARSEST * self._grid.spacing_mm
+        if edge_mm > limit_mm:
+            raise VolumeError(
+                expected=f"voxels of at most {limit_mm:g} mm, cubed",
+                found=" x ".join(f"{mm:.3g}" for mm in volume.spacing_mm) + " mm",
+                remedy="check the voxel size in the header, or give the volume at its full resolution",
+            )
+
+    def warnings(self, brain: Brain) -> tuple[str, ...]:
+        """Return what speaks against a brain, a sentence each.
+
+        Raises:
+            VolumeError: There is none.
+        """
+        size_ml = float(brain.brain_mask.sum()) * self._grid.spacing_mm**3 / 1000
+        low_ml, high_ml = self._grid.brain_ml or (0.0, np.inf)
+        if size_ml <= SMALLEST_PART * low_ml:
+            raise VolumeError(
+                expected="a brain that stands out from its background",
+                found=f"{size_ml:.3g} mL that do" if size_ml else "none",
+                remedy="look at the volume, and check the voxel size in its header",
+            )
+        sentences: tuple[str, ...] = ()
+        if size_ml < low_ml:
+            sentences += (f"{size_ml:.0f} mL stand out from the background, a brain has {low_ml:.0f} to {high_ml:.0f}: "
+                          "a part of one, or a wrong voxel size?",)  # fmt: skip
+        elif size_ml > high_ml:
+            sentences += (f"{size_ml:.0f} mL stand out from the background, a brain has {low_ml:.0f} to {high_ml:.0f}: "
+                          "a whole head? Strip the skull first",)  # fmt: skip
+        if self._reference_CKHW is not None and self._reference is not None:
+            sentences += mismatches(measure(brain, self._reference_CKHW, self._grid), self._reference)
+        return sentences
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputMeasures:
+    """How a brain compares with the mean healthy one.
+
+    Attributes:
+        missing: Share of the place where every healthy brain has tissue that this one leaves empty.
+        outside: Share of this brain where no healthy brain has tissue.
+        contrast: Correlation of intensities with the mean healthy brain's, deep inside both; 1 for the same contrast.
+        mirrored: Correlation of the left-right asymmetry with that of the mean brain's mirror image.
+        turned: How much better the brain correlates with the mean healthy one in the best of the other orientations
+            along the axes.
+        best_axes: That orientation: where the patient's up, right and front are shown.
+        detail: Median difference of a voxel and the mean of its neighbours, as a share of the 80 % range of
+            intensities: noise, or the lack of it.
+    """
+
+    missing: float
+    outside: float
+    contrast: float
+    mirrored: float
+    turned: float
+    best_axes: tuple[str, str, str]
+    detail: float
+
+
+def coarse_maps(brain: Brain) -> Tensor:
+    """Return a brain's intensity and mask, averaged over blocks: (2, K / 4, H / 4, W / 4) float32."""
+    both = np.stack([brain.array, brain.brain_mask.astype(np.float32)])
+    return functional.avg_pool3d(torch.from_numpy(both)[None], COARSENING)[0]
+
+
+def detail(brain: Brain) -> float:
+    """Return the attribute of `InputMeasures` of that name; 0 where the brain is too thin to tell."""
+    ks = np.arange(1, len(brain.array) - 1, 4)  # a quarter of the slices tells as much as all
+    x = brain.array[ks]
+    deep = ndimage.binary_erosion(brain.brain_mask[ks], np.ones((1, 3, 3), bool), iterations=3)
+    if not deep.any():
+        return 0.0
+    around = brain.array[ks - 1] + brain.array[ks + 1]
+    around += sum(np.roll(x, step, axis) for axis in (1, 2) for step in (1, -1))
+    low, high = np.quantile(x[deep], [0.1, 0.9])
+    return float(np.median(np.abs(x - around / 6)[deep]) / max(high - low, 1e-6))
+
+
+def measure(brain: Brain, reference_CKHW: Tensor, grid: GridConfig) -> InputMeasures:
+    """Compare a brain with the reference: the mean of healthy brains' `coarse_maps`, (2, K / 4, H / 4, W / 4)."""
+    x, share = (part.numpy() for part in coarse_maps(brain))
+    mean, mean_share = (part.numpy() for part in reference_CKHW.float())
+    sure, present = mean_share > 0.95, share > 0.7
+    turned, best_axes = _best_turn(x, mean, grid)
+    return InputMeasures(
+        missing=_share(sure & (share < 0.3), sure),
+        outside=_share(present & (mean_share < 0.01), present),
+        contrast=_correlation(x, mean, sure & (share > 0.95)),
+        mirrored=-_correlation(_asymmetry(x, grid), _asymmetry(mean, grid), mean_share > 0.5),
+        turned=turned,
+        best_axes=best_axes,
+        detail=detail(brain),
+    )
+
+
+def mismatches(measures: InputMeasures, reference: InputReference) -> tuple[str, ...]:
+    """Return a sentence for each measure outside its limits."""
+    if measures.turned > MAX_TURNED:
+        up, right, front = measures.best_axes
         return (
-            f"{size_ml:.0f} mL stand out from the background, a whole brain has {low_ml:.0f} to {high_ml:.0f}: "
-            "a part of one, or a wrong voxel size? Take the map with care",
+            "the brain fits better when turned: the patient's right is shown to the "
+            f"{right}, the front to the {front}, the top to the {up}. Check the orientation in the header",
         )
-    if size_ml > high_ml:
-        return (
-            f"{size_ml:.0f} mL stand out from the background, a brain has {low_ml:.0f} to {high_ml:.0f}: "
-            "a whole head? Strip the skull first; the map marks it as a lesion",
-        )
-    return ()
+    low, high = reference.detail[0] / DETAIL_MARGIN, reference.detail[1] * DETAIL_MARGIN
+    found = {
+        f"{measures.missing:.0%} of the place of a brain is empty: a part cut off, or not aligned?": (
+            measures.missing > MAX_MISSING
+        ),
+        f"{measures.outside:.0%} lies where no brain is: skull, or not aligned?": measures.outside > MAX_OUTSIDE,
+        "the contrast is not that of the training: T2, FLAIR, inverted, CT?": measures.contrast < MIN_CONTRAST,
+        "left and right seem swapped, by the brain's asymmetry. Check the orientation in the header": (
+            measures.mirrored > MAX_MIRRORED
+        ),
+        "smoother than any training scan": measures.detail < low,
+        "noisier than any training scan": measures.detail > high,
+    }
+    return tuple(sentence for sentence, is_so in found.items() if is_so)
+
+
+def _share(part: Mask, whole: Mask) -> float:
+    return float(part.sum() / max(whole.sum(), 1))
+
+
+def _correlation(one: Array, other: Array, where: Mask) -> float:
+    """Return Pearson's correlation over a mask, 0 where one of the two does not vary."""
+    a, b = one[where].astype(np.float64), other[where].astype(np.float64)
+    if not a.size:
+        return 0.0
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt(np.square(a).sum() * np.square(b).sum())
+    return float((a * b).sum() / scale) if scale > 0 else 0.0
+
+
+def _asymmetry(x: Array, grid: GridConfig) -> Array:
+    """Return the smoothed difference of a coarse map and its mirror image about the plane between the hemispheres."""
+    edge_mm = COARSENING * grid.spacing_mm
+    first_mm = grid.origin_mm[0] + (COARSENING - 1) / 2 * grid.spacing_mm
+    centre = 2 * -first_mm / edge_mm  # h and centre - h are each other's mirror images about x = 0
+    mirrored = ndimage.affine_transform(x, np.diag([1.0, -1.0, 1.0]), offset=(0, centre, 0), order=1)
+    return ndimage.gaussian_filter(x - mirrored, 1)
+
+
+def _best_turn(x: Array, mean: Array, grid: GridConfig) -> tuple[float, tuple[str, str, str]]:
+    """Return the best correlation in another orientation minus that in this one, and where up, right and front are.
+
+    Left and right swapped are not another orientation here; `_asymmetry` tells them.
+    """
+    x, mean = (_cube(array, grid) for array in (x, mean))
+    everywhere = np.ones(x.shape, bool)
+    correlations = {}
+    for order in itertools.permutations(range(3)):
+        for flips in itertools.product((1, -1), repeat=3):
+            turned = mean.transpose(order)[:: flips[0], :: flips[1], :: flips[2]]
+            correlations[order, flips] = _correlation(x, turned, everywhere)
+    upright = correlations.pop(((0, 1, 2), (1, 1, 1)))
+    del correlations[(0, 1, 2), (1, -1, 1)]
+    order, flips = max(correlations, key=lambda key: correlations[key])
+    shown = {}
+    for axis, (source, flip) in enumerate(zip(order, flips, strict=True)):
+        shown[_AXES[source]] = _AXES[axis] if flip == 1 else _OPPOSITE[_AXES[axis]]
+    return correlations[order, flips] - upright, (shown["up"], shown["right"], shown["front"])
+
+
+def _cube(x: Array, grid: GridConfig) -> Array:
+    """Return a coarse map within a cube around the centre of a brain in its place, 0 where the map ends."""
+    centre_mm = np.array(grid.centre_mm) - grid.origin_mm
+    at = np.rint(centre_mm[[2, 0, 1]] / (COARSENING * grid.spacing_mm) - 0.5).astype(int)
+    reach = max(x.shape) // 2 + 1
+    padded = np.pad(x, [(max(0, reach - c), max(0, c + reach + 1 - n)) for c, n in zip(at, x.shape, strict=True)])
+    starts = [max(0, c - reach) for c in at]
+    return padded[tuple(slice(start, start + 2 * reach + 1) for start in starts)]

@@ -35,6 +35,7 @@ BYTES_PER_CASE, BYTES_PER_VOXEL = 3 * 2**28, 32
 """What a case takes at most, measured over both detectors; docs/robustness.md has the command."""
 
 
+OnMismatch = Literal["warn", "refuse", "ignore"]
 Also = Callable[[Scan, OpenScan, Detection], object]
 """Writes more of a case, after its prediction; what it raises fails the case."""
 
@@ -68,6 +69,7 @@ def predict(
     resume: bool = False,
     max_voxels: int | None = None,
     report: Path | None = None,
+    on_mismatch: OnMismatch = "warn",
 ) -> Run:
     """Write a prediction for every scan: a map, a score or both.
 
@@ -86,6 +88,8 @@ def predict(
         resume: Leave cases alone that have sound predictions other than the neutral ones.
         max_voxels: Larger volumes are refused.
         report: Where the `Run` goes as JSON, however the run ends short of a kill; not in the output folder.
+        on_mismatch: What to do about a volume unlike those of the training: `warn` in the log, `refuse` it, or
+            `ignore` it. The report has the warnings of all that are predicted.
 
     Raises:
         FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
@@ -114,7 +118,7 @@ def predict(
                 if resume and all(_is_done(name, target) for name, target in targets.items()):
                     run.kept.append(scan.file_name)
                 else:
-                    _predict_case(scan, targets, detector, run, max_voxels, also)
+                    _predict_case(scan, targets, detector, run, _How(max_voxels, on_mismatch, also))
             run.finished = True
         finally:
             _write_report(report, run)
@@ -137,27 +141,34 @@ def _check_place(report: Path, out_dirs: Iterable[Path], volumes: Iterable[Path]
         )
 
 
+@dataclass(frozen=True)
+class _How:
+    """What the user asked of each case."""
+
+    max_voxels: int | None
+    on_mismatch: OnMismatch
+    also: Also | None
+
+
 def _predict_case(
     scan: Scan,
     targets: Mapping[Level, Path],
     detector: Detector,
     run: Run,
-    max_voxels: int | None,
-    also: Also | None,
+    how: _How,
 ) -> None:
     geometry: Geometry | None = None
     try:
-        with scan.open(max_voxels) as file:
+        with scan.open(how.max_voxels) as file:
             geometry = file.geometry
             check_memory(scan, geometry)
             volume = file.read()
             detection = detector.detect(volume)
-            for warning in detection.warnings:
-                log.warning("%r: %s", scan.label, warning)
+            say(scan, detection.warnings, on_mismatch=how.on_mismatch)
             for level, target in targets.items():
                 _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
-            if also:
-                also(scan, file, detection)
+            if how.also:
+                how.also(scan, file, detection)
         run.cases[scan.file_name] = {
             "anomaly_score": detection.anomaly_score,
             "location_vox": detection.location_vox,
@@ -170,6 +181,18 @@ def _predict_case(
         run.failures[scan.file_name] = failure
         for level, target in targets.items():
             _write_neutral(level, target, geometry, failure)
+
+
+def say(scan: Scan, warnings: Iterable[str], *, on_mismatch: OnMismatch) -> None:
+    """Log a detection's warnings, or raise VolumeError because of them."""
+    for warning in warnings:
+        if on_mismatch == "refuse":
+            raise VolumeError(
+                file=scan.label, expected="a volume like those of the training", found=f"this: {warning}",
+                remedy="mend it, or take its map with care (--on-mismatch warn)",
+            )  # fmt: skip
+        if on_mismatch == "warn":
+            log.warning("%r: %s", scan.label, warning)
 
 
 def check_memory(scan: Scan, geometry: Geometry) -> None:

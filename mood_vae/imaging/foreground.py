@@ -38,7 +38,7 @@ def foreground_mask(array: Array) -> Mask:
         array: (I, J, K) float32, finite, in any units.
 
     Returns:
-        (I, J, K) bool; empty for a volume of one value.
+        (I, J, K) bool; empty for a volume of one value or of noise alone.
     """
     lowest = array.min()
     if lowest == array.max():
@@ -55,6 +55,8 @@ def foreground_mask(array: Array) -> Mask:
     thresholds = [np.float32(share * tissue) for share in THRESHOLDS]
     if exact_values and np.count_nonzero(sample) <= MAX_GROWTH * np.count_nonzero(sample > thresholds[0]):
         return distance > 0
+    if _is_noise(array):
+        return np.zeros(array.shape, bool)
     # tissue on both sides of the background, as in a z-scored brain on 0, has that value too, in thin sheets
     apart = _thinned(array)[sample > thresholds[-1]]
     has_sheets = bool(values[0] > np.percentile(apart, 10)) if apart.size else False
@@ -79,7 +81,15 @@ def is_ct(array: Array) -> bool:
     sample = _thinned(array)
     body = sample[sample > CT_BODY_HU]
     air = np.count_nonzero((sample > -1100) & (sample < -900))
-    return body.size > 0 and air >= 1e-3 * sample.size and -200 < np.median(body) < 400
+    return bool(body.size > 0 and air >= 1e-3 * sample.size and -200 < np.median(body) < 400)
+
+
+def _is_noise(array: Array) -> bool:
+    """Return whether voxels next to each other have nothing in common."""
+    values = array[:: max(1, array.shape[0] // 32)].astype(np.float64)
+    deviation = values - values.mean()
+    products = (deviation[:, 1:] * deviation[:, :-1], deviation[:, :, 1:] * deviation[:, :, :-1])
+    return all(product.sum() < 0.2 * np.square(deviation).sum() for product in products)
 
 
 def _exact_backgrounds(array: Array, border: Array) -> list[np.float32]:

@@ -231,7 +231,7 @@ def _averaged_in_blocks(
             continue
         starts = np.arange(0, array.shape[axis], block)
         sizes = np.diff(np.append(starts, array.shape[axis])).astype(np.float32)
-        sums = np.add.reduceat(array, starts, axis=axis)
+        sums: Array = np.add.reduceat(array, starts, axis=axis)
         array = sums / sizes.reshape([-1 if other == axis else 1 for other in range(3)])
         to_array[axis] /= block
         to_array[axis, 3] -= (block - 1) / (2 * block)

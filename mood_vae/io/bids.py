@@ -25,6 +25,16 @@ DESCRIPTION = "dataset_description.json"
 
 _IMAGE = re.compile(r"(?P<entities>sub-[A-Za-z0-9]+(?:_[a-z]+-[A-Za-z0-9+]+)*)_T1w\.nii(?:\.gz)?")
 _SOURCE_LINK = "raw"
+_README = """\
+# Anomaly maps of T1w images, made by mood_vae
+
+- *_space-orig_desc-anomaly_probseg.nii.gz: the anomaly score of each voxel, on the image's own grid. It is in [0, 1),
+  0 outside the brain, and higher is more anomalous. The JSON file beside it has the image's own score.
+- *_space-orig_desc-anomaly_mask.nii.gz: where that score is at least 0.5.
+- group_T1w.tsv: the scores of all images, once the level `group` was run.
+
+Research software, not a medical device.
+"""
 
 
 @dataclass(frozen=True)
@@ -129,11 +139,10 @@ def write_description(root: Path, source: Path, name: str) -> None:
         "BIDSVersion": VERSION,
         "DatasetType": "derivative",
         "GeneratedBy": [{"Name": "mood_vae", "Version": __version__, "Description": "Anomaly maps of T1w images"}],
-        "SourceDatasets": [{"URL": f"file://{Path(os.path.relpath(source, root)).as_posix()}"}],
         "DatasetLinks": {_SOURCE_LINK: Path(os.path.relpath(source, root)).as_posix()},
     }
     write_json(root / DESCRIPTION, description)
-    atomic.write_text(root / "README", "Anomaly maps and masks made by mood_vae: see its documents on BIDS.\n")
+    atomic.write_text(root / "README", _README)
     atomic.write_text(root / ".bidsignore", "group_T1w.tsv\ngroup_T1w.json\n")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mood_vae.errors import FolderError, VolumeError
 from mood_vae.imaging.flat_voxels import flat_voxels
-from mood_vae.imaging.foreground import body_mask, largest_component
+from mood_vae.imaging.foreground import BACKGROUND_SHARE, body_mask, largest_component
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Array, Mask, Volume
 
@@ -38,12 +38,13 @@ def read_healthy(path: Path) -> tuple[Volume, Mask]:
     """Read a volume that anomalies can be inserted into, and find its foreground, (I, J, K) bool.
 
     Raises:
-        VolumeError: The file cannot be read, holds NaN or infinity, has no foreground, or already holds a region of
-            one constant intensity, as an inserted anomaly would leave.
+        VolumeError: The file cannot be read, holds some NaN or infinity (more of it is taken for the background), has
+            no foreground, or already holds a region of one constant intensity, as an inserted anomaly would leave.
     """
-    # read() sets what is not finite to 0; here it must be seen
-    broken = np.count_nonzero(~np.isfinite(volume_files.read_array(path)))
-    if broken:
+    # read() takes what is not finite for background; a little of it may lie in the brain
+    stored = volume_files.read_array(path)
+    broken = np.count_nonzero(~np.isfinite(stored))
+    if 0 < broken < BACKGROUND_SHARE * stored.size:
         raise VolumeError(
             file=path,
             expected="a healthy volume of finite voxels",

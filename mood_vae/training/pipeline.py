@@ -15,7 +15,7 @@ from torch import Tensor
 from mood_vae.detection import checkpoint
 from mood_vae.detection.anomaly_map import full_size, make_scorer
 from mood_vae.detection.calibration import calibrate
-from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, Description
+from mood_vae.detection.checkpoint import NORMATIVE, REFERENCE, Checkpoint, Description
 from mood_vae.detection.config import CalibrationConfig
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.imaging.augmentation import augment
@@ -25,6 +25,7 @@ from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.vae import Vae
 from mood_vae.training import cache
 from mood_vae.training.cache import SliceCache
+from mood_vae.training.input_reference import reference_of
 from mood_vae.training.lightning_run import Hardware, is_first_process
 from mood_vae.training.normative import normative_maps
 from mood_vae.training.presets import Preset
@@ -121,15 +122,20 @@ def calibrated(
     Raises:
         ConfigError: The raw maps of the validation subjects give no calibration.
     """
+    tensors = dict(tensors)
+    input_reference = None
+    if preset.detector.grid.brain_ml is not None:
+        tensors[REFERENCE], input_reference = reference_of(volumes)
     scorer = make_scorer(preset.detector, tensors, torch.device("cpu"))
     healthy = calibration_brains(volumes, provenance["validation_subjects"], preset.calibration)
     description = Description(
         preset=preset.name,
         detector=preset.detector,
         calibration=calibrate(scorer, healthy, preset.calibration),
+        input_reference=input_reference,
         provenance=dict(provenance),
     )
-    return Checkpoint(description=description, tensors=dict(tensors))
+    return Checkpoint(description=description, tensors=tensors)
 
 
 def calibration_brains(volumes: SliceCache, subjects: Sequence[str], config: CalibrationConfig) -> Iterator[Brain]:

@@ -108,7 +108,7 @@ def test_an_empty_volume_is_handed_on_as_it_is() -> None:
 
 
 def test_flat_regions_raise_map_and_score(rng: np.random.Generator) -> None:
-    array = rng.uniform(0.5, 1, (40, 40, 40)).astype(np.float32)
+    array = np.pad(rng.uniform(0.5, 1, (34, 34, 34)).astype(np.float32), 3)
     ball = sum((np.arange(40).reshape(np.roll([-1, 1, 1], axis)) - 20) ** 2 for axis in range(3)) <= 36
     array[ball] = 0.7
     volume = Volume(array=array, affine=np.eye(4), case_id="a")

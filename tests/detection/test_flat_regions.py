@@ -9,7 +9,8 @@ from mood_vae.io.volume import Volume
 
 @pytest.fixture
 def noise(rng: np.random.Generator) -> np.ndarray:
-    return rng.random((40, 42, 44)).astype(np.float32) + 0.5
+    """A body of noise, three voxels below the volume's faces."""
+    return np.pad(rng.random((34, 36, 38)).astype(np.float32) + 0.5, 3)
 
 
 @pytest.fixture

@@ -118,7 +118,8 @@ def test_the_report_has_the_score_and_the_place_of_each_case(scans: Path, tmp_pa
     report = json.loads((tmp_path / "report.json").read_text())
     # x = 2 * 2 - 5, y = -1.5 * 1 + 7, z = 3 * 3 + 9
     place = {"location_vox": [1, 2, 3], "location_mm": [-1.0, 5.5, 18.0]}
-    assert report["cases"]["one.nii.gz"] == {"anomaly_score": pytest.approx(0.75 / math.prod((6, 7, 8))), **place}
+    score = pytest.approx(0.75 / math.prod((6, 7, 8)))
+    assert report["cases"]["one.nii.gz"] == {"anomaly_score": score, **place, "warnings": []}
     assert report["finished"] is True
     assert report["kept"] == []
     assert "give the run more memory" in report["failures"]["broken.nii.gz"]
@@ -228,6 +229,8 @@ def test_the_user_sees_how_far_it_is(scans: Path, tmp_path: Path) -> None:
 def test_the_command_predicts_reports_and_exits_with_1_on_failures(
     scans: Path, healthy_dir: Path, tmp_path: Path, small_checkpoint: Checkpoint
 ) -> None:
+    for name in ("00000.nii.gz", "00001.nii", "broken.nii.gz"):  # too small for a brain
+        (scans / name).unlink()
     (scans / "brain.nii.gz").write_bytes((healthy_dir / "00000.nii.gz").read_bytes())
     weights = tmp_path / "model.safetensors"
     checkpoint.save(weights, small_checkpoint)

@@ -25,6 +25,12 @@ def test_noise_in_the_air_is_not_foreground_but_dark_fluid_is(rng: np.random.Gen
     assert mask.sum() == 14 * 16 * 18
 
 
+@pytest.mark.parametrize("shape", [(30, 32, 34), (5, 40, 41), (40, 6, 41)])
+@pytest.mark.parametrize("law", ["uniform", "normal", "exponential"])
+def test_noise_alone_has_no_foreground(shape: tuple[int, int, int], law: str, rng: np.random.Generator) -> None:
+    assert not foreground.foreground_mask(getattr(rng, law)(size=shape).astype(np.float32)).any()
+
+
 @pytest.mark.parametrize("value", [0.0, 0.7, -3.0])
 def test_a_volume_of_one_value_has_no_foreground(value: float) -> None:
     assert not foreground.foreground_mask(np.full((4, 5, 6), value, np.float32)).any()

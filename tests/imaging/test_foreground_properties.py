@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
 from mood_vae.imaging.foreground import body_mask, fill_holes, foreground_mask
@@ -17,10 +17,10 @@ from mood_vae.synthetic import phantom
 SPACING_MM = 2.0
 INTERPOLATIONS = {
     "none": None,
+    "nearest": sitk.sitkNearestNeighbor,
     "linear": sitk.sitkLinear,
     "B-spline": sitk.sitkBSpline,
-    "Gaussian": sitk.sitkGaussian,
-    "windowed sinc": sitk.sitkCosineWindowedSinc,
+    "B-spline of order 5": sitk.sitkBSpline5,
 }
 BACKGROUNDS = ["as is", "clamped", "half rounded", "ripples", "noise", "noise, half masked", "two values"]
 SCALES = {
@@ -28,8 +28,9 @@ SCALES = {
     "int16": (3000.0, 0.0),
     "tiny": (1e-3, 0.0),
     "lifted": (300.0, 100.0),
-    "-1000": (1.0, 0),
+    "inverted": (-1.0, 1.0),
 }
+"""Factor and offset."""
 
 
 @cache
@@ -64,37 +65,35 @@ def with_background(array: Array, tissue: Mask, background: str, rng: np.random.
     return array
 
 
+def scaled(array: Array, tissue: Mask, scale: str) -> Array:
+    """The volume in other units."""
+    if scale in SCALES:
+        factor, offset = SCALES[scale]
+        return array * np.float32(factor) + np.float32(offset)
+    if scale == "-1000":
+        return np.where(tissue, array, array - 1000)
+    # where the background stays 0, tissue of the brain's mean has that value too
+    moved = tissue | (scale == "z-scored")
+    return ((array - array[tissue].mean() * moved) / array[tissue].std()).astype(np.float32)
+
+
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True, phases=[Phase.generate])
 @given(
     interpolation=st.sampled_from(list(INTERPOLATIONS)),
     angle=st.floats(0.02, 0.4),
     background=st.sampled_from(BACKGROUNDS),
-    scale=st.sampled_from([*SCALES, "z-scored", "z-scored on 0"]),
+    scale=st.sampled_from([*SCALES, "-1000", "z-scored", "z-scored on 0"]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_one_brain_has_one_foreground(interpolation: str, angle: float, background: str, scale: str, seed: int) -> None:
-    array = turned(brain(), INTERPOLATIONS[interpolation], angle)
-    where = INTERPOLATIONS[interpolation] and sitk.sitkLinear
-    truth = turned((brain() > 0).astype(np.float32), where, angle) >= 0.5
-    array = with_background(array, truth, background, np.random.default_rng(seed))
-    if scale.startswith("z-scored"):
-        # on 0: the background stays where the brain's mean goes
-        array = (array - array[truth].mean() * (truth | (scale == "z-scored"))) / array[truth].std()
-    else:
-        factor, offset = SCALES[scale]
-        array = array * factor + offset
-        if scale == "-1000":
-            array = np.where(truth, array, array - 1000)
-    array = array.astype(np.float32)
-    expected = fill_holes(truth)
+    assume(not (background.startswith("noise") and scale == "z-scored on 0"))  # nothing tells one from the other
+    how = INTERPOLATIONS[interpolation]
+    tissue = turned((brain() > 0).astype(np.float32), None if how is None else sitk.sitkLinear, angle) >= 0.5
+    array = turned(brain(), how, angle)
+    array = scaled(with_background(array, tissue, background, np.random.default_rng(seed)), tissue, scale)
+    expected = fill_holes(tissue)
     for mask in (fill_holes(foreground_mask(array)), body_mask(array)):
         dice = 2 * np.count_nonzero(mask & expected) / (np.count_nonzero(mask) + np.count_nonzero(expected))
-        print(
-            interpolation,
-            round(angle, 3),
-            background,
-            scale,
-            round(dice, 4),
-            (mask.sum() - expected.sum()) / expected.sum(),
-        )
+        # an interpolation blurs the surface, by less than half a voxel of 2 mm
+        assert dice > (0.98 if how is None else 0.93)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mood_vae.errors import ConfigError
 from mood_vae.imaging import foreground
-from mood_vae.imaging.preprocessing import Brain, GridConfig, prepare
+from mood_vae.imaging.preprocessing import Brain, GridConfig, _averaged_in_blocks, prepare
 from mood_vae.io.volume import Affine, Volume
 from mood_vae.synthetic import phantom
 
@@ -147,6 +149,47 @@ def test_a_brain_near_its_place_stays_there(volume: Volume, lattice: GridConfig)
     near, _ = prepare(Volume(array=volume.array, affine=moved, case_id="near"), lattice)
     straight, _ = prepare(volume, lattice)
     np.testing.assert_array_equal(near.brain_mask[:, 2:], straight.brain_mask[:, :-2])
+
+
+@pytest.mark.parametrize("part", [np.s_[:19], np.s_[:, :22], np.s_[:, :, 18:]])
+def test_a_cropped_field_of_view_stays_where_its_affine_says(volume: Volume, part: tuple[slice, ...]) -> None:
+    whole, _ = prepare(volume, GRID)
+    first = [axis.start or 0 for axis in (part if isinstance(part, tuple) else (part,))] + [0, 0, 0]
+    affine = volume.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ first[:3]
+    half, _ = prepare(Volume(array=volume.array[part], affine=affine, case_id="half"), GRID)
+    assert 0.2 < half.brain_mask.sum() / whole.brain_mask.sum() < 0.8
+    # each voxel of the half lies in the whole
+    assert np.count_nonzero(half.brain_mask & ~whole.brain_mask) < 0.01 * half.brain_mask.sum()
+
+
+@pytest.mark.parametrize("background", [-1000.0, -3.0, 7.0])
+def test_the_background_does_not_reach_into_an_interpolated_brain(oblique: Affine, background: float) -> None:
+    array = smooth_brain(world_mm(oblique, (50, 36, 30))).astype(np.float32)
+    plain, _ = prepare(Volume(array=array, affine=oblique, case_id="0"), GRID)
+    other = np.where(array > 0, array, np.float32(background))
+    brain, placement = prepare(Volume(array=other, affine=oblique, case_id="other"), GRID)
+    np.testing.assert_array_equal(brain.array, plain.array)
+    np.testing.assert_array_equal(placement.mask(with_gaps=False), foreground.fill_holes(array > 0))
+
+
+@given(
+    shape=st.tuples(*[st.integers(12, 40)] * 3),
+    coarsening=st.tuples(*[st.floats(4.5, 40)] * 3),
+)
+@settings(max_examples=30, deadline=None)
+def test_voxels_finer_than_the_grid_are_averaged_in_place(
+    shape: tuple[int, int, int], coarsening: tuple[float, float, float]
+) -> None:
+    # a linear image is its own average, wherever the blocks end
+    ijk = np.indices(shape).astype(np.float32)
+    array = 100 + ijk[0] + 2 * ijk[1] - 0.5 * ijk[2]
+    to_array = np.diag([*coarsening, 1.0])
+    averaged, to_averaged = _averaged_in_blocks(array, to_array, np.array(coarsening))
+    assert averaged.size < array.size / 6
+    first = np.linalg.inv(to_averaged) @ [0, 0, 0, 1]  # where, on the grid, the first average lies
+    i, j, k = (to_array @ first)[:3]
+    assert averaged[0, 0, 0] == pytest.approx(100 + i + 2 * j - 0.5 * k, rel=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 4000.0])

@@ -57,6 +57,16 @@ def test_a_healthy_volume_comes_with_its_foreground(tmp_path: Path) -> None:
     np.testing.assert_array_equal(foreground, array > 0)
 
 
+@pytest.mark.parametrize("background", [0.0, -1000.0, np.nan, 1e-7, -0.4])
+def test_the_background_may_have_any_value_beside_z_scored_tissue(background: float, tmp_path: Path) -> None:
+    array = tissue((30, 32, 34))
+    brain = array > 0
+    array = np.where(brain, (array - 0.65) / 0.2, np.float32(background))
+    _, foreground = read_healthy(written(tmp_path, array))
+    # what stands in for NaN is the lowest value, which one voxel of the tissue has
+    assert np.count_nonzero(foreground != brain) <= np.isnan(background)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_volume_that_is_not_finite_is_refused_by_name(bad: float, tmp_path: Path) -> None:
     array = tissue()

@@ -1,0 +1,24 @@
+"""What healthy training brains are like, so that prediction can say when a volume is of another kind."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mood_vae.detection import input_check
+from mood_vae.detection.config import InputReference
+from mood_vae.imaging.preprocessing import Brain
+from mood_vae.training.cache import SliceCache
+
+
+def reference_of(volumes: SliceCache) -> tuple[Tensor, InputReference]:
+    """Return the mean of all brains' coarse maps, (2, K / 4, H / 4, W / 4) float32, and the range of their detail."""
+    total_CKHW = torch.zeros(1)
+    details = []
+    for subject in volumes.subjects:
+        brain = Brain.of(volumes.volume(subject))
+        total_CKHW = total_CKHW + input_check.coarse_maps(brain)
+        details.append(input_check.detail(brain))
+    low, high = np.quantile(details, [0.01, 0.99])
+    return total_CKHW / len(volumes.subjects), InputReference(detail=(float(low), float(high)))
