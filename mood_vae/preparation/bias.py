@@ -6,7 +6,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from mood_vae.io.volume import Array, Mask
-from mood_vae.preparation.world_grid import WorldGrid, from_sitk, to_sitk
+from mood_vae.preparation.world_grid import WorldGrid, from_sitk, one_thread, to_sitk
 
 SPACING_MM = 4.0
 ITERATIONS = (30, 20, 10)
@@ -31,8 +31,8 @@ def log_bias_field(array: Array, mask: Mask, grid: WorldGrid) -> Array:
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
     corrector.SetMaximumNumberOfIterations(list(ITERATIONS))
     corrector.SetConvergenceThreshold(1e-3)
-    corrector.SetNumberOfThreads(1)  # the same sums in the same order on every machine
     image = to_sitk(positive.astype(np.float32), grid.affine)
-    corrector.Execute(image, to_sitk(inside.astype(np.uint8), grid.affine))
-    field = from_sitk(corrector.GetLogBiasFieldAsImage(image))
+    with one_thread():
+        corrector.Execute(image, to_sitk(inside.astype(np.uint8), grid.affine))
+        field = from_sitk(corrector.GetLogBiasFieldAsImage(image))
     return (field - field[inside].mean()).astype(np.float32)

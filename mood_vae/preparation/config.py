@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from mood_vae.config import Config
-from mood_vae.imaging.preprocessing import GridConfig
 
 Step = Literal["extraction", "bias", "alignment", "intensity"]
 """What is done to a scan, in this order: the skull is stripped, the bias field removed, the brain brought into MNI
@@ -16,9 +15,6 @@ STEPS: tuple[Step, ...] = get_args(Step)
 Extraction = Literal["auto", "deepbet", "registration"]
 """How a brain is found: by the network of deepbet, by registration of the template's brain mask, or by the former
 where it is installed."""
-
-CHALLENGE_GRID = GridConfig(shape=(160, 160, 160), origin_mm=(-99.75, -116.75, -81.0))
-"""The grid of the challenge's brains: 1.25 mm, RAS+, a brain in MNI position lies within it."""
 
 
 class PreparationConfig(Config):

@@ -10,7 +10,7 @@ from mood_vae.imaging.preprocessing import resample
 from mood_vae.io import atomic
 from mood_vae.io.volume import Array, Volume
 from mood_vae.preparation import template
-from mood_vae.preparation.config import CHALLENGE_GRID
+from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
 from mood_vae.preparation.prepared_scan import PreparedScan
 from mood_vae.preparation.world_grid import WorldGrid
 

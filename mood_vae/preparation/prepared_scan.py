@@ -12,7 +12,8 @@ from scipy import ndimage
 from mood_vae.imaging.preprocessing import resample
 from mood_vae.io.volume import Affine, Array, Mask, Volume
 from mood_vae.preparation import template
-from mood_vae.preparation.config import CHALLENGE_GRID, Step
+from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
+from mood_vae.preparation.config import Step
 
 LOOK_MM = 4.0
 """How coarsely a brain is compared with the template."""

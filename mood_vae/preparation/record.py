@@ -75,7 +75,7 @@ def read_numbers(path: Path) -> dict[str, Any] | None:
 
 
 def write_table(path: Path, cases: Iterable[Mapping[str, Any]], failures: Mapping[str, str]) -> None:
-    """Write one line a case as CSV: its numbers, each step with its outcome and seconds, its warnings or its failure."""
+    """Write a line a case as CSV: its numbers, each step with its outcome and seconds, its warnings or its failure."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     columns = [name for step in STEPS for name in (step, f"{step}_detail", f"{step}_s")]

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from mood_vae.io.volume import Affine, Array
+from mood_vae.io.volume import Affine, Array, Volume
 from mood_vae.preparation import template
-from mood_vae.preparation.world_grid import WorldGrid, to_sitk
+from mood_vae.preparation.world_grid import WorldGrid, one_thread, to_sitk
 
 COARSE_MM, LEVELS_MM = 8.0, (4.0, 2.0)
 """The grids that the starts are compared on, and those on which the best goes on."""
@@ -48,6 +48,18 @@ def rigid_to_scan(array: Array, affine: Affine) -> Affine:
     return matrix_of(best)
 
 
+def matching_motion(fixed: Volume, moving: Volume, start: sitk.Euler3DTransform) -> Affine:
+    """Return the rigid motion, (4, 4), from a brain's mm to those of another image of the same brain, near a start."""
+    motion: sitk.Transform = start
+    for spacing_mm in LEVELS_MM:
+        images = []
+        for volume in (fixed, moving):
+            grid = WorldGrid.around(volume.array.shape, volume.affine, spacing_mm)
+            images.append(to_sitk(grid.sample(volume.array, volume.affine), grid.affine))
+        motion, _ = registered(motion, Pair(fixed=images[0], moving=images[1]))
+    return matrix_of(motion)
+
+
 def _tilts() -> list[tuple[int, float]]:
     return [(0, 0.0)] + [(axis, angle) for axis in range(3) for angle in TURNS_DEG]
 
@@ -60,7 +72,7 @@ class Pair:
         fixed: The template, in one form or another.
         moving: The scan.
         mask: Where the fixed image counts; None for everywhere. With one the metric is the correlation, else Mattes'
-            mutual information: a head in its shells must meet bright with bright, which mutual information does not ask.
+            mutual information: a head in its shells must meet bright with bright, which the latter does not ask.
     """
 
     fixed: sitk.Image
@@ -83,7 +95,6 @@ def best_start(starts: Sequence[sitk.Transform], pair: Pair) -> sitk.Transform:
 def registered(start: sitk.Transform, pair: Pair, *, iterations: int = 100) -> tuple[sitk.Transform, float]:
     """Return where a registration ends, a transform of the start's kind, and its metric there: lower is better."""
     method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
     if pair.mask is None:
         method.SetMetricAsMattesMutualInformation(BINS)
     else:
@@ -101,7 +112,8 @@ def registered(start: sitk.Transform, pair: Pair, *, iterations: int = 100) -> t
     transform = type(start)(start)
     method.SetInitialTransform(transform, inPlace=True)
     try:
-        method.Execute(pair.fixed, pair.moving)
+        with one_thread():
+            method.Execute(pair.fixed, pair.moving)
     except RuntimeError:  # hardly any overlap: this start leads nowhere
         return start, math.inf
     return transform, method.GetMetricValue()

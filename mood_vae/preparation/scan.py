@@ -15,7 +15,8 @@ from mood_vae.imaging import foreground
 from mood_vae.imaging.preprocessing import resample
 from mood_vae.io.volume import Affine, Array, Mask, Volume
 from mood_vae.preparation import bias, extraction, registration
-from mood_vae.preparation.config import CHALLENGE_GRID, PreparationConfig, Step
+from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
+from mood_vae.preparation.config import PreparationConfig, Step
 from mood_vae.preparation.prepared_scan import PreparedScan, StepReport, template_correlation
 from mood_vae.preparation.world_grid import WorldGrid
 
@@ -25,7 +26,7 @@ STRIPPED_ML = (300.0, 2300.0)
 FLAT_BIAS = 0.02
 """A bias field whose logarithm has a smaller standard deviation in the brain is taken to be removed already."""
 
-UNLIKE_TEMPLATE = 0.6
+UNLIKE_TEMPLATE = 0.3
 """A prepared brain that correlates less with the template gets a warning."""
 
 
@@ -63,6 +64,8 @@ def prepare_scan(volume: Volume, config: PreparationConfig | None = None, *, mas
         ConfigError: deepbet is asked for and not installed.
     """
     config = config or PreparationConfig()
+    if volume.array.min() == volume.array.max():
+        raise VolumeError(expected="a scan", found="one value everywhere", remedy="look at the scan")
     log = _Log(skip=config.skip)
     brain_mask = _extracted(volume, config, mask, log)
     if _is_in_challenge_form(volume, brain_mask, log):
@@ -81,7 +84,7 @@ def _finished(volume: Volume, to_scan: Affine, brain_mask: Mask, scan_affine: Af
     warnings = []
     if correlation < UNLIKE_TEMPLATE:
         warnings.append(
-            f"the prepared brain resembles the template little (correlation {correlation:.2f}, usually over 0.8): "
+            f"the prepared brain resembles the template little (correlation {correlation:.2f}, usually 0.5 to 0.8): "
             "not a T1, not a brain, or misaligned? Look at the picture of the case"
         )
     return PreparedScan(
@@ -122,6 +125,11 @@ def _extracted(volume: Volume, config: PreparationConfig, mask: Mask | None, log
         if stripped is not None:
             said += ["seen", "a brain-sized foreground on an exact background"]
             return stripped
+        if foreground.is_ct(volume.array):
+            raise VolumeError(
+                expected="a T1 MRI", found="values as a CT has them, in Hounsfield units",
+                remedy="give another scan; to insist, give its brain mask by --mask",
+            )  # fmt: skip
         method = extraction.choose(config.extraction)
         found = extraction.brain_mask(volume.array, volume.affine, method)
         said += ["done", method]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 
@@ -66,3 +68,14 @@ def to_sitk(array: Array, affine: Affine) -> sitk.Image:
 def from_sitk(image: sitk.Image) -> Array:
     """Return an image of SimpleITK as an array (I, J, K) float32."""
     return np.ascontiguousarray(sitk.GetArrayFromImage(image).transpose(2, 1, 0)).astype(np.float32)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let SimpleITK sum in the same order each time, with one thread; a filter's own setting does not reach it all."""
+    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+    try:
+        yield
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)

@@ -1,0 +1,98 @@
+"""Maps of raw scans beside maps of the same subjects' prepared brains: the table in docs/own-scans.md.
+
+    python scripts/compare_preparation.py RAW_AND_PREPARED... [--toys NAME...] [--seed 0]
+
+Each argument is RAW.nii.gz=PREPARED.nii.gz, the same scan as it came and in the challenge's form. Toy anomalies are
+inserted into the prepared brain; what they change there is added to the raw scan, in its units. `predict --prepare`
+then takes the raw scan, `predict` the prepared brain. The two maps are compared on the prepared brain's grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mood_vae.detection.preparing_detector import PreparingDetector
+from mood_vae.detection.pretrained import load_pretrained
+from mood_vae.evaluation import metrics
+from mood_vae.imaging.foreground import body_mask
+from mood_vae.imaging.preprocessing import resample
+from mood_vae.io import volume_files
+from mood_vae.io.volume import Affine, Array, Volume
+from mood_vae.preparation import registration
+from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
+from mood_vae.preparation.scan import prepare_scan
+from mood_vae.synthetic.insert import insert_anomaly
+
+TOYS = ("lesion", "intensity", "deformation")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("pairs", nargs="+", metavar="RAW=PREPARED")
+    parser.add_argument("--toys", nargs="+", default=list(TOYS))
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    print("| scan | toy | mL | AP prepared | AP raw | Dice of the masks | extraction, bias, alignment: s |")
+    print("|---|---|---|---|---|---|---|")
+    differences = []
+    for number, pair in enumerate(arguments.pairs):
+        raw, prepared = (volume_files.read(Path(name)) for name in pair.split("="))
+        to_raw = _same_brain(prepared, raw)
+        for kind in arguments.toys:
+            rng = np.random.default_rng([arguments.seed, number])
+            differences.append(_row(raw, prepared, to_raw, kind, rng))
+            sys.stdout.flush()
+    print(f"\nmean difference of AP, raw less prepared: {statistics.mean(differences):+.3f}, "
+          f"largest: {max(differences, key=abs):+.3f}")  # fmt: skip
+
+
+def _same_brain(prepared: Volume, raw: Volume) -> Affine:
+    """Return the rigid motion from the prepared brain's mm to the raw scan's, by registering the two images."""
+    scan = prepare_scan(raw)
+    centre = registration.centre_mm(prepared.array, prepared.affine)
+    start = registration.euler(centre, np.zeros(3), 0, 0.0)
+    return scan.to_scan @ registration.matching_motion(prepared, scan.volume, start)
+
+
+def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.random.Generator) -> float:
+    body = body_mask(prepared.array)
+    while True:
+        toy = insert_anomaly(prepared.array, body, anomaly_type=kind, rng=rng, spacing_mm=prepared.spacing_mm)
+        if toy.parameters["changed_mm3"] >= 2000:
+            break
+    to_index = np.linalg.inv(prepared.affine) @ np.linalg.inv(to_raw) @ raw.affine
+    shape = raw.array.shape
+    change = resample(toy.array - prepared.array + 1, to_index, (shape[0], shape[1], shape[2])) - 1
+    there = resample(prepared.array, to_index, (shape[0], shape[1], shape[2]))
+    tissue = there > 0.3
+    units = float(np.median(raw.array[tissue]) / np.median(there[tissue]))
+    reach = resample(toy.label.astype(np.float32), to_index, (shape[0], shape[1], shape[2])) > 0
+    changed = np.where(reach, np.maximum(raw.array + units * change, 0), raw.array).astype(np.float32)
+    raw_toy = Volume(array=changed, affine=raw.affine, case_id=raw.case_id)
+    detector = load_pretrained(device="cpu")
+    of_prepared = detector.detect(Volume(array=toy.array, affine=prepared.affine, case_id="toy")).anomaly_map
+    scan = prepare_scan(raw_toy)
+    of_raw = PreparingDetector(detector).detect_prepared(raw_toy, scan).anomaly_map
+    back = resample(of_raw, np.linalg.inv(raw.affine) @ to_raw @ prepared.affine, CHALLENGE_GRID.shape)
+    scores = [_average_precision(found, toy.label) for found in (of_prepared, back)]
+    masks = [found >= 0.5 for found in (of_prepared, back)]
+    total = sum(int(mask.sum()) for mask in masks)
+    dice = 2 * int((masks[0] & masks[1]).sum()) / total if total else 1.0
+    seconds = ", ".join(f"{report.seconds:.1f}" for report in scan.steps[:3])
+    size_ml = toy.parameters["changed_mm3"] / 1000
+    print(f"| {raw.case_id} | {kind} | {size_ml:.1f} | {scores[0]:.3f} | {scores[1]:.3f} | {dice:.2f} | {seconds} |")
+    return scores[1] - scores[0]
+
+
+def _average_precision(found: Array, label: np.ndarray) -> float:
+    histogram = metrics.histogram(np.clip(found, 0, 1), label)
+    return float(metrics.average_precision(metrics.curve(histogram.counts)))
+
+
+if __name__ == "__main__":
+    main()

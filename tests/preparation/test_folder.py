@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from click.testing import CliRunner
+from PIL import Image
+
+from mood_vae.cli import main
+from mood_vae.errors import FolderError
+from mood_vae.io import volume_files
+from mood_vae.preparation import folder, record
+from mood_vae.preparation.config import PreparationConfig
+from mood_vae.preparation.user_masks import UserMasks
+from tests.preparation import scans
+
+QUICK = PreparationConfig(skip=("bias", "alignment"))
+QUICK_OPTIONS = ["--skip", "bias", "--skip", "alignment", "--workers", "1"]
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """A folder with a sound scan and a damaged one."""
+    place = tmp_path / "raw"
+    place.mkdir()
+    brain = scans.moved(scans.brain(), scans.motion((5, 0, 3), (40, 0, 0)))
+    volume_files.write(place / "sound.nii.gz", brain.array, brain.affine)
+    (place / "damaged.nii.gz").write_bytes(b"no volume at all")
+    return place
+
+
+def files(place: Path) -> set[str]:
+    return {str(path.relative_to(place)) for path in place.rglob("*") if path.is_file()}
+
+
+def test_a_damaged_scan_is_named_and_the_rest_goes_on(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["prepare", str(raw), str(out), *QUICK_OPTIONS])
+    assert result.exit_code == 1
+    assert "1 cases failed: damaged" in result.output
+    assert files(out) == {
+        "prepared/sound.nii.gz", "masks/sound.nii.gz", "transforms/sound.tfm", "transforms/sound.json", "qc/sound.png",
+        "preparation.csv",
+    }  # fmt: skip
+    with (out / "preparation.csv").open() as table:
+        rows = {row["case"]: row for row in csv.DictReader(table)}
+    assert rows["damaged"]["failure"].startswith(str(raw / "damaged.nii.gz"))
+    assert rows["sound"]["bias"] == "skipped"
+    assert rows["sound"]["extraction"] == "seen"
+    truth_ml = (scans.brain().array > 0).sum() * scans.BIT_MM**3 / 1000
+    assert float(rows["sound"]["brain_ml"]) == pytest.approx(truth_ml, rel=0.02)
+    with Image.open(out / "qc" / "sound.png") as picture:
+        assert picture.size[0] > 400
+    mask = volume_files.read(out / "masks" / "sound.nii.gz")
+    scan = volume_files.read(raw / "sound.nii.gz")
+    np.testing.assert_array_equal(mask.affine, scan.affine)
+    assert mask.array[scan.array > 0].all()
+
+
+def test_resume_leaves_finished_cases_alone_and_does_unfinished_ones(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sources = [source for source in folder.sources_in(raw) if source.case_id == "sound"]
+    assert folder.prepare_folder(sources, out, QUICK).done == ["sound"]
+    table = (out / "preparation.csv").read_text()
+    run = folder.prepare_folder(sources, out, QUICK, resume=True)
+    assert (run.done, run.kept) == ([], ["sound"])
+    assert (out / "preparation.csv").read_text() == table
+    numbers = out / "transforms" / "sound.json"
+    numbers.write_text(numbers.read_text()[:-40])  # as if it had been cut short
+    assert folder.prepare_folder(sources, out, QUICK, resume=True).done == ["sound"]
+
+
+def test_other_programs_read_the_same_transform(tmp_path: Path) -> None:
+    to_scan = scans.motion((11.1, -7.3, 3.7), (12.34567890123, -45.6, 0.001))
+    record.write_itk_transform(tmp_path / "case.tfm", to_scan)
+    transform = sitk.ReadTransform(str(tmp_path / "case.tfm"))
+    for point in np.random.default_rng(0).uniform(-100, 100, (5, 3)):
+        lps = np.array(transform.TransformPoint((-point[0], -point[1], point[2])))
+        np.testing.assert_allclose([-lps[0], -lps[1], lps[2]], to_scan[:3, :3] @ point + to_scan[:3, 3], atol=1e-9)
+
+
+def test_itk_makes_the_same_volume_of_scan_and_transform(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder.prepare_folder([s for s in folder.sources_in(raw) if s.case_id == "sound"], out, QUICK)
+    prepared = sitk.ReadImage(str(out / "prepared" / "sound.nii.gz"))
+    scan = sitk.ReadImage(str(raw / "sound.nii.gz"))
+    transform = sitk.ReadTransform(str(out / "transforms" / "sound.tfm"))
+    theirs = sitk.GetArrayFromImage(sitk.Resample(scan, prepared, transform, sitk.sitkLinear)).ravel()
+    ours = sitk.GetArrayFromImage(prepared).ravel()
+    inside = ours > 0.1
+    assert np.corrcoef(theirs[inside], ours[inside])[0, 1] > 0.999
+
+
+def test_numbers_are_exact_through_their_file(tmp_path: Path, raw: Path) -> None:
+    out = tmp_path / "out"
+    folder.prepare_folder([s for s in folder.sources_in(raw) if s.case_id == "sound"], out, QUICK)
+    numbers = json.loads((out / "transforms" / "sound.json").read_text())
+    scan = volume_files.read(raw / "sound.nii.gz")
+    np.testing.assert_array_equal(numbers["scan_affine"], scan.affine)
+    assert numbers["scan_shape"] == list(scan.array.shape)
+    turn = np.array(numbers["to_scan"])[:3, :3]
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-12)
+
+
+def test_masks_of_the_user_are_found_by_name_and_must_fit(raw: Path, tmp_path: Path) -> None:
+    scan = volume_files.read(raw / "sound.nii.gz")
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    mask = (scan.array > 0.3).astype(np.uint8)
+    volume_files.write(masks / "sound.nii.gz", mask, scan.affine)
+    sources = folder.sources_in(raw)
+    run = folder.prepare_folder(sources, tmp_path / "out", QUICK, masks=UserMasks(path=masks))
+    assert run.done == ["sound"]
+    np.testing.assert_array_equal(volume_files.read_array(tmp_path / "out" / "masks" / "sound.nii.gz"), mask)
+    volume_files.write(masks / "sound.nii.gz", mask, np.diag([2.0, 2, 2, 1]))
+    run = folder.prepare_folder(sources, tmp_path / "out", QUICK, masks=UserMasks(path=masks))
+    assert "own grid" in run.failures["sound"]
+    (masks / "sound.nii.gz").rename(masks / "other.nii.gz")
+    run = folder.prepare_folder(sources, tmp_path / "out", QUICK, masks=UserMasks(path=masks))
+    assert "one mask sound.nii.gz" in run.failures["sound"]
+
+
+def test_scans_are_never_overwritten(tmp_path: Path) -> None:
+    place = tmp_path / "prepared"
+    place.mkdir()
+    volume_files.write(place / "a.nii.gz", scans.brain().array, scans.brain().affine)
+    with pytest.raises(FolderError):
+        folder.prepare_folder(folder.sources_in(place), tmp_path, QUICK)
