@@ -43,8 +43,13 @@ class PreparationRun:
     failures: dict[str, str] = field(default_factory=dict)
 
 
+def sources_in(folder: Path) -> list[FileScan]:
+    """Return the scans of a folder, one a file; raises FolderError where there are none or two of one name."""
+    return [FileScan(path) for path in volume_files.by_case_id(volume_files.list_volumes(folder)).values()]
+
+
 def prepare_folder(
-    scans: Path | Sequence[Scan],
+    scans: Sequence[Scan],
     out_dir: Path,
     config: PreparationConfig | None = None,
     *,
@@ -60,7 +65,7 @@ def prepare_folder(
     other programs and `transforms/CASE.json` with all numbers, and `qc/CASE.png`. Of all: `preparation.csv`.
 
     Args:
-        scans: A folder of volumes, or scans from wherever they come.
+        scans: From wherever they come; no two of one case id.
         out_dir: Where the folders go.
         config: What to leave out.
         masks: The user's own brain masks.
@@ -70,19 +75,18 @@ def prepare_folder(
         progress: Shows how far the run is.
 
     Raises:
-        FolderError: The output folder cannot be written, or holds the scans.
+        FolderError: The output folder cannot be written, or holds the scans, or two have one case id.
         ConfigError: deepbet is asked for and not installed.
     """
     config = config or PreparationConfig()
     extraction.choose(config.extraction)  # fails now rather than at the first head
-    if isinstance(scans, Path):
-        scans = [FileScan(path) for path in volume_files.by_case_id(volume_files.list_volumes(scans)).values()]
     prepared = (out_dir / PREPARED).resolve()
     if any(isinstance(scan, FileScan) and scan.path.resolve().parent == prepared for scan in scans):
         raise FolderError(
             file=out_dir, expected="an output folder of its own", found="one that holds the scans",
             remedy="name another folder",
         )  # fmt: skip
+    volume_files.by_case_id(Path(scan.file_name) for scan in scans)
     run = PreparationRun()
     with output_folder.opened(out_dir):
         for name in (PREPARED, MASKS, TRANSFORMS, PICTURES):

@@ -18,6 +18,7 @@ from mood_vae.detection.detector import Detection
 from mood_vae.detection.prediction import predict
 from mood_vae.errors import FolderError, OutputError
 from mood_vae.io.challenge_layout import Level
+from mood_vae.io.scans import Scan
 from mood_vae.io.volume import Volume
 
 
@@ -217,10 +218,10 @@ def test_larger_volumes_than_allowed_are_refused(scans: Path, tmp_path: Path) ->
 def test_the_user_sees_how_far_it_is(scans: Path, tmp_path: Path) -> None:
     seen: list[tuple[list[str], str, int]] = []
 
-    def progress(items: Iterable[Path], description: str, total: int) -> Iterable[Path]:
-        paths = list(items)
-        seen.append(([path.name for path in paths], description, total))
-        return paths
+    def progress(items: Iterable[Scan], description: str, total: int) -> Iterable[Scan]:
+        found = list(items)
+        seen.append(([scan.file_name for scan in found], description, total))
+        return found
 
     predict("pixel", scans, tmp_path / "out", Bright(), progress=progress)
     assert seen == [(sorted(names(scans)), "Predicting pixel level", 5)]
