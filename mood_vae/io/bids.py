@@ -95,16 +95,12 @@ def find_t1w(
         labels = {label.removeprefix(f"{prefix}-") for label in wanted}
         there = {_entity(image, prefix) for image in images}
         if labels - there:
+            missing, found = (sorted(f"{prefix}-{label}" for label in few if label) for few in (labels - there, there))
             raise FolderError(
-                file=root, expected=f"T1w images of {few_of(sorted(f'{prefix}-{label}' for label in labels - there))}",
-                found=f"only those of {few_of(sorted(f'{prefix}-{label}' for label in there if label))}",
-                remedy="check the labels",
+                file=root, expected=f"T1w images of {few_of(missing)}",
+                found=f"only those of {few_of(found)}" if found else f"none with {prefix}-", remedy="check the labels",
             )  # fmt: skip
         images = [image for image in images if not labels or _entity(image, prefix) in labels]
-    if not images:
-        raise FolderError(
-            file=root, expected="T1w images of these participants and sessions", found="none", remedy="check the labels"
-        )
     return images
 
 
