@@ -35,6 +35,7 @@ NASTY_TEXT = [
     b":",
 ]
 _HEADER_BYTES = 400
+_DICOM_START, _DICOM_HEADER_BYTES = 132, 1600
 
 
 def make_corpus(folder: Path) -> list[Path]:
@@ -77,15 +78,22 @@ def _ball() -> Any:
 
 def mutate(original: bytes, rng: np.random.Generator) -> bytes:
     """Damage a file in one to four places; mostly in its header, and for gzip mostly inside the packing."""
+    if original[_DICOM_START - 4 : _DICOM_START] == b"DICM":
+        return original[:_DICOM_START] + _damaged(original[_DICOM_START:], rng, _DICOM_HEADER_BYTES)
     packed = original.startswith(b"\x1f\x8b") and rng.random() < 0.8
-    data = bytearray(gzip.decompress(original) if packed else original)
+    data = _damaged(gzip.decompress(original) if packed else original, rng, _HEADER_BYTES)
+    return gzip.compress(data, 1, mtime=0) if packed else data
+
+
+def _damaged(content: bytes, rng: np.random.Generator, header_bytes: int) -> bytes:
+    data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
-        data = _damage(data, rng)
-    return gzip.compress(bytes(data), 1, mtime=0) if packed else bytes(data)
+        data = _damage(data, rng, header_bytes)
+    return bytes(data)
 
 
-def _damage(data: bytearray, rng: np.random.Generator) -> bytearray:
-    end = min(len(data), _HEADER_BYTES) if rng.random() < 0.8 else len(data)
+def _damage(data: bytearray, rng: np.random.Generator, header_bytes: int) -> bytearray:
+    end = min(len(data), header_bytes) if rng.random() < 0.8 else len(data)
     at = int(rng.integers(0, end)) if end else 0
     change = rng.choice(["bit", "byte", "nasty", "aligned", "text", "cut", "remove", "repeat"])
     if change == "cut":
@@ -95,7 +103,7 @@ def _damage(data: bytearray, rng: np.random.Generator) -> bytearray:
     if change == "repeat":
         return data[:at] + data[max(0, at - 40) : at] * int(rng.integers(1, 50)) + data[at:]
     if change == "text":
-        digits = [i for i in range(min(len(data), _HEADER_BYTES)) if chr(data[i]).isdigit()] or [at]
+        digits = [i for i in range(min(len(data), header_bytes)) if chr(data[i]).isdigit()] or [at]
         at = int(rng.choice(digits))
         return data[:at] + rng.choice(np.array(NASTY_TEXT, object)) + data[at + 1 :]
     new = bytes([rng.integers(0, 256)])

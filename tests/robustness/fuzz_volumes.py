@@ -37,6 +37,7 @@ from hypothesis import HealthCheck, Phase
 
 from mood_vae.errors import MoodVaeError
 from tests.robustness.fuzz_corpus import make_corpus, mutate
+from tests.robustness.fuzz_dicom import DICOM_TARGETS, make_dicom_corpus
 from tests.robustness.fuzz_headers import File, volume_files
 from tests.robustness.fuzz_targets import TARGETS, Target, one_thread
 
@@ -49,7 +50,7 @@ class Trial:
     """Brings volumes to the targets in a process apart, a new one whenever it ends, and counts the outcomes."""
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
-        self.targets = {name: find_target(name) for name in options.target or TARGETS}
+        self.targets = {name: find_target(name) for name in options.target or CORPORA[options.corpus][1]}
         self.counts = {name: Counter[str]() for name in self.targets}
         self._options, self._folder = options, folder
         self._report = folder / "report"
@@ -123,8 +124,9 @@ def outcome_of(target: Target, path: Path, report: Path) -> str:
 
 def find_target(name: str) -> Target:
     """One of `TARGETS`, or the function that `package.module:function` names."""
-    if name in TARGETS:
-        return TARGETS[name]
+    known = TARGETS | DICOM_TARGETS
+    if name in known:
+        return known[name]
     module, _, function = name.partition(":")
     target: Target = getattr(importlib.import_module(module), function)
     return target
@@ -163,6 +165,12 @@ def run_properties(trial: Trial, corpus: list[Path], options: argparse.Namespace
         print(error, file=sys.stderr)
 
 
+CORPORA: dict[str, tuple[Callable[[Path], list[Path]], dict[str, Target]]] = {
+    "volumes": (make_corpus, TARGETS),
+    "dicom": (make_dicom_corpus, DICOM_TARGETS),
+}
+"""What is damaged, and where it goes if no target is named."""
+
 ENGINES: dict[str, Callable[[Trial, list[Path], argparse.Namespace], None]] = {
     "mutate": run_mutations,
     "hypothesis": run_properties,
@@ -176,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "corpus").mkdir()
-        corpus = make_corpus(Path(folder) / "corpus")
+        corpus = CORPORA[options.corpus][0](Path(folder) / "corpus")
         trial = Trial(options, Path(folder))
         for path in corpus:  # loads what the targets import lazily, and shows that the corpus itself is sound
             for target in trial.targets.values():
@@ -191,13 +199,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--engine", choices=ENGINES, default="mutate")
+    parser.add_argument("--corpus", choices=CORPORA, default="volumes", help="what is damaged (--engine mutate)")
     parser.add_argument("--mutations", type=int, default=300)
     parser.add_argument("--first", type=int, default=0, help="index of the first mutant, to repeat one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--target",
         action="append",
-        help=f"{', '.join(TARGETS)} or package.module:function, which takes a path; may be repeated",
+        help=f"{', '.join(TARGETS | DICOM_TARGETS)} or package.module:function, which takes a path; may be repeated",
     )
     parser.add_argument("--memory-gib", type=float, default=4.0, help="address space of each process")
     parser.add_argument("--seconds", type=float, default=10.0, help="time for each volume")

@@ -61,6 +61,15 @@ def test_no_volume_gets_the_better_of_prediction(engine: str) -> None:
 
 
 @pytest.mark.slow
+def test_no_dicom_file_gets_the_better_of_reading() -> None:
+    pytest.importorskip("highdicom")
+    result = fuzz("fuzz_volumes", "--corpus", "dicom", "--mutations", "60", "--seed", "3", "--seconds", "100")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "read_and_write mutated 60" in result.stdout
+    assert "accepted 0" not in result.stdout
+
+
+@pytest.mark.slow
 def test_coverage_finds_no_volume_that_gets_the_better_of_prediction(tmp_path: Path) -> None:
     pytest.importorskip("atheris")
     result = fuzz("fuzz_guided", "--runs", "120", "--seconds", "60", "--keep", str(tmp_path))
