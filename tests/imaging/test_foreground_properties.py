@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mood_vae.imaging.foreground import body_mask, fill_holes, foreground_mask
