@@ -1,12 +1,18 @@
 #!/bin/sh
-# Builds both images. Arguments go on to `docker build`, e.g. --network host, --build-arg TORCH=torch==2.13.0+cpu
+# Builds both images of the challenge, or with `clinical` as its first word mood-vae-clinical, which takes raw scans.
+# Further arguments go on to `docker build`, e.g. --network host, --build-arg TORCH=torch==2.13.0+cpu
 set -eu
 cd "$(dirname "$0")/.."
 
-for level in sample pixel; do
-    docker build --target "$level" --tag "mood-vae-$level" --file docker/Dockerfile "$@" .
+targets="sample pixel"
+if [ "${1:-}" = clinical ]; then
+    targets=clinical
+    shift
+fi
+for target in $targets; do
+    docker build --target "$target" --tag "mood-vae-$target" --file docker/Dockerfile "$@" .
 done
 
-for level in sample pixel; do
-    docker image inspect --format "mood-vae-$level {{.Size}} bytes" "mood-vae-$level"
+for target in $targets; do
+    docker image inspect --format "mood-vae-$target {{.Size}} bytes" "mood-vae-$target"
 done
