@@ -15,7 +15,8 @@ from mood_vae.cli import main
 SURFACE = {
     "benchmark": "",
     "demo": "--out --seed",
-    "predict": "LEVEL IN_DIR OUT_DIR --region --model/--preset --weights --device --resume --max-voxels --report --on-mismatch",
+    "predict": "LEVEL IN_DIR OUT_DIR --region --model/--preset --weights --device --resume --max-voxels --report "
+    "--on-mismatch",
     "rank": "SUBMISSION_DIR... --json --picture --resamples --seed",
     "score": "LEVEL PRED LABEL --json --strict --subsets --lesions/--no-lesions --resamples --false-positive-ml "
     "--workers",
