@@ -118,3 +118,15 @@ def benchmark_speed(cases: int, reference_cases: int, edge: int) -> None:
 
     for line in speed.compare(cases, reference_cases, edge):
         click.echo(line)
+
+
+@benchmark.command("inputs", short_help="Count how often the input check is right.")
+@click.argument("data_dir", type=EXISTING_FOLDER)
+@click.option("--model", help="A pretrained model by its name, instead of the default.")
+@click.option("--every", default=9, type=click.IntRange(1), help="Make wrong volumes of each so manyth brain.")
+def benchmark_inputs(data_dir: Path, model: str | None, every: int) -> None:
+    """Count real T1 brains that are named, and volumes made wrong that are not."""
+    from mood_vae.benchmark.input_kinds import input_table
+    from mood_vae.detection.pretrained import load_pretrained
+
+    click.echo(input_table(data_dir, load_pretrained(model), every=every, progress=progress_bar))

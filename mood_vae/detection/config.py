@@ -113,7 +113,9 @@ class InputReference(Config):
     """What healthy training brains are like; the checkpoint's tensor `REFERENCE` holds their mean.
 
     Attributes:
-        detail: The least and the most that their voxels differ from their neighbours, see `input_check.detail`.
+        detail: The least and the most that their voxels differ from their neighbours, see `input_check.InputMeasures`.
+        brightness: Their least and highest median intensity, in the same words.
     """
 
     detail: tuple[NonNegativeFloat, NonNegativeFloat]
+    brightness: tuple[NonNegativeFloat, NonNegativeFloat]

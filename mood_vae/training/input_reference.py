@@ -13,12 +13,12 @@ from mood_vae.training.cache import SliceCache
 
 
 def reference_of(volumes: SliceCache) -> tuple[Tensor, InputReference]:
-    """Return the mean of all brains' coarse maps, (2, K / 4, H / 4, W / 4) float32, and the range of their detail."""
+    """Return the mean of all brains' coarse maps, (2, K / 4, H / 4, W / 4) float32, and the range of the rest."""
     total_CKHW = torch.zeros(1)
-    details = []
+    rest = []
     for subject in volumes.subjects:
         brain = Brain.of(volumes.volume(subject))
         total_CKHW = total_CKHW + input_check.coarse_maps(brain)
-        details.append(input_check.detail(brain))
-    low, high = np.quantile(details, [0.01, 0.99])
-    return total_CKHW / len(volumes.subjects), InputReference(detail=(float(low), float(high)))
+        rest.append(input_check.detail_and_brightness(brain))
+    (low, dark), (high, bright) = np.quantile(rest, [0.01, 0.99], axis=0).tolist()
+    return total_CKHW / len(volumes.subjects), InputReference(detail=(low, high), brightness=(dark, bright))

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
+from mood_vae.detection import input_check
 from mood_vae.detection.checkpoint import Checkpoint
+from mood_vae.detection.config import InputReference
 from mood_vae.detection.input_check import InputCheck
-from mood_vae.errors import VolumeError
-from mood_vae.imaging.preprocessing import Brain, GridConfig
-from mood_vae.io.volume import Volume
+from mood_vae.errors import CheckpointError, VolumeError
+from mood_vae.imaging.preprocessing import Brain, GridConfig, prepare
+from mood_vae.io.volume import Array, Volume
+from mood_vae.synthetic import phantom
 from tests.small_models import on_cpu
 
 GRID = GridConfig(shape=(40, 42, 44), spacing_mm=5.0)  # 0.125 mL a voxel
@@ -80,3 +85,83 @@ def test_a_volume_without_a_head_never_gets_a_silent_map(
     filled_ml = array.size * edge_mm**3 / 1000
     assert is_noise
     assert detection.warnings or filled_ml >= 700  # noise of a brain's size is told apart by no size
+
+
+BRAIN_GRID = GridConfig(shape=(64, 80, 64), spacing_mm=2.5)
+
+
+def phantom_brain(seed: int) -> Volume:
+    """A healthy brain whose right half, deep inside, is a little brighter than its left."""
+    brain = phantom.healthy_brain(np.random.default_rng(seed), shape=(80, 80, 80), spacing_mm=2.5)
+    return changed(brain, brain.array * (1 - 0.15 * (np.arange(80) < 40)[:, None, None]))
+
+
+def changed(volume: Volume, array: Array, affine: np.ndarray | None = None) -> Volume:
+    return Volume(
+        array=np.ascontiguousarray(array, np.float32),
+        affine=volume.affine if affine is None else affine,
+        case_id=volume.case_id,
+    )
+
+
+@pytest.fixture(scope="module")
+def check() -> InputCheck:
+    brains = [prepare(phantom_brain(seed), BRAIN_GRID)[0] for seed in range(5)]
+    mean_CKHW = torch.stack([input_check.coarse_maps(brain) for brain in brains]).mean(0)
+    details, medians = zip(*(input_check.detail_and_brightness(brain) for brain in brains), strict=True)
+    ranges = InputReference(detail=(min(details), max(details)), brightness=(min(medians), max(medians)))
+    return InputCheck(BRAIN_GRID, mean_CKHW, ranges)
+
+
+def said(check: InputCheck, volume: Volume) -> str:
+    return "; ".join(check.warnings(prepare(volume, BRAIN_GRID)[0]))
+
+
+@pytest.mark.parametrize("seed", range(10, 14))
+def test_another_healthy_brain_passes_silently(check: InputCheck, seed: int) -> None:
+    assert said(check, phantom_brain(seed)) == ""
+
+
+@pytest.mark.parametrize(
+    ("order", "flips", "words"),
+    [
+        ((0, 1, 2), (1, 1, -1), "put the top at the bottom, by"),
+        ((0, 1, 2), (1, -1, 1), "put the front at the back, by"),
+        ((0, 1, 2), (1, -1, -1), "put the top at the bottom, the front at the back, by"),
+        ((1, 0, 2), (1, 1, 1), "the right at the front, the front at the right, by"),
+        ((0, 2, 1), (1, 1, 1), "the top at the front, the front at the top, by"),
+    ],
+)
+def test_a_header_that_turns_the_brain_is_named(
+    check: InputCheck, order: tuple[int, ...], flips: tuple[int, ...], words: str
+) -> None:
+    brain = phantom_brain(20)
+    turned = brain.array.transpose(order)[tuple(slice(None, None, flip) for flip in flips)]
+    assert words in said(check, changed(brain, turned))
+
+
+def test_left_and_right_swapped_are_named(check: InputCheck) -> None:
+    brain = phantom_brain(21)
+    affine = np.diag([-1.0, 1, 1, 1]) @ brain.affine
+    assert "swap left and right" in said(check, changed(brain, brain.array, affine))
+
+
+def test_what_is_not_the_training_s_kind_of_scan_is_named(check: InputCheck) -> None:
+    brain, rng = phantom_brain(22), np.random.default_rng(0)
+    array, tissue = brain.array, brain.array > 0
+    assert "contrast" in said(check, changed(brain, np.where(tissue, 1.05 - array, 0)))
+    noisy = np.where(tissue, np.abs(array + rng.normal(0, 0.3, array.shape)), 0)
+    assert "noisier" in said(check, changed(brain, noisy))
+    smooth = np.where(tissue, ndimage.gaussian_filter(array, 2.5), 0)
+    assert "smoother" in said(check, changed(brain, smooth))
+    assert "darker" in said(check, changed(brain, array**4))
+    half = array.copy()
+    half[:, :, :35] = 0
+    assert "of the place of a brain is empty" in said(check, changed(brain, half))
+    two = np.concatenate([array[10:70], array[10:70]])
+    assert "lies where no brain is" in said(check, changed(brain, two))
+
+
+def test_a_reference_of_another_grid_is_refused() -> None:
+    with pytest.raises(CheckpointError, match="a reference of shape"):
+        InputCheck(BRAIN_GRID, torch.zeros(2, 3, 4, 5), InputReference(detail=(0, 1), brightness=(0, 1)))

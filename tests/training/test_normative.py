@@ -48,7 +48,7 @@ def test_the_normative_roughness_is_relative_to_the_slice(tmp_path: Path) -> Non
     rng = np.random.default_rng(0)
     x[0, 4:24, 4:16, 6:42] += rng.uniform(-0.1, 0.1, (20, 12, 36)).astype(np.float16)
     np.save(tmp_path / "volumes.npy", x)
-    (tmp_path / "index.json").write_text(json.dumps({"subjects": ["a"], "slices": []}))
+    (tmp_path / "index.json").write_text(json.dumps({"fingerprint": "", "subjects": ["a"], "slices": []}))
     torch.manual_seed(0)
     maps_CKHW = normative.normative_maps(Vae(SMALL_MODEL).eval(), SliceCache(tmp_path), ["a"])
     for channel in (1, 2):
