@@ -191,3 +191,14 @@ def test_more_voxels_than_asked_for_fail_the_case(healthy_dir: Path, tmp_path: P
     assert result.exit_code == 1
     assert float((tmp_path / "out" / "in.nii.gz.txt").read_text()) == 0
     assert VolumeError.__name__ not in result.stderr
+
+
+@pytest.mark.slow
+def test_studies_are_prepared_in_two_processes(healthy_dir: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_brain(tmp_path / "in" / name, healthy_dir, StudyInstanceUID=f"1.{ord(name)}", SeriesInstanceUID="1.1")
+    steps = ["--skip", "bias", "--skip", "alignment", "--extraction", "registration", "--workers", "2"]
+    result = CliRunner().invoke(main, ["prepare", str(tmp_path / "in"), str(tmp_path / "out"), *steps])
+    assert result.exit_code == 0, result.output
+    names = {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*")}
+    assert {"prepared/a.nii.gz", "prepared/b.nii.gz", "masks/a.nii.gz", "qc/b.png", "transforms/a.tfm"} <= names

@@ -20,7 +20,7 @@ from mood_vae.dicom.series import find_series
 from mood_vae.dicom.writing import write_objects
 from mood_vae.errors import MoodVaeError, VolumeError
 from tests.dicom.dicom_files import SECRETS, Plan, voxels, write_enhanced, write_series
-from tests.robustness.fuzz_targets import Surprise
+from tests.robustness.fuzz_targets import Surprise, Target
 
 ARRAY = voxels((16, 8, 4))
 _MAX_VOXELS = 2**22
@@ -72,4 +72,4 @@ def read_and_write(path: Path) -> None:
             raise
 
 
-DICOM_TARGETS = {"read_and_write": read_and_write}
+DICOM_TARGETS: dict[str, Target] = {"read_and_write": read_and_write}
