@@ -6,7 +6,7 @@ import logging
 import math
 from dataclasses import dataclass
 
-from mood_vae.dicom.headers import some_numbers
+from mood_vae.dicom.frames import first_groups, numbers_in
 from mood_vae.dicom.series import Series, labels
 from mood_vae.errors import FolderError
 
@@ -142,9 +142,9 @@ def _weighting(series: Series) -> str:
         return "T1"
     if stated in ("T2", "FLUID_ATTENUATED", "DIFFUSION", "PERFUSION", "T2_STAR", "PROTON_DENSITY", "FLOW_ENCODED"):
         return f"of the contrast {stated.lower()}"
-    echo, repetition, inversion = (
-        _time(series, keyword) for keyword in ("EchoTime", "RepetitionTime", "InversionTime")
-    )
+    echo = _time(series, "MREchoSequence", "EffectiveEchoTime") or _time(series, "", "EchoTime")
+    repetition = _time(series, "MRTimingAndRelatedParametersSequence", "RepetitionTime")
+    inversion = _time(series, "MRModifierSequence", "InversionTimes") or _time(series, "", "InversionTime")
     if echo is None or repetition is None:
         return ""
     if echo > 40:
@@ -157,12 +157,13 @@ def _weighting(series: Series) -> str:
     return ""
 
 
-def _time(series: Series, keyword: str) -> float | None:
-    found = some_numbers(series.instances[0].values, keyword)
+def _time(series: Series, sequence: str, keyword: str) -> float | None:
+    """Return a time of the first frame in ms; None where nobody states one above 0."""
+    found = numbers_in(first_groups(series.instances[0]), sequence, keyword)
     return found[0] if found and found[0] > 0 else None
 
 
 def _coarseness(series: Series) -> float:
     """Return how large a pixel is, logarithmically; 1 mm where nobody says."""
-    spacing = some_numbers(series.instances[0].values, "PixelSpacing")
+    spacing = numbers_in(first_groups(series.instances[0]), "PixelMeasuresSequence", "PixelSpacing")
     return round(math.log2(math.prod(spacing)), 1) if len(spacing) == 2 and min(spacing) > 0 else 0.0

@@ -62,6 +62,13 @@ def frames_of(instance: Instance, max_voxels: int) -> list[Frame]:
         return [_frame(instance, index, [group, shared, values]) for index, group in enumerate(each)]
 
 
+def first_groups(instance: Instance) -> list[Any]:
+    """Return where attributes of a file's first frame may stand: its own group, the shared one, the header itself."""
+    with understanding(instance.name):
+        each = _first(instance.values.get("PerFrameFunctionalGroupsSequence"))
+        return [each, _first(instance.values.get("SharedFunctionalGroupsSequence")), instance.values]
+
+
 def _check_pixels(instance: Instance, max_voxels: int) -> None:
     rows, columns, bits = (int(instance.number(key) or 0) for key in ("Rows", "Columns", "BitsAllocated"))
     if rows < 1 or columns < 1 or bits not in (8, 16, 32):
@@ -81,9 +88,9 @@ def _check_pixels(instance: Instance, max_voxels: int) -> None:
 
 
 def _frame(instance: Instance, index: int, groups: list[Any]) -> Frame:
-    position = _found(groups, "PlanePositionSequence", "ImagePositionPatient")
-    directions = _found(groups, "PlaneOrientationSequence", "ImageOrientationPatient")
-    spacing = _found(groups, "PixelMeasuresSequence", "PixelSpacing")
+    position = numbers_in(groups, "PlanePositionSequence", "ImagePositionPatient")
+    directions = numbers_in(groups, "PlaneOrientationSequence", "ImageOrientationPatient")
+    spacing = numbers_in(groups, "PixelMeasuresSequence", "PixelSpacing")
     if len(position) != 3 or len(directions) != 6:
         found = "neither or half of them"
         raise _wrong(instance, "a position and an orientation in the patient", found, "choose another series")
@@ -108,8 +115,8 @@ def _frame(instance: Instance, index: int, groups: list[Any]) -> Frame:
 
 
 def _scaling(instance: Instance, groups: list[Any]) -> tuple[float, float]:
-    slope = _found(groups, "PixelValueTransformationSequence", "RescaleSlope")
-    intercept = _found(groups, "PixelValueTransformationSequence", "RescaleIntercept")
+    slope = numbers_in(groups, "PixelValueTransformationSequence", "RescaleSlope")
+    intercept = numbers_in(groups, "PixelValueTransformationSequence", "RescaleIntercept")
     found = (slope or (1.0,))[0], (intercept or (0.0,))[0]
     if found[0] == 0 or max(map(abs, found)) > 1e30:
         raise _wrong(instance, "a slope other than 0, and no endless one", f"{found[0]:g}")
@@ -119,18 +126,18 @@ def _scaling(instance: Instance, groups: list[Any]) -> tuple[float, float]:
 def _part(instance: Instance, groups: list[Any]) -> tuple[str, ...]:
     """Return what tells this frame from others at its place, as texts that sort as numbers do."""
     numbers = [
-        _found(groups, "MREchoSequence", "EffectiveEchoTime") or _found(groups, "", "EchoTime"),
-        _found(groups, "TemporalPositionSequence", "TemporalPositionTimeOffset")
-        or _found(groups, "FrameContentSequence", "TemporalPositionIndex")
-        or _found(groups, "", "TemporalPositionIdentifier"),
-        _found(groups, "", "TriggerTime"),
-        _found(groups, "", "AcquisitionNumber"),
+        numbers_in(groups, "MREchoSequence", "EffectiveEchoTime") or numbers_in(groups, "", "EchoTime"),
+        numbers_in(groups, "TemporalPositionSequence", "TemporalPositionTimeOffset")
+        or numbers_in(groups, "FrameContentSequence", "TemporalPositionIndex")
+        or numbers_in(groups, "", "TemporalPositionIdentifier"),
+        numbers_in(groups, "", "TriggerTime"),
+        numbers_in(groups, "", "AcquisitionNumber"),
     ]
     kinds = [str(getattr(_first(group.get("MRImageFrameTypeSequence")), "FrameType", "")) for group in groups if group]
     return (*(f"{(number or (0.0,))[0]:020.6f}" for number in numbers), *kinds, instance.text("ImageType"))
 
 
-def _found(groups: list[Any], sequence: str, keyword: str) -> tuple[float, ...]:
+def numbers_in(groups: list[Any], sequence: str, keyword: str) -> tuple[float, ...]:
     """Return numbers from the first group that has them, in the sequence or, in a plain header, directly."""
     for group in groups:
         if group is None:

@@ -11,10 +11,12 @@ import pytest
 
 pytest.importorskip("pydicom")
 
+import pydicom
+
 from mood_vae.dicom.choice import choose_t1
 from mood_vae.dicom.series import Found, find_series
 from mood_vae.errors import FolderError
-from tests.dicom.dicom_files import CT, SECRETS, header, put_pixels, save, voxels, write_series
+from tests.dicom.dicom_files import CT, SECRETS, Plan, header, put_pixels, save, voxels, write_enhanced, write_series
 
 LONG = voxels((4, 5, 20))
 
@@ -131,6 +133,27 @@ def test_one_series_is_taken_unless_its_header_speaks_against_it(
         assert chosen(tmp_path) == 4
     else:
         with pytest.raises(FolderError, match=r"a T1 series of a brain, found series 4 .*--series NUMBER"):
+            chosen(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("echo", "repetition", "taken"), [(3.5, 2000, True), (95, 5000, False)], ids=["as of a T1", "as of a T2"]
+)
+def test_the_times_of_multi_frame_files_are_found_in_their_groups(
+    tmp_path: Path, echo: float, repetition: float, taken: bool
+) -> None:
+    gone = {"EchoTime": None, "RepetitionTime": None, "InversionTime": None, "SeriesDescription": "brain"}
+    path = write_enhanced(tmp_path / "e", LONG, Plan(), list(range(20)), **gone)
+    ds = pydicom.dcmread(path)
+    timing, effective = pydicom.Dataset(), pydicom.Dataset()
+    timing.RepetitionTime, effective.EffectiveEchoTime = repetition, echo
+    ds.SharedFunctionalGroupsSequence[0].MRTimingAndRelatedParametersSequence = [timing]
+    ds.SharedFunctionalGroupsSequence[0].MREchoSequence = [effective]
+    save(ds, path)
+    if taken:
+        assert chosen(tmp_path) == 3
+    else:
+        with pytest.raises(FolderError, match="an echo time of 95 ms, as of a T2"):
             chosen(tmp_path)
 
 
