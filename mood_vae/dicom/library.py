@@ -40,7 +40,7 @@ def understanding(name: str, expected: str = "a sound DICOM file", remedy: str =
         expected: What it should be.
         remedy: What to do if it is not.
     """
-    before = {name: logging.getLogger(name).level for name in ("pydicom", "highdicom")}
+    before = {logger: logging.getLogger(logger).level for logger in ("pydicom", "highdicom")}
     try:
         for logger in before:
             logging.getLogger(logger).setLevel(logging.CRITICAL + 1)

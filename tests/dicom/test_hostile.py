@@ -156,6 +156,14 @@ def test_frames_that_nobody_describes_are_refused(tmp_path: Path) -> None:
     assert "expected 2048 bytes of pixels, as the header says" not in read_all(tmp_path)[1][0]
 
 
+def test_rows_that_the_file_cannot_hold_are_refused_by_the_header_alone(tmp_path: Path) -> None:
+    paths = write_series(tmp_path, SLICES)
+    paths[0].write_bytes(many_rows(paths[0].read_bytes()))
+    (series,) = find_series(tmp_path).series
+    with pytest.raises(VolumeError, match=f"expected {65535 * 16 * 2} bytes of pixels, as the header says"):
+        stack_series(series)
+
+
 def test_more_voxels_than_the_limit_are_refused_before_they_are_read(tmp_path: Path) -> None:
     write_series(tmp_path, SLICES)
     (series,) = find_series(tmp_path).series

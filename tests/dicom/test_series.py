@@ -177,7 +177,14 @@ def test_nothing_names_the_patient(tmp_path: Path, caplog: pytest.LogCaptureFixt
     write(folder, 2, SeriesDescription="Quisling t2", EchoTime="98765432")
     for path in folder.iterdir():  # a name where a number should be, which pydicom quotes
         path.write_bytes(path.read_bytes().replace(b"98765432", b"Quisling"))
-    write(folder, 4, SeriesDescription="scan of Fortinbras", ProtocolName="Hudibras brain")
+    # small letters, of which pydicom warns
+    write(
+        folder,
+        4,
+        ImageType=["ORIGINAL", "quisling"],
+        SeriesDescription="scan of Fortinbras",
+        ProtocolName="Hudibras brain",
+    )
     (tmp_path / "Quisling_Zebediah" / "broken Hudibras.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\2\0" * 90)
     found = find_series(tmp_path)
     choose_t1(found.series)
