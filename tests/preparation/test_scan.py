@@ -207,6 +207,15 @@ def test_a_bias_field_is_removed_and_a_flat_one_is_seen() -> None:
     assert spread[1] < 0.5 * spread[0]
 
 
+def test_a_brain_that_is_no_t1_is_named() -> None:
+    brain = scans.brain()
+    assert prepare_scan(brain, QUICK).warnings == ()
+    inverted = np.where(brain.array > 0, 1.05 - brain.array, 0).astype(np.float32)
+    found = prepare_scan(Volume(array=inverted, affine=brain.affine, case_id="inverted"), QUICK)
+    assert found.template_correlation < 0
+    assert "not a T1" in found.warnings[0]
+
+
 @pytest.mark.parametrize("value", [0.0, 7.0])
 def test_a_volume_without_a_brain_is_refused(value: float) -> None:
     nothing = Volume(array=np.full((30, 30, 30), value, np.float32), affine=np.diag([6.0, 6, 6, 1]), case_id="empty")
