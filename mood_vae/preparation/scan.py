@@ -84,8 +84,8 @@ def _finished(volume: Volume, to_scan: Affine, brain_mask: Mask, scan_affine: Af
     warnings = []
     if correlation < UNLIKE_TEMPLATE:
         warnings.append(
-            f"the prepared brain resembles the template little (correlation {correlation:.2f}, T1 brains have 0.2 to 0.7): "
-            "not a T1, not a brain, or misaligned? Look at the picture of the case"
+            f"the prepared brain resembles the template little, correlation {correlation:.2f}, where T1 brains have "
+            "0.2 to 0.7: not a T1, not a brain, or misaligned? Look at the picture of the case"
         )
     return PreparedScan(
         volume=volume, to_scan=to_scan, brain_mask=brain_mask, scan_affine=scan_affine, steps=tuple(log.steps),
