@@ -47,7 +47,7 @@ class PreparedScan:
         scan_affine: (4, 4), the scan's indices to RAS+ mm.
         steps: What was done, in order.
         warnings: What speaks against the result, each a sentence.
-        template_correlation: Pearson's correlation with the template over its brain, -1 to 1.
+        template_correlation: Pearson's correlation with the template, -1 to 1, see `template_correlation`.
     """
 
     volume: Volume
@@ -94,9 +94,13 @@ class PreparedScan:
 def template_correlation(array: Array) -> float:
     """Return Pearson's correlation of a brain on the challenge's grid with the template, at `LOOK_MM` a voxel.
 
-    It is taken where the template has its brain: folds are everybody's own, so both are seen coarsely.
+    It is taken deep in both brains: folds are everybody's own, so they are seen coarsely, and any two brains have their
+    outline in common. A T1 has 0.2 to 0.7, as white matter is brighter than grey; a T2, or one inverted, less than 0.
     """
     brain = template.load(LOOK_MM)
-    seen = resample(array, np.linalg.inv(CHALLENGE_GRID.affine) @ brain.affine, brain.array.shape)
-    expected, found = brain.array[brain.mask], seen[brain.mask]
-    return float(np.corrcoef(expected, found)[0, 1]) if found.std() > 0 else 0.0
+    to_prepared = np.linalg.inv(CHALLENGE_GRID.affine) @ brain.affine
+    shape = brain.array.shape
+    seen = resample(array, to_prepared, (shape[0], shape[1], shape[2]))
+    inside = resample((array > 0).astype(np.float32), to_prepared, (shape[0], shape[1], shape[2])) > 0.9
+    expected, found = brain.array[brain.mask & inside], seen[brain.mask & inside]
+    return float(np.corrcoef(expected, found)[0, 1]) if found.size > 2 and found.std() > 0 else 0.0

@@ -26,7 +26,7 @@ STRIPPED_ML = (300.0, 2300.0)
 FLAT_BIAS = 0.02
 """A bias field whose logarithm has a smaller standard deviation in the brain is taken to be removed already."""
 
-UNLIKE_TEMPLATE = 0.3
+UNLIKE_TEMPLATE = 0.1
 """A prepared brain that correlates less with the template gets a warning."""
 
 
@@ -84,8 +84,8 @@ def _finished(volume: Volume, to_scan: Affine, brain_mask: Mask, scan_affine: Af
     warnings = []
     if correlation < UNLIKE_TEMPLATE:
         warnings.append(
-            f"the prepared brain resembles the template little (correlation {correlation:.2f}, usually 0.5 to 0.8): "
-            "not a T1, not a brain, or misaligned? Look at the picture of the case"
+            f"the prepared brain resembles the template little, correlation {correlation:.2f}, where T1 brains have "
+            "0.2 to 0.7: not a T1, not a brain, or misaligned? Look at the picture of the case"
         )
     return PreparedScan(
         volume=volume, to_scan=to_scan, brain_mask=brain_mask, scan_affine=scan_affine, steps=tuple(log.steps),
