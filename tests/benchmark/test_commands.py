@@ -19,6 +19,7 @@ SURFACE = {
     "time": "data_dir out_dir --row --weights",
     "validate": "healthy_dir weights cache_dir --discriminator --per-type/--per-family --seed",
     "report": "out_dir --project",
+    "inputs": "data_dir --model --every",
     "maps": "data_dir out_dir row",
     "speed": "--cases --reference-cases --edge",
 }
