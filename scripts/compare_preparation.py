@@ -82,10 +82,10 @@ def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.rando
     scores = [_average_precision(found, toy.label) for found in (of_prepared, back)]
     masks = [found >= 0.5 for found in (of_prepared, back)]
     total = sum(int(mask.sum()) for mask in masks)
-    dice = 2 * int((masks[0] & masks[1]).sum()) / total if total else 1.0
+    dice = f"{2 * int((masks[0] & masks[1]).sum()) / total:.2f}" if total else "both empty"
     seconds = ", ".join(f"{report.seconds:.1f}" for report in scan.steps[:3])
     size_ml = toy.parameters["changed_mm3"] / 1000
-    print(f"| {raw.case_id} | {kind} | {size_ml:.1f} | {scores[0]:.3f} | {scores[1]:.3f} | {dice:.2f} | {seconds} |")
+    print(f"| {raw.case_id} | {kind} | {size_ml:.1f} | {scores[0]:.3f} | {scores[1]:.3f} | {dice} | {seconds} |")
     return scores[1] - scores[0]
 
 
