@@ -8,7 +8,7 @@ often they are right.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,9 +31,11 @@ COARSEST = 6.0
 SMALLEST_PART = 0.05
 """What is smaller than this share of a small brain is no part of one: no head was found."""
 
-MAX_MISSING, MAX_OUTSIDE, MIN_CONTRAST, MAX_MIRRORED, MAX_TURNED = 0.075, 0.1, 0.1, 0.15, -0.02
+MAX_MISSING, MAX_CUT, MAX_OUTSIDE, MIN_CONTRAST, MAX_MIRRORED, MAX_TURNED = 0.12, 0.75, 0.1, 0.1, 0.15, -0.02
 """Limits of `InputMeasures`. They come from 70 training brains, from those of other sites and from lesions, and from
 twenty of these made wrong in twenty-four ways; docs/own-scans.md has the figures."""
+
+CUT_MM = 15.0
 
 FAR_OFF = 0.25
 """A brain that is merely turned misses less of its place, and has less outside it."""
@@ -110,6 +112,8 @@ class InputMeasures:
 
     Attributes:
         missing: Share of the place where every healthy brain has tissue that this one leaves empty.
+        cut: The same within 15 mm of that place's top, bottom, right, left, front or back: the largest.
+        cut_at: Which of these it is.
         outside: Share of this brain where no healthy brain has tissue.
         contrast: Correlation of intensities with the mean healthy brain's, deep inside both; 1 for the same contrast.
         mirrored: Correlation of the left-right asymmetry with that of the mean brain's mirror image.
@@ -122,6 +126,8 @@ class InputMeasures:
     """
 
     missing: float
+    cut: float
+    cut_at: str
     outside: float
     contrast: float
     mirrored: float
@@ -155,10 +161,14 @@ def measure(brain: Brain, reference_CKHW: Tensor, grid: GridConfig) -> InputMeas
     x, share = (part.numpy() for part in coarse_maps(brain))
     mean, mean_share = (part.numpy() for part in reference_CKHW.float())
     sure, present = mean_share > 0.95, share > 0.7
+    empty = sure & (share < 0.3)
+    cut, cut_at = max(_missing_at_ends(empty, sure, max(1, round(CUT_MM / (COARSENING * grid.spacing_mm)))))
     turned, shown_at = _best_turn(x, mean, grid)
     detail, brightness = detail_and_brightness(brain)
     return InputMeasures(
-        missing=_share(sure & (share < 0.3), sure),
+        missing=_share(empty, sure),
+        cut=cut,
+        cut_at=cut_at,
         outside=_share(present & (mean_share < 0.01), present),
         contrast=_correlation(x, mean, sure & (share > 0.95)),
         mirrored=-_correlation(_asymmetry(x, grid), _asymmetry(mean, grid), mean_share > 0.5),
@@ -176,9 +186,10 @@ def mismatches(measures: InputMeasures, reference: InputReference) -> tuple[str,
         wrong = ", ".join(f"the {end} at the {place}" for end, place in measures.shown_at.items() if end != place)
         return (f"the header seems to put {wrong}, by what the brain looks like. Check its orientation",)
     found = {
-        f"{measures.missing:.0%} of the place of a brain is empty: a part cut off, or not aligned?": (
-            measures.missing > MAX_MISSING
+        f"{measures.missing:.0%} of the place of a brain is empty: a part lost, or not aligned?": (
+            measures.missing > MAX_MISSING and measures.cut <= MAX_CUT
         ),
+        f"the {measures.cut_at} of the brain seems cut off": measures.cut > MAX_CUT,
         f"{measures.outside:.0%} lies where no brain is: skull, or not aligned?": measures.outside > MAX_OUTSIDE,
         "the contrast is not that of the training: T2, FLAIR, inverted, CT?": measures.contrast < MIN_CONTRAST,
         "the header seems to swap left and right, by the brain's asymmetry. Check its orientation": (
@@ -194,6 +205,14 @@ def mismatches(measures: InputMeasures, reference: InputReference) -> tuple[str,
         ),
     }
     return tuple(sentence for sentence, is_so in found.items() if is_so)
+
+
+def _missing_at_ends(empty: Mask, sure: Mask, depth: int) -> Iterator[tuple[float, str]]:
+    """Yield, for each end of each axis, the share of the place of a brain that is empty there, and the end's name."""
+    for axis, end in enumerate(_ENDS):
+        planes = np.flatnonzero(sure.any(axis=tuple(other for other in range(3) if other != axis)))
+        for name, some in ((end, planes[-depth:]), (_OTHER_ENDS[end], planes[:depth])):
+            yield _share(empty.take(some, axis), sure.take(some, axis)), name
 
 
 def _share(part: Mask, whole: Mask) -> float:

@@ -157,7 +157,14 @@ def test_what_is_not_the_training_s_kind_of_scan_is_named(check: InputCheck) -> 
     assert "darker" in said(check, changed(brain, array**4))
     half = array.copy()
     half[:, :, :35] = 0
-    assert "of the place of a brain is empty" in said(check, changed(brain, half))
+    assert "the bottom of the brain seems cut off" in said(check, changed(brain, half))
+    lost = array.copy()
+    lost[25:45, 25:55, 25:55] = 0  # open to the right
+    assert "of the place of a brain is empty" in said(check, changed(brain, lost))
+    for axis, start, end in ((2, 48, "top"), (1, 60, "front"), (0, 54, "right")):
+        cut = array.copy()
+        np.moveaxis(cut, axis, 0)[start:] = 0
+        assert f"the {end} of the brain seems cut off" in said(check, changed(brain, cut))
     two = np.concatenate([array[10:70], array[10:70]])
     assert "lies where no brain is" in said(check, changed(brain, two))
 
