@@ -21,7 +21,8 @@ from tests.test_architecture import import_graph  # noqa: E402 - a checkout is n
 
 PLACES = {
     "cli": (2.0, 7), "benchmark": (2.0, 6), "training": (1.3, 5), "detection": (1.3, 4), "models": (0.6, 3),
-    "synthetic": (1.6, 3), "preparation": (2.6, 3), "imaging": (1.3, 2), "evaluation": (3.4, 2), "io": (1.9, 1),
+    "synthetic": (1.5, 3), "preparation": (2.3, 3), "imaging": (1.2, 2), "dicom": (2.9, 2), "evaluation": (3.6, 2),
+    "io": (1.9, 1),
     "system": (2.9, 0),
 }  # fmt: skip
 """Across, and the floor."""
