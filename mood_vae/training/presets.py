@@ -20,6 +20,7 @@ from mood_vae.models.vae import VaeConfig
 from mood_vae.training.config import (
     ALL,
     ANATOMICAL,
+    COMPOSED,
     FROM_DONOR,
     LOCAL,
     SLICE_FILLING,
@@ -64,7 +65,7 @@ TEXTURE_TRAINING = DiscriminatorTrainingConfig(
     synthesis=SynthesisConfig(anomaly_types=ALL, anatomical=(*ANATOMICAL, *FROM_DONOR)),
 )
 # the whole brain at once, at 2.5 mm, with the first discriminator's logits as input: for anomalies that show only at a
-# large scale, or that extend over many slices
+# large scale, or that extend over many slices; it also learns from small ones, and from any shape with any change
 CASCADE = DiscriminatorConfig(
     offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True, cascade_inputs=1
 )  # fmt: skip
@@ -73,12 +74,15 @@ CASCADE_TRAINING = DiscriminatorTrainingConfig(
     samples=450,
     batch_samples=1,
     dice_by_slice=True,
+    component_vox=1000,
     synthesis=SynthesisConfig(
         slab_slices=128,
         target_slices=128,
         most=6,
-        anomaly_types=(*LOCAL, *SLICE_FILLING),
+        anomaly_types=(*LOCAL, *SLICE_FILLING, "ghost", *COMPOSED),
         anatomical=(*ANATOMICAL, *FROM_DONOR),
+        small_share=0.25,
+        shrinking=2,
     ),
 )
 
