@@ -40,7 +40,9 @@ def _named_files(texts: Iterable[str]) -> dict[str, Path]:
 
 @benchmark.command("run")
 @_data_and_rows
-@click.option("--set", "sets", multiple=True, type=click.Choice(["toys", "lesions"]), help="Only this case set.")
+@click.option(
+    "--set", "sets", multiple=True, type=click.Choice(["toys", "lesions", "sites"]), help="Only this case set."
+)
 def benchmark_run(
     data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tuple[str, ...], sets: tuple[str, ...]
 ) -> None:
@@ -50,8 +52,7 @@ def benchmark_run(
     """
     from mood_vae.benchmark import run
 
-    set_names = sets or ("toys", "lesions")
-    run.run(data_dir, out_dir, rows, _named_files(own), set_names=set_names, note=click.echo, progress=progress_bar)
+    run.run(data_dir, out_dir, rows, _named_files(own), set_names=sets or None, note=click.echo, progress=progress_bar)
 
 
 @benchmark.command("time")
