@@ -22,6 +22,7 @@ from mood_vae.benchmark.sample_scores import Found, SampleScores
 from mood_vae.benchmark.variants import CPU, one_discriminator
 from mood_vae.config import Config
 from mood_vae.detection import checkpoint
+from mood_vae.detection.calibration import threshold_at
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool, normalise_score
 from mood_vae.evaluation import metrics
@@ -176,10 +177,10 @@ def look(detector: VaeDetector, brain: Brain) -> Found:
 
 
 def thresholds_of(detector: VaeDetector, healthy: Sequence[Found]) -> list[float]:
-    """Return the thresholds of RATES, by the pooled maps of healthy brains."""
-    config = detector.scorer.config.postprocessing
-    voxels = np.concatenate([neighbourhood_pool(found.raw_map, config)[found.search_mask] for found in healthy])
-    return [float(np.quantile(voxels, 1 - rate)) for rate in RATES]
+    """Return the thresholds of RATES, by the pooled maps of healthy brains, as the checkpoint's was set."""
+    pooling, calibration = detector.scorer.config.postprocessing, detector.calibration.config
+    voxels = [neighbourhood_pool(found.raw_map, pooling)[found.search_mask] for found in healthy]
+    return [threshold_at(rate, voxels, calibration) for rate in RATES]
 
 
 def measure(
