@@ -6,7 +6,7 @@ from typing import Annotated
 
 import numpy as np
 import SimpleITK as sitk
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from scipy import ndimage
 
 from mood_vae.config import Config
@@ -21,11 +21,16 @@ class PostprocessingConfig(Config):
 
     Attributes:
         pooling_vox: Standard deviation of the neighbourhood, see `neighbourhood_pool`; 0 for none, as in the paper.
+        wide_pooling_vox: That of a wider one beside it, for what is large and faint; 0 for none.
+        wide_pooling_gain: What the wider one's values are multiplied by, so that both exceed a threshold as often in
+            healthy brains.
         closing_radius_vox: Radius of the closing's ball on the model's grid; 0 closes nothing.
         smallest_vox: Connected components of the mask with fewer voxels are dropped; 1 keeps all, as the paper does.
     """
 
     pooling_vox: NonNegativeFloat = 0.0
+    wide_pooling_vox: NonNegativeFloat = 0.0
+    wide_pooling_gain: PositiveFloat = 1.0
     closing_radius_vox: NonNegativeInt = 2
     smallest_vox: PositiveInt = 1
 
@@ -39,11 +44,19 @@ class AggregationConfig(Config):
 def neighbourhood_pool(raw_map: Array, config: PostprocessingConfig) -> Array:
     """Return the geometric mean of a raw map (K, H, W) and its Gaussian mean over a neighbourhood.
 
-    The voxels of an anomaly lie together: a high value alone is lowered, one among high values is not.
+    The voxels of an anomaly lie together: a high value alone is lowered, one among high values is not. With a wider
+    neighbourhood too it is the larger of both, since what is large shows in the wider and what is small in the narrow.
     """
-    if not config.pooling_vox:
+    pooled = _pooled(raw_map, config.pooling_vox)
+    if not config.wide_pooling_vox:
+        return pooled
+    return np.maximum(pooled, np.float32(config.wide_pooling_gain) * _pooled(raw_map, config.wide_pooling_vox))
+
+
+def _pooled(raw_map: Array, pooling_vox: float) -> Array:
+    if not pooling_vox:
         return raw_map
-    return np.sqrt(raw_map * ndimage.gaussian_filter(raw_map, config.pooling_vox, truncate=3))
+    return np.sqrt(raw_map * ndimage.gaussian_filter(raw_map, pooling_vox, truncate=3))
 
 
 def binary_mask(pooled: Array, threshold: float, search_mask: Mask, config: PostprocessingConfig) -> Mask:

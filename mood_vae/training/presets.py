@@ -94,12 +94,14 @@ DISCRIMINATORS = Preset(
         residual=ResidualConfig(gaussian_vox=0.7),
         discriminators=(TEXTURE.replaced(ensemble_weight=0.0), CASCADE),
         mirroring=True,
-        postprocessing=PostprocessingConfig(pooling_vox=1, closing_radius_vox=1, smallest_vox=30),
+        postprocessing=PostprocessingConfig(
+            pooling_vox=1, wide_pooling_vox=6, wide_pooling_gain=2, closing_radius_vox=1, smallest_vox=30
+        ),
         aggregation=AggregationConfig(top_share=1e-3),
     ),
     training=VaeTrainingConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
     discriminator_training=(TEXTURE_TRAINING, CASCADE_TRAINING),
-    calibration=CalibrationConfig(false_positive_rate=2e-4, brain_share=0.6, augmentations=4),
+    calibration=CalibrationConfig(false_positive_rate=2e-4, brain_share=0.65, augmentations=4),
 )
 
 _PRESETS = (

@@ -72,6 +72,21 @@ def test_a_pooled_map_is_the_geometric_mean_with_the_neighbourhood(rng: np.rando
     np.testing.assert_array_equal(postprocessing.neighbourhood_pool(some, PostprocessingConfig()), some)
 
 
+def test_of_two_neighbourhoods_the_larger_value_counts(rng: np.random.Generator) -> None:
+    raw_map = rng.random((20, 21, 22), np.float32) ** 4
+    raw_map[5:15, 5:15, 5:15] += 1  # faint and large
+    raw_map[17, 18, 19] = 9  # strong and small
+    narrow, wide = (
+        postprocessing.neighbourhood_pool(raw_map, PostprocessingConfig(pooling_vox=vox)) for vox in (0.5, 3)
+    )
+    config = PostprocessingConfig(pooling_vox=0.5, wide_pooling_vox=3, wide_pooling_gain=1.5)
+    both = postprocessing.neighbourhood_pool(raw_map, config)
+    np.testing.assert_allclose(both, np.maximum(narrow, 1.5 * wide), rtol=1e-6)
+    assert both.dtype == np.float32
+    assert both[10, 10, 10] > narrow[10, 10, 10]
+    assert both[17, 18, 19] == narrow[17, 18, 19]
+
+
 def test_a_normalised_score_is_half_at_its_reference() -> None:
     assert postprocessing.normalise_score(3.0, 3.0) == 0.5
     assert postprocessing.normalise_score(0.0, 3.0) == 0
