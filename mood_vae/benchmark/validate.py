@@ -24,7 +24,7 @@ from mood_vae.config import Config
 from mood_vae.detection import checkpoint
 from mood_vae.detection.calibration import threshold_at
 from mood_vae.detection.detector import VaeDetector
-from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool, normalise_score
+from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import interval, resample_weights
 from mood_vae.imaging.preprocessing import Brain, prepare
@@ -194,7 +194,8 @@ def measure(
     """Return what the detector makes of one brain."""
     found, config = look(detector, brain), detector.scorer.config.postprocessing
     pooled = neighbourhood_pool(found.raw_map, config)
-    values = np.asarray(normalise_score(pooled, detector.calibration.threshold))
+    mask = detector.binary_mask(pooled, found.search_mask)
+    values = detector.calibrated_map(found.raw_map, pooled, mask, found.search_mask)
     residual = np.abs(brain.array - detector.scorer.reconstruct(brain))
     masks = [binary_mask(pooled, threshold, found.search_mask, config) for threshold in thresholds]
     counted = found.search_mask | (label > 0)
@@ -204,7 +205,7 @@ def measure(
         residual=metrics.histogram(residual[counted], label[counted]).counts,
         scores=sample_scores.of(found),
         masks=[(int(label[mask].sum()), int(mask.sum()), int(label.sum())) for mask in masks],
-        mask=mask_result(_mask(detector, found), label > 0, _voxel_ml(detector)),
+        mask=mask_result(mask, label > 0, _voxel_ml(detector)),
     )
 
 

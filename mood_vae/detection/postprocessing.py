@@ -21,7 +21,8 @@ class PostprocessingConfig(Config):
 
     Attributes:
         pooling_vox: Standard deviation of the neighbourhood, see `neighbourhood_pool`; 0 for none, as in the paper.
-        wide_pooling_vox: That of a wider one beside it, for what is large and faint; 0 for none.
+        wide_pooling_vox: That of a wider one, by which large and faint things rank higher (`calibrated_map`); 0 for
+            none. It adds nothing to the mask.
         wide_pooling_gain: What the wider one's values are multiplied by, so that both exceed a threshold as often in
             healthy brains.
         closing_radius_vox: Radius of the closing's ball on the model's grid; 0 closes nothing.
@@ -44,13 +45,9 @@ class AggregationConfig(Config):
 def neighbourhood_pool(raw_map: Array, config: PostprocessingConfig) -> Array:
     """Return the geometric mean of a raw map (K, H, W) and its Gaussian mean over a neighbourhood.
 
-    The voxels of an anomaly lie together: a high value alone is lowered, one among high values is not. With a wider
-    neighbourhood too it is the larger of both, since what is large shows in the wider and what is small in the narrow.
+    The voxels of an anomaly lie together: a high value alone is lowered, one among high values is not.
     """
-    pooled = _pooled(raw_map, config.pooling_vox)
-    if not config.wide_pooling_vox:
-        return pooled
-    return np.maximum(pooled, np.float32(config.wide_pooling_gain) * _pooled(raw_map, config.wide_pooling_vox))
+    return _pooled(raw_map, config.pooling_vox)
 
 
 def _pooled(raw_map: Array, pooling_vox: float) -> Array:
@@ -85,6 +82,19 @@ def calibrated_map(pooled: Array, threshold: float, mask: Mask, search_mask: Mas
     """
     values = np.asarray(normalise_score(pooled, threshold))
     values = np.where(mask, np.maximum(values, 0.5), np.minimum(values, BELOW_HALF))
+    return np.where(search_mask, values, 0).astype(np.float32)
+
+
+def widely_ranked_map(
+    raw_map: Array, pooled: Array, threshold: float, mask: Mask, search_mask: Mask, config: PostprocessingConfig
+) -> Array:
+    """Return a map like `calibrated_map` whose order follows the narrow or the wide neighbourhood.
+
+    The larger of both counts: small things show in the narrow one, large and faint things in the wide one. Below the
+    mask and in it, the order is that of this value v: the map is v / (v + threshold) / 2, and 0.5 more in the mask.
+    """
+    wide = np.float32(config.wide_pooling_gain) * _pooled(raw_map, config.wide_pooling_vox)
+    values = (normalise_score(np.maximum(pooled, wide), threshold) + mask) / 2
     return np.where(search_mask, values, 0).astype(np.float32)
 
 
