@@ -94,7 +94,8 @@ def widely_ranked_map(
     mask and in it, the order is that of this value v: the map is v / (v + threshold) / 2, and 0.5 more in the mask.
     """
     wide = np.float32(config.wide_pooling_gain) * _pooled(raw_map, config.wide_pooling_vox)
-    values = (normalise_score(np.maximum(pooled, wide), threshold) + mask) / 2
+    halves = np.asarray(normalise_score(np.maximum(pooled, wide), threshold)) / 2
+    values = np.where(mask, 0.5 + halves, np.minimum(halves, BELOW_HALF))
     return np.where(search_mask, values, 0).astype(np.float32)
 
 
