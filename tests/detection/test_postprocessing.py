@@ -72,6 +72,43 @@ def test_a_pooled_map_is_the_geometric_mean_with_the_neighbourhood(rng: np.rando
     np.testing.assert_array_equal(postprocessing.neighbourhood_pool(some, PostprocessingConfig()), some)
 
 
+@given(
+    arrays(np.float32, (4, 5, 6), elements=st.floats(0, 2.0**20, width=32)),
+    arrays(np.bool_, (4, 5, 6)),
+    arrays(np.bool_, (4, 5, 6)),
+    st.floats(1e-3, 1e3),
+)
+def test_a_widely_ranked_map_says_the_mask(
+    raw_map: np.ndarray, mask: np.ndarray, search: np.ndarray, threshold: float
+) -> None:
+    config = PostprocessingConfig(pooling_vox=0.5, wide_pooling_vox=2, wide_pooling_gain=1.5)
+    mask = mask & search
+    pooled = postprocessing.neighbourhood_pool(raw_map, config)
+    values = postprocessing.widely_ranked_map(raw_map, pooled, threshold, mask, search, config)
+    assert values.dtype == np.float32
+    values = postprocessing.to_float16_values(values)
+    np.testing.assert_array_equal(values >= 0.5, mask)
+    assert not values[~search].any()
+    assert values.min() >= 0
+    assert values.max() < 1
+
+
+def test_of_two_neighbourhoods_the_larger_value_ranks(rng: np.random.Generator) -> None:
+    raw_map = rng.random((20, 21, 22), np.float32) ** 4
+    raw_map[5:15, 5:15, 5:15] += 1  # faint and large
+    raw_map[17, 18, 19] = 9  # strong and small
+    narrow, wide = (
+        postprocessing.neighbourhood_pool(raw_map, PostprocessingConfig(pooling_vox=vox)) for vox in (0.5, 3)
+    )
+    config = PostprocessingConfig(pooling_vox=0.5, wide_pooling_vox=3, wide_pooling_gain=1.5)
+    np.testing.assert_array_equal(postprocessing.neighbourhood_pool(raw_map, config), narrow)
+    everywhere = np.ones(raw_map.shape, bool)
+    mask = narrow >= 1.2
+    values = postprocessing.widely_ranked_map(raw_map, narrow, 1.2, mask, everywhere, config)
+    larger = np.maximum(narrow, 1.5 * wide)
+    np.testing.assert_allclose(values, larger / (larger + 1.2) / 2 + mask / 2, rtol=1e-5)
+
+
 def test_a_normalised_score_is_half_at_its_reference() -> None:
     assert postprocessing.normalise_score(3.0, 3.0) == 0.5
     assert postprocessing.normalise_score(0.0, 3.0) == 0
