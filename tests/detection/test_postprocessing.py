@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -28,6 +29,18 @@ def test_closing_fills_a_gap_of_one_voxel_between_two_plates() -> None:
     # ITK's ball of radius 1 is a voxel and the 18 that share a face or an edge: only the gap's corners stay open
     assert closed[3:6, 3:6, 4].all()
     assert closed.sum() == 50 + 25 - 4
+
+
+@given(arrays(np.bool_, (6, 7, 8), elements=st.sampled_from([False, False, False, True])), st.integers(1, 3))
+def test_the_mask_of_a_part_is_that_of_the_whole(above: np.ndarray, radius: int) -> None:
+    raw_map = np.zeros((16, 17, 18), np.float32)
+    raw_map[5:11, 5:12, 5:13] = above
+    image = sitk.GetImageFromArray((raw_map > 0).astype(np.uint8))
+    closed = sitk.GetArrayFromImage(sitk.BinaryMorphologicalClosing(image, [radius] * 3, sitk.sitkBall, 1, True)) > 0
+    found = postprocessing.binary_mask(
+        raw_map, 1.0, np.ones(raw_map.shape, bool), PostprocessingConfig(closing_radius_vox=radius)
+    )
+    np.testing.assert_array_equal(found, closed)
 
 
 def test_the_mask_stays_in_the_search_mask() -> None:
