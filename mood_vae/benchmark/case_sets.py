@@ -1,10 +1,12 @@
-"""The cases that figures are reported on: toy anomalies in held-out healthy volumes, and real lesions.
+"""The cases that figures are reported on: toys in held-out volumes, real lesions, and healthy brains of other sites.
 
     DATA/sources.csv                       the manifest (`mood_vae.benchmark.manifest`)
     DATA/brain/train                       healthy volumes that the weights learnt from
     DATA/brain/healthy_heldout             healthy volumes of other subjects, hosts of the toy anomalies
     DATA/brain/lesion/{images,labels}      volumes with real lesions, and their masks
+    DATA/brain/sites                       healthy volumes of other sites, if any; those for choices stay out
     OUT/toys_SEED                          the toy sets, made when they are not there
+    OUT/sites                              the healthy volumes of other sites, with empty masks
     OUT/predictions/SET/ROW/...            maps and scores
     OUT/raw/SET--ROW.json                  the reports of both levels with each case's histogram, and what each case is
     OUT/seconds.json                       the seconds of each row for each lesion volume
@@ -14,13 +16,16 @@ The manifest says what each volume is; nothing is told from its name.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from pydantic import BaseModel
 
 from mood_vae.benchmark.manifest import Manifest
+from mood_vae.errors import FolderError
 from mood_vae.io import json_files, volume_files
 from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES, Level
 from mood_vae.synthetic import toy_set
@@ -28,11 +33,12 @@ from mood_vae.synthetic import toy_set
 TRAINING = Path("brain/train")
 HELD_OUT = Path("brain/healthy_heldout")
 LESIONS = Path("brain/lesion")
+SITES = Path("brain/sites")
 
 CLEAN = "clean"
 """The type of a case without an anomaly."""
 
-SET_NAMES = ("toys", "lesions")
+SET_NAMES = ("toys", "lesions", "sites")
 SECONDS = "seconds.json"
 TOY_SEEDS = (101, 102)
 TOY_CASES = 48
@@ -64,25 +70,31 @@ class CaseFolder:
 def make_case_sets(
     data_dir: Path,
     out_dir: Path,
-    names: Iterable[str] = SET_NAMES,
+    names: Iterable[str] | None = None,
     *,
     toy_seeds: Sequence[int] = TOY_SEEDS,
     toy_cases: int = TOY_CASES,
 ) -> dict[str, list[CaseFolder]]:
-    """Return the case sets of some names (`toys`, `lesions`), after a check that nothing was learnt from them.
+    """Return the case sets of some names out of SET_NAMES, after a check that nothing was learnt from them.
 
-    toy_seeds, toy_cases: a toy set of so many cases for each seed.
+    names: all by default, `sites` only where the data have them. toy_seeds, toy_cases: a toy set of so many cases for
+    each seed.
     Raises FolderError where the manifest is missing, lacks a volume or forbids the use of one.
     """
     manifest = Manifest(data_dir)
     folders = (HELD_OUT, LESIONS / "images")
     reported = [path for folder in folders for path in volume_files.list_volumes(data_dir / folder)]
-    manifest.check_apart(volume_files.list_volumes(data_dir / TRAINING), reported)
+    has_sites = (data_dir / SITES).is_dir()
+    of_sites = volume_files.list_volumes(data_dir / SITES) if has_sites else []
+    of_sites = [path for path in of_sites if not manifest.source(path).may_choose]
+    manifest.check_apart(volume_files.list_volumes(data_dir / TRAINING), [*reported, *of_sites])
     made = {
         "toys": lambda: [_toys(data_dir, out_dir, manifest, seed, toy_cases) for seed in toy_seeds],
         "lesions": lambda: [_lesions(data_dir, manifest)],
+        "sites": lambda: [_sites(of_sites, out_dir, manifest)],
     }
-    return {name: made[name]() for name in names}
+    chosen = [name for name in SET_NAMES if name != "sites" or has_sites] if names is None else names
+    return {name: made[name]() for name in chosen}
 
 
 def _toys(data_dir: Path, out_dir: Path, manifest: Manifest, seed: int, cases: int) -> CaseFolder:
@@ -126,6 +138,30 @@ def _lesions(data_dir: Path, manifest: Manifest) -> CaseFolder:
         volumes=folder / "images",
         labels={"pixel": folder / "labels"},
         cases={volume_files.case_id(path): About(found.lesion_type, found.site) for path, found in sources.items()},
+    )
+
+
+def _sites(volumes: Sequence[Path], out_dir: Path, manifest: Manifest) -> CaseFolder:
+    """Return the healthy volumes of other sites, copied beside empty masks where they are not there yet."""
+    if not volumes:
+        raise FolderError(
+            file=SITES, expected="healthy volumes that may be reported on", found="none", remedy="leave out `sites`"
+        )
+    copies, masks = out_dir / "sites/volumes", out_dir / "sites/labels"
+    for path in volumes:
+        mask = masks / path.name
+        if not mask.exists():  # the last of the two
+            for folder in (copies, masks):
+                folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copies / path.name)
+            volume = volume_files.read(path)
+            volume_files.write(mask, np.zeros(volume.array.shape, np.uint8), volume.affine)
+    return CaseFolder(
+        name="sites",
+        prefix="",
+        volumes=copies,
+        labels={"pixel": masks},
+        cases={volume_files.case_id(path): About(CLEAN, manifest.source(path).data_set.site) for path in volumes},
     )
 
 

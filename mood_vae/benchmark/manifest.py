@@ -64,6 +64,11 @@ class Source:
         """Whether figures on it may be reported: nothing was learnt from it and nothing chosen by it."""
         return NEVER_FOR_TRAINING in self.role and FOR_CHOICES not in self.role
 
+    @property
+    def may_choose(self) -> bool:
+        """Whether designs and thresholds may be chosen by it."""
+        return FOR_CHOICES in self.role
+
 
 class Manifest:
     """All lines of the manifest of a data folder.
@@ -100,10 +105,29 @@ class Manifest:
 def check_training(volumes: Sequence[Path]) -> None:
     """Refuse volumes of one folder that a manifest above it keeps from training; without one nothing is known."""
     paths = [path.absolute() for path in volumes]
-    for data_dir in paths[0].parents if paths else ():
-        if (data_dir / MANIFEST).is_file():
-            Manifest(data_dir).check_apart(paths, [])
-            return
+    if manifest := _above(paths):
+        manifest.check_apart(paths, [])
+
+
+def sites_for_choices(volumes: Sequence[Path]) -> dict[Path, str]:
+    """Return the site of each volume of one folder by which choices may be made, as the manifest above it says.
+
+    Raises FolderError where there is no manifest, or no such volume.
+    """
+    paths = [path.absolute() for path in volumes]
+    manifest = _above(paths)
+    sources = {path: manifest.source(path) for path in paths} if manifest else {}
+    sites = {path: source.data_set.site for path, source in sources.items() if source.may_choose}
+    if not sites:
+        where = paths[0].parent if paths else Path()
+        raise _fault(where, f"volumes with the role `{FOR_CHOICES}` in {MANIFEST}", "none", "name another folder")
+    return sites
+
+
+def _above(paths: Sequence[Path]) -> Manifest | None:
+    """Return the manifest of the data folder that holds some files; None without one."""
+    folders = (folder for folder in (paths[0].parents if paths else ()) if (folder / MANIFEST).is_file())
+    return next((Manifest(folder) for folder in folders), None)
 
 
 def _read(path: Path) -> list[Source]:

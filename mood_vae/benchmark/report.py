@@ -14,7 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mood_vae.benchmark import figures
-from mood_vae.benchmark.results import TIMED, Estimate, Results, collect, figure_of, read_results, write_results
+from mood_vae.benchmark.results import (
+    TIMED,
+    CleanCases,
+    Estimate,
+    Results,
+    collect,
+    figure_of,
+    read_results,
+    write_results,
+)
 from mood_vae.benchmark.rows import DETAILED_ROWS, PICTURE_ROWS, README_ROWS, ROWS, in_order
 from mood_vae.errors import ConfigError, FolderError
 from mood_vae.io import atomic
@@ -39,6 +48,8 @@ VOXEL_COLUMNS = (
     ("Dice of the mask", "pixel", "dice_at_half"),
     ("best Dice", "pixel", "best_dice_oracle"),
     ("mean case AP", "pixel_case_mean", "average_precision"),
+    ("mean case Dice", "pixel_case_mean", "dice_at_half"),
+    ("mean case best Dice", "pixel_case_mean", "best_dice_oracle"),
 )
 SAMPLE_COLUMNS = (("sample AP", "sample", "average_precision"), ("sample AUROC", "sample", "auroc"))
 TOY_COLUMNS: tuple[Column, ...] = (
@@ -49,6 +60,7 @@ LESION_COLUMNS: tuple[Column, ...] = (
     *((head, "lesions", level, name) for head, level, name in VOXEL_COLUMNS),
     ("seconds a volume", TIMED, TIMED, "seconds"),
 )
+SITE_COLUMNS: tuple[Column, ...] = (("false positives, mL", "sites", "pixel_case_mean", "healthy_false_positive_ml"),)
 
 INTRODUCTION = """\
 # Results
@@ -65,7 +77,8 @@ and licences.
 
 **Figures.** In brackets: 95 % bootstrap intervals over cases. *Voxel AP*: the challenge's average precision, all voxels
 pooled. *Dice of the mask*: of `map >= 0.5`; *best Dice*: at the threshold that the labels would choose. *Mean case AP*:
-the mean over cases with an anomaly. *Sample AP, AUROC*: of one score a volume; chance has an AP of 0.75. *False
+the mean over cases with an anomaly, as are *mean case Dice*, of the mask, and *mean case best Dice*, at a threshold of
+each case's own. *Sample AP, AUROC*: of one score a volume; chance has an AP of 0.75. *False
 positives*: the mask in a clean volume, the mean. *Seconds*: two free processor cores, without reading and writing, the
 median over the lesion volumes.
 """
@@ -138,6 +151,7 @@ def page(results: Results) -> str:
             *("## The rows", "From the simplest to the default.", "", *explained, ""),
             *("## Toy anomalies", *_table(results, rows, TOY_COLUMNS, commits=True), ""),
             *("## Real lesions", *_table(results, rows, LESION_COLUMNS, commits=True), ""),
+            *_sites(results, rows),
             *_types(results),
             *_lesions(results),
         ]
@@ -152,6 +166,20 @@ def _table(results: Results, rows: Sequence[str], columns: Sequence[Column], *, 
         if any(cells):
             result = results.get((row, columns[0][1]))
             lines.append(_line([row, *cells, *([result.commit if result else ""] if commits else [])]))
+    return lines
+
+
+def _sites(results: Results, rows: Sequence[str]) -> list[str]:
+    """Return the lines of the healthy brains of other sites."""
+    shown = [row for row in rows if (row, "sites") in results]
+    if not shown:
+        return []
+    lines = ["## Healthy brains of other sites", *_table(results, shown, SITE_COLUMNS, commits=True), ""]
+    for row in shown:
+        clean = results[row, "sites"].clean
+        if clean is not None:
+            sites = ", ".join(f"{site} {mean:.2f}" for site, mean in clean.sites.items())
+            lines.append(f"{_marked(row, clean)} Mean of each site, mL: {sites}.\n")
     return lines
 
 
@@ -178,10 +206,13 @@ def _clean(results: Results) -> list[str]:
     result = results.get((DETAILED_ROWS[-1], "toys"))
     if result is None or result.clean is None:
         return []
-    clean = result.clean
+    return [_marked(result.row, result.clean)]
+
+
+def _marked(row: str, clean: CleanCases) -> str:
+    """Return a sentence on what a row marks in cases without an anomaly."""
     empty = clean.n_cases - clean.n_marked
-    found = f"nothing in {empty} of {clean.n_cases} clean cases, and at most {clean.most_ml:.1f} mL"
-    return [f"*{result.row}* marks {found}."]
+    return f"*{row}* marks nothing in {empty} of {clean.n_cases} clean cases, and at most {clean.most_ml:.1f} mL."
 
 
 def _lesions(results: Results) -> list[str]:

@@ -57,11 +57,15 @@ class LesionCase(Config):
 
 
 class CleanCases(Config):
-    """What the mask holds in cases without an anomaly: in how many of them anything, and the most, in millilitres."""
+    """What the mask holds in cases without an anomaly: in how many of them anything, and the most, in millilitres.
+
+    sites: the mean of each site, where the set is that of other sites.
+    """
 
     n_cases: int
     n_marked: int
     most_ml: float
+    sites: dict[str, float] = Field(default_factory=dict)
 
 
 class Result(Config):
@@ -109,7 +113,8 @@ def write_results(results: Results, path: Path) -> None:
 
 
 def _without_nothing(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if value not in ({}, None)}
+    kept = {key: _without_nothing(value) if isinstance(value, dict) else value for key, value in values.items()}
+    return {key: value for key, value in kept.items() if value not in ({}, None)}
 
 
 def collect(out_dir: Path) -> Results:
@@ -131,18 +136,18 @@ def summarise(raw: Mapping[str, Any]) -> Result:
     figures = {"pixel": raw["pixel"]["overall"], "pixel_case_mean": raw["pixel"]["mean_over_cases"]}
     if "sample" in raw:
         figures["sample"] = raw["sample"]["overall"]
-    toys = raw["case_set"] == "toys"
+    case_set = raw["case_set"]
     return Result(
         row=raw["row"],
-        case_set=raw["case_set"],
+        case_set=case_set,
         commit=raw["commit"],
         n_cases=len(cases),
         figures={
             level: {name: _estimate(values) for name, values in of_level.items()} for level, of_level in figures.items()
         },
-        parts=_parts(raw) if toys and raw["row"] in DETAILED_ROWS else {},
-        lesions={} if toys else {name: _lesion(case, about[name]) for name, case in cases.items()},
-        clean=_clean([cases[name] for name, case in about.items() if case["anomaly_type"] == CLEAN]),
+        parts=_parts(raw) if case_set == "toys" and raw["row"] in DETAILED_ROWS else {},
+        lesions={name: _lesion(case, about[name]) for name, case in cases.items()} if case_set == "lesions" else {},
+        clean=_clean(raw),
     )
 
 
@@ -159,12 +164,20 @@ def _lesion(case: Mapping[str, float], about: Mapping[str, str]) -> LesionCase:
     return LesionCase(anomaly_type=about["anomaly_type"], **{name: round(case[name], DIGITS) for name in names})
 
 
-def _clean(cases: list[Mapping[str, float]]) -> CleanCases | None:
-    volumes = [case["healthy_false_positive_ml"] for case in cases]
+def _clean(raw: Mapping[str, Any]) -> CleanCases | None:
+    sites: dict[str, list[float]] = {}
+    for name, case in raw["about"].items():
+        if case["anomaly_type"] == CLEAN:
+            sites.setdefault(case["site"], []).append(raw["pixel"]["cases"][name]["healthy_false_positive_ml"])
+    volumes = [volume for site in sites.values() for volume in site]
     if not volumes:
         return None
+    means = {site: round(float(np.mean(of_site)), DIGITS) for site, of_site in sorted(sites.items())}
     return CleanCases(
-        n_cases=len(volumes), n_marked=sum(volume > 0 for volume in volumes), most_ml=round(max(volumes), DIGITS)
+        n_cases=len(volumes),
+        n_marked=sum(volume > 0 for volume in volumes),
+        most_ml=round(max(volumes), DIGITS),
+        sites=means if raw["case_set"] == "sites" else {},
     )
 
 

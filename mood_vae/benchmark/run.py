@@ -16,7 +16,6 @@ from typing import Any
 from mood_vae.benchmark.case_sets import (
     LESIONS,
     SECONDS,
-    SET_NAMES,
     TOY_CASES,
     TOY_SEEDS,
     TRAINING,
@@ -53,7 +52,7 @@ def run(
     rows: Sequence[str] = (),
     own: Mapping[str, Path] | None = None,
     *,
-    set_names: Sequence[str] = SET_NAMES,
+    set_names: Sequence[str] | None = None,
     toy_seeds: Sequence[int] = TOY_SEEDS,
     toy_cases: int = TOY_CASES,
     note: Note,
@@ -118,8 +117,12 @@ def run_rows(
                 file.parent.mkdir(parents=True, exist_ok=True)
                 kept = {"row": name, "case_set": set_name, "commit": commit(), **found}
                 atomic.write_text(file, json.dumps(kept) + "\n")
-            average_precision = read_raw(file)["pixel"]["average_precision"]
-            note(f"{name} on {set_name}: voxel AP {average_precision:.4f}")
+            pixel = read_raw(file)["pixel"]
+            if set_name == "sites":
+                marked = pixel["mean_over_cases"]["healthy_false_positive_ml"]["value"]
+                note(f"{name} on {set_name}: mask of {marked:.2f} mL a healthy brain")
+            else:
+                note(f"{name} on {set_name}: voxel AP {pixel['average_precision']:.4f}")
 
 
 def run_set(detector: Detector, folders: Sequence[CaseFolder], out_dir: Path) -> dict[str, Any]:

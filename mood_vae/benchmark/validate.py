@@ -2,6 +2,7 @@
 
 Whole brains are seen as by other scanners, as in training, with one synthetic anomaly each, or none. Voxel AP pools the
 brains of a type with all healthy ones. Sample AP and AUROC tell all brains with an anomaly from the healthy ones.
+Healthy brains of other sites, by which choices may be made, are seen as they are.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from mood_vae.benchmark.manifest import check_training
+from mood_vae.benchmark.manifest import check_training, sites_for_choices
+from mood_vae.benchmark.masks import MaskResult, healthy_line, mask_result, summary
 from mood_vae.benchmark.sample_scores import Found, SampleScores
 from mood_vae.benchmark.variants import CPU, one_discriminator
 from mood_vae.config import Config
 from mood_vae.detection import checkpoint
+from mood_vae.detection.calibration import threshold_at
 from mood_vae.detection.detector import VaeDetector
-from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool, normalise_score
+from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import interval, resample_weights
-from mood_vae.imaging.preprocessing import Brain
+from mood_vae.imaging.preprocessing import Brain, prepare
 from mood_vae.io import volume_files
 from mood_vae.io.output_folder import Progress, silent
+from mood_vae.io.volume import Mask
 from mood_vae.synthetic.insert import ANOMALY_TYPES, find_anomaly_type
 from mood_vae.training import cache
 from mood_vae.training.cache import SliceCache
@@ -59,7 +63,7 @@ class BrainResult:
 
     anomaly_map, residual: histograms (2, bins) of the calibrated map and of the VAE's residual.
     scores: sample scores by name. masks: for each of RATES, voxels that are both in the mask and anomalous, in the
-    mask, and anomalous.
+    mask, and anomalous. mask: what the mask at the checkpoint's threshold is worth.
     """
 
     anomaly_type: str
@@ -67,6 +71,7 @@ class BrainResult:
     residual: metrics.Counts
     scores: Mapping[str, float]
     masks: Sequence[tuple[int, int, int]]
+    mask: MaskResult
 
 
 def validate(
@@ -76,18 +81,21 @@ def validate(
     config: ValidationConfig,
     *,
     discriminator: int | None = None,
+    sites_dir: Path | None = None,
     note: Note,
     progress: Progress = silent,
 ) -> list[BrainResult]:
     """Measure a checkpoint on its validation subjects and return the results; `note` gets each line of the report.
 
     healthy_dir: the volumes that it was trained on. cache_dir: that run's `cache` folder, or a new one.
-    discriminator: the only one that counts, by its number; all of them by default.
+    discriminator: the only one that counts, by its number; all of them by default. sites_dir: healthy volumes of other
+    sites, of which those count that the manifest gives for choices.
     """
     trained = checkpoint.load(weights)
     provenance = trained.description.provenance
     grid, subjects = trained.description.detector.grid, provenance["validation_subjects"]
     paths = volume_files.by_case_id(volume_files.list_volumes(healthy_dir))
+    sites = sites_for_choices(volume_files.list_volumes(sites_dir)) if sites_dir else {}
     check_training([paths[subject] for subject in subjects])
     volumes = cache.build(healthy_dir, cache_dir, grid, progress=progress)
     detector = VaeDetector.of(trained, CPU)
@@ -104,7 +112,33 @@ def validate(
         note(voxel_line(name, _of(found, {anomaly_type})))
     for line in _summary(found, learnt, thresholds, grid.spacing_mm):
         note(line)
+    for line in _of_sites(detector, sites):
+        note(line)
     return found
+
+
+def _of_sites(detector: VaeDetector, sites: Mapping[Path, str]) -> Iterator[str]:
+    """Yield what the masks of healthy brains hold, site by site and in all."""
+    results: dict[str, list[MaskResult]] = {}
+    for path, site in sites.items():
+        brain, _ = prepare(volume_files.read(path), detector.scorer.config.grid)
+        found = look(detector, brain)
+        mask, healthy = _mask(detector, found), np.zeros(brain.array.shape, bool)
+        results.setdefault(site, []).append(mask_result(mask, healthy, _voxel_ml(detector)))
+    for site, of_site in results.items():
+        yield healthy_line(f"healthy brains of {site}", of_site)
+    if len(results) > 1:
+        yield healthy_line("healthy brains of all other sites", [one for part in results.values() for one in part])
+
+
+def _mask(detector: VaeDetector, found: Found) -> Mask:
+    """Return the mask at the checkpoint's threshold."""
+    pooled = neighbourhood_pool(found.raw_map, detector.scorer.config.postprocessing)
+    return detector.binary_mask(pooled, found.search_mask)
+
+
+def _voxel_ml(detector: VaeDetector) -> float:
+    return detector.scorer.config.grid.spacing_mm**3 / 1e3
 
 
 def learnt_types(provenance: Mapping[str, Any]) -> set[str]:
@@ -143,10 +177,10 @@ def look(detector: VaeDetector, brain: Brain) -> Found:
 
 
 def thresholds_of(detector: VaeDetector, healthy: Sequence[Found]) -> list[float]:
-    """Return the thresholds of RATES, by the pooled maps of healthy brains."""
-    config = detector.scorer.config.postprocessing
-    voxels = np.concatenate([neighbourhood_pool(found.raw_map, config)[found.search_mask] for found in healthy])
-    return [float(np.quantile(voxels, 1 - rate)) for rate in RATES]
+    """Return the thresholds of RATES, by the pooled maps of healthy brains, as the checkpoint's was set."""
+    pooling, calibration = detector.scorer.config.postprocessing, detector.calibration.config
+    voxels = [neighbourhood_pool(found.raw_map, pooling)[found.search_mask] for found in healthy]
+    return [threshold_at(rate, voxels, calibration) for rate in RATES]
 
 
 def measure(
@@ -160,7 +194,8 @@ def measure(
     """Return what the detector makes of one brain."""
     found, config = look(detector, brain), detector.scorer.config.postprocessing
     pooled = neighbourhood_pool(found.raw_map, config)
-    values = np.asarray(normalise_score(pooled, detector.calibration.threshold))
+    mask = detector.binary_mask(pooled, found.search_mask)
+    values = detector.calibrated_map(found.raw_map, pooled, mask, found.search_mask)
     residual = np.abs(brain.array - detector.scorer.reconstruct(brain))
     masks = [binary_mask(pooled, threshold, found.search_mask, config) for threshold in thresholds]
     counted = found.search_mask | (label > 0)
@@ -170,6 +205,7 @@ def measure(
         residual=metrics.histogram(residual[counted], label[counted]).counts,
         scores=sample_scores.of(found),
         masks=[(int(label[mask].sum()), int(mask.sum()), int(label.sum())) for mask in masks],
+        mask=mask_result(mask, label > 0, _voxel_ml(detector)),
     )
 
 
@@ -187,6 +223,7 @@ def _summary(
             yield voxel_line(name, _of(found, part))
     for number, (rate, threshold) in enumerate(zip(RATES, thresholds, strict=True)):
         yield mask_line(f"threshold at {rate:g} ({threshold:.3f})", found, number, spacing_mm)
+    yield from summary([one.mask for one in found], [one.anomaly_map for one in found])
     truth = [one.anomaly_type != HEALTHY for one in found]
     for name in found[0].scores:
         scores = [one.scores[name] for one in found]

@@ -41,7 +41,9 @@ def _named_files(texts: Iterable[str]) -> dict[str, Path]:
 
 @benchmark.command("run")
 @_data_and_rows
-@click.option("--set", "sets", multiple=True, type=click.Choice(["toys", "lesions"]), help="Only this case set.")
+@click.option(
+    "--set", "sets", multiple=True, type=click.Choice(["toys", "lesions", "sites"]), help="Only this case set."
+)
 def benchmark_run(
     data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tuple[str, ...], sets: tuple[str, ...]
 ) -> None:
@@ -51,8 +53,7 @@ def benchmark_run(
     """
     from mood_vae.benchmark import run
 
-    set_names = sets or ("toys", "lesions")
-    run.run(data_dir, out_dir, rows, _named_files(own), set_names=set_names, note=click.echo, progress=progress_bar)
+    run.run(data_dir, out_dir, rows, _named_files(own), set_names=sets or None, note=click.echo, progress=progress_bar)
 
 
 @benchmark.command("time")
@@ -71,8 +72,15 @@ def benchmark_time(data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tu
 @click.option("--discriminator", type=click.IntRange(0), help="Only this one, by its number, instead of all.")
 @click.option("--per-type", "--per-family", default=9, type=click.IntRange(1), help="Brains of each anomaly type.")
 @click.option("--seed", default=77, type=click.IntRange(0), help="Same seed, same brains.")
+@click.option("--sites", "sites_dir", type=EXISTING_FOLDER, help="Healthy volumes of other sites, given for choices.")
 def benchmark_validate(
-    healthy_dir: Path, weights: Path, cache_dir: Path, discriminator: int | None, per_type: int, seed: int
+    healthy_dir: Path,
+    weights: Path,
+    cache_dir: Path,
+    discriminator: int | None,
+    per_type: int,
+    seed: int,
+    sites_dir: Path | None,
 ) -> None:
     """Measure WEIGHTS on their own validation subjects, by which designs and settings are chosen.
 
@@ -82,7 +90,14 @@ def benchmark_validate(
 
     config = validate.ValidationConfig(per_type=per_type, seed=seed)
     validate.validate(
-        healthy_dir, weights, cache_dir, config, discriminator=discriminator, note=click.echo, progress=progress_bar
+        healthy_dir,
+        weights,
+        cache_dir,
+        config,
+        discriminator=discriminator,
+        sites_dir=sites_dir,
+        note=click.echo,
+        progress=progress_bar,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from mood_vae.io.volume import Array
 def calibrate(scorer: AnomalyScorer, healthy: Iterable[Brain], config: CalibrationConfig) -> Calibration:
     """Return the calibration of a scorer by healthy brains on its grid.
 
-    The threshold is the value of the pooled raw map that the stated share of all their voxels exceeds. The reference is
-    the median of their raw scores.
+    The threshold is the value of the pooled raw map that the stated share of their voxels exceeds, see `threshold_at`.
+    The reference is the median of their raw scores.
 
     Raises:
         ConfigError: The raw maps are nowhere positive, or not finite, as after a training that did not converge.
@@ -29,7 +29,7 @@ def calibrate(scorer: AnomalyScorer, healthy: Iterable[Brain], config: Calibrati
         raw_map, search_mask = scorer.raw_map(brain), brain.mask(with_gaps=scorer.searches_gaps)
         voxels.append(neighbourhood_pool(raw_map, scorer.config.postprocessing)[search_mask])
         scores.append(top_k_mean(raw_map, search_mask, scorer.config.aggregation))
-    threshold = float(np.quantile(np.concatenate(voxels), 1 - config.false_positive_rate)) if voxels else 0.0
+    threshold = threshold_at(config.false_positive_rate, voxels, config) if voxels else 0.0
     reference = float(np.median(scores)) if scores else 0.0
     if not (0 < threshold < np.inf and 0 < reference < np.inf):
         raise ConfigError(
@@ -38,3 +38,16 @@ def calibrate(scorer: AnomalyScorer, healthy: Iterable[Brain], config: Calibrati
             remedy="look at the training log, and train longer or with a smaller learning rate",
         )
     return Calibration(threshold=threshold, score_reference=reference, config=config)
+
+
+def threshold_at(rate: float, voxels: Sequence[Array], config: CalibrationConfig) -> float:
+    """Return the value that a share of the voxels of healthy brains exceeds.
+
+    Args:
+        rate: The share.
+        voxels: Of each brain, those of its pooled raw map that count, (voxels,).
+        config: Holds `brain_share`, the share of the brains in which it is no more than this.
+    """
+    if config.brain_share is None:
+        return float(np.quantile(np.concatenate(voxels), 1 - rate))
+    return float(np.quantile([np.quantile(of_one, 1 - rate) for of_one in voxels], config.brain_share))

@@ -86,12 +86,15 @@ class CalibrationConfig(Config):
     """How the threshold is set.
 
     Attributes:
-        false_positive_rate: Share of all healthy voxels in the search masks that lie above it, before closing.
+        false_positive_rate: Share of the healthy voxels in the search masks that lie above it, before closing.
+        brain_share: The share of the healthy brains that hold no more than this each; so a few that are not as healthy
+            as they were thought to be, or were badly prepared, do not count. None for the share of all brains' voxels.
         augmentations: How many times each healthy subject is used, each time as another scanner might have it
             (`augmentation.augment`); 0 uses it once, as it is.
     """
 
     false_positive_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    brain_share: Annotated[float, Field(gt=0, le=1)] | None = None
     augmentations: NonNegativeInt = 0
 
 

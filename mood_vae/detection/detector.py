@@ -19,6 +19,7 @@ from mood_vae.detection.postprocessing import (
     normalise_score,
     to_float16_values,
     top_k_mean,
+    widely_ranked_map,
 )
 from mood_vae.imaging.preprocessing import prepare
 from mood_vae.io.volume import Array, Mask, Volume
@@ -100,7 +101,7 @@ class VaeDetector:
         raw_map = self.scorer.raw_map(brain)
         pooled = neighbourhood_pool(raw_map, config.postprocessing)
         mask = self.binary_mask(pooled, search_mask)
-        values = calibrated_map(pooled, self.calibration.threshold, mask, search_mask)
+        values = self.calibrated_map(raw_map, pooled, mask, search_mask)
         anomaly_map = to_float16_values(placement.onto_volume(values, search_mask))
         # the surface, exactly, on the volume's own grid
         anomaly_map[~placement.mask(with_gaps=self.scorer.searches_gaps)] = 0
@@ -111,3 +112,10 @@ class VaeDetector:
     def binary_mask(self, pooled: Array, search_mask: Mask) -> Mask:
         """Return the anomaly mask of a pooled map, both (K, H, W) on the model's grid."""
         return binary_mask(pooled, self.calibration.threshold, search_mask, self.scorer.config.postprocessing)
+
+    def calibrated_map(self, raw_map: Array, pooled: Array, mask: Mask, search_mask: Mask) -> Array:
+        """Return the finished map of a raw map and its pooled one, (K, H, W) on the model's grid."""
+        config, threshold = self.scorer.config.postprocessing, self.calibration.threshold
+        if config.wide_pooling_vox:
+            return widely_ranked_map(raw_map, pooled, threshold, mask, search_mask, config)
+        return calibrated_map(pooled, threshold, mask, search_mask)

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 from scipy import ndimage, special
 from torch import Tensor
 from torch.nn import functional
 
+from mood_vae.imaging.anatomy import (
+    VOXEL,
+    Label,
+    enlarge_ventricles,
+    recolour_tissues,
+    restrip,
+    widen_sulci,
+)
 from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.io.volume import Array, Mask
-
-Label = npt.NDArray[np.uint8]
 
 
 def augment(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
     """Return a brain as another scanner would have it, or another brain, and its label moved along.
 
-    Background, that is 0, stays 0, or grows into the brain's sulci. Each change has a probability of its own.
+    Background, that is 0, stays 0, grows into the brain's sulci, or is cut anew. Each change has a probability of its
+    own; all leave a healthy brain healthy.
 
     Args:
         array: (K, H, W) float32 in [0, 1], 0 outside the brain.
@@ -33,15 +39,21 @@ def augment(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array
         array, label = array[:, ::-1].copy(), label[:, ::-1].copy()
     if rng.random() < 0.3:
         array, label = random_affine(array, label, rng)
+    if rng.random() < 0.25:
+        array, label = enlarge_ventricles(array, label, rng)
     if rng.random() < 0.2:
         array, label = widen_sulci(array, label, rng)
+    if rng.random() < 0.25:
+        array, label = restrip(array, label, rng)
     inside = array > 0
     if rng.random() < 0.3:
         array = anisotropy(array, rng)
     if rng.random() < 0.15:
         array = ndimage.gaussian_filter(array, rng.uniform(0.3, 0.7))
-    if rng.random() < 0.2:
+    if rng.random() < 0.25:
         array = curvature_flow(array, rng)
+    if rng.random() < 0.35:
+        array = recolour_tissues(array, inside, rng).clip(0, 1)
     if rng.random() < 0.7:
         array = random_contrast(array, inside, rng)
     if rng.random() < 0.5:
@@ -87,9 +99,17 @@ def anisotropy(array: Array, rng: np.random.Generator) -> Array:
 
 
 def curvature_flow(array: Array, rng: np.random.Generator) -> Array:
-    """Return a brain smoothed by curvature flow, which keeps edges, as scanners that filter their images do."""
-    flowed = sitk.CurvatureFlow(sitk.GetImageFromArray(array), timeStep=0.1, numberOfIterations=int(rng.integers(1, 5)))
-    return sitk.GetArrayFromImage(flowed).clip(0, 1).astype(np.float32)
+    """Return a brain smoothed by curvature flow, which keeps edges, as scanners that filter their images do.
+
+    Half of the time it is smoothed more here and less there, with no borders between: coils leave more noise in the
+    depth of a brain, and filters follow the noise.
+    """
+    flow = sitk.CurvatureFlow(sitk.GetImageFromArray(array), timeStep=0.1, numberOfIterations=int(rng.integers(1, 6)))
+    flowed = sitk.GetArrayFromImage(flow).clip(0, 1).astype(np.float32)
+    if rng.random() < 0.5:
+        weight = special.expit(rng.normal() + 2 * smooth_noise(rng, array.shape, 20.0, VOXEL))
+        flowed = array + weight * (flowed - array)
+    return flowed
 
 
 def random_affine(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
@@ -111,32 +131,6 @@ def random_affine(array: Array, label: Label, rng: np.random.Generator) -> tuple
         for part, mode in ((array, "bilinear"), (label, "nearest"))
     )  # fmt: skip
     return np.where(moved > 0.02, moved, 0), nearest.astype(np.uint8)
-
-
-def widen_sulci(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
-    """Return a brain with wider and emptier sulci and fissures, as in atrophy or after a tight skull-stripping.
-
-    Dark voxels that are open to the background become background. Then the surface recedes by up to 4 voxels, here more
-    and there less, and the tissue below it, three times as deep, is compressed. A brain without background is returned
-    as it is.
-    """
-    inside = array > 0
-    if inside.all() or not inside.any():
-        return array, label
-    dark = array < np.quantile(array[inside][::8], rng.uniform(0, 0.2))
-    components, _ = ndimage.label(dark | ~inside)
-    array = np.where(components == np.bincount(components[~inside]).argmax(), np.float32(0), array)
-    depth, nearest = ndimage.distance_transform_edt(array > 0, return_indices=True)
-    share = special.expit(2 * smooth_noise(rng, array.shape, 24.0, np.ones(3)))
-    lost_vox = rng.uniform(0, 4) * share
-    moves = np.nonzero((array > 0) & (depth < 3 * lost_vox))
-    stretch = 1.5 * (1 - lost_vox[moves] / depth[moves]).clip(0)
-    source = [outside[moves] + (at - outside[moves]) * stretch for at, outside in zip(moves, nearest, strict=True)]
-    narrow, narrow_label = array.copy(), label.copy()
-    narrow[moves] = ndimage.map_coordinates(array, source, order=1, mode="nearest")
-    narrow_label[moves] = ndimage.map_coordinates(label, source, order=0, mode="nearest")
-    narrow[narrow < 0.02] = 0
-    return narrow, narrow_label * (narrow > 0)
 
 
 MOST_SQUARES = 3

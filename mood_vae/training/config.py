@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from mood_vae.config import Config
 from mood_vae.errors import ConfigError
-from mood_vae.synthetic.insert import ANOMALY_TYPES
+from mood_vae.synthetic.insert import TRAINING_TYPES
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -24,6 +24,9 @@ SLICE_FILLING = ("bias_blob", "thick_slices", "ring_artefact", "spike_artefact",
 
 ALL = (*LOCAL, *LOCAL, *SLICE_FILLING)
 """All types, those that fill slices rarely."""
+
+COMPOSED = ("composition",) * 8
+"""Any shape with any change, as often as a quarter of all types together."""
 
 ANATOMICAL = ("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
 FROM_DONOR = ("foreign_patch_interpolation", "poisson_image_interpolation")
@@ -71,6 +74,8 @@ class SynthesisConfig(Config):
         left_out: Types that are not inserted after all, to measure how well an unseen type is detected.
         anatomical: Types that belong to the anatomy and are inserted before the augmentation; the others, such as
             artefacts, are inserted after it.
+        small_share: Share of the anomalies that are made smaller than their type's range, up to so many times.
+        shrinking: The most that a length of these is divided by.
     """
 
     slab_slices: PositiveInt = 28
@@ -80,13 +85,15 @@ class SynthesisConfig(Config):
     anomaly_types: tuple[str, ...] = LOCAL
     left_out: tuple[str, ...] = ()
     anatomical: tuple[str, ...] = ANATOMICAL
+    small_share: Share = 0.0
+    shrinking: Annotated[float, Field(ge=1)] = 2.0
 
     @model_validator(mode="after")
     def _check(self) -> SynthesisConfig:
-        unknown = {*self.anomaly_types, *self.left_out, *self.anatomical} - set(ANOMALY_TYPES)
+        unknown = {*self.anomaly_types, *self.left_out, *self.anatomical} - set(TRAINING_TYPES)
         if unknown or not self.inserted:
             raise ConfigError(
-                expected=f"anomaly types among {', '.join(ANOMALY_TYPES)}, not all of them left out",
+                expected=f"anomaly types among {', '.join(TRAINING_TYPES)}, not all of them left out",
                 found=", ".join(sorted(unknown)) or "none that is inserted", remedy="choose among them",
             )  # fmt: skip
         if self.target_slices > self.slab_slices:
@@ -110,7 +117,7 @@ class DiscriminatorTrainingConfig(Config):
         samples: New samples in each epoch; none comes twice.
         batch_samples: Samples a step.
         learning_rate: The highest one of AdamW, reached after a short warm-up and falling to 0 along a cosine.
-        dice_weight: See `train_discriminator.discriminator_loss`, as for `dice_by_slice`.
+        dice_weight: See `train_discriminator.discriminator_loss`, as for `dice_by_slice` and `component_vox`.
         seed: Of the weights and the samples.
         synthesis: What a sample is made of.
     """
@@ -121,5 +128,6 @@ class DiscriminatorTrainingConfig(Config):
     learning_rate: PositiveFloat = 1e-3
     dice_weight: NonNegativeFloat = 0.2
     dice_by_slice: bool = False
+    component_vox: NonNegativeFloat = 0.0
     seed: NonNegativeInt = 0
     synthesis: SynthesisConfig = SynthesisConfig()

@@ -29,7 +29,7 @@ from mood_vae.training.input_reference import reference_of
 from mood_vae.training.lightning_run import Hardware, is_first_process
 from mood_vae.training.normative import normative_maps
 from mood_vae.training.presets import Preset
-from mood_vae.training.slice_dataset import split_subjects
+from mood_vae.training.slice_dataset import KnownSubjects, split_subjects
 from mood_vae.training.train_discriminator import Given, fit_discriminator, new_discriminator
 from mood_vae.training.train_vae import fit_vae
 from mood_vae.version import __version__
@@ -69,11 +69,13 @@ def train(
     hardware = hardware or Hardware()
     starts = _first_discriminators(preset, discriminators_from)
     volumes = cache.build(data_dir, run_dir / "cache", preset.detector.grid, progress=progress)
-    training, validation = split_subjects(volumes.subjects, preset.training)
+    known = _known_subjects(vae_from, discriminators_from)
+    training, validation = split_subjects(volumes.subjects, preset.training, known=known)
     if vae_from:
         vae = _given_vae(vae_from, preset)
     else:
-        vae = fit_vae(volumes, run_dir, preset.detector.vae, preset.training, hardware, resume=resume)
+        shape = preset.detector.vae
+        vae = fit_vae(volumes, run_dir, shape, preset.training, hardware, known=known, resume=resume)
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
     if preset.detector.normative_channels:
         tensors[NORMATIVE] = normative_maps(vae, volumes, training)
@@ -147,6 +149,16 @@ def calibration_brains(volumes: SliceCache, subjects: Sequence[str], config: Cal
         for scanner in range(config.augmentations):
             rng = np.random.default_rng((CALIBRATION_SEED, number, scanner))
             yield Brain.of(augment(array, np.zeros(array.shape, np.uint8), rng)[0])
+
+
+def _known_subjects(*given: Path | None) -> KnownSubjects:
+    """Return all subjects that given checkpoints learnt from, and the validation subjects of them all."""
+    provenances = [checkpoint.load(path).description.provenance for path in given if path]
+    training, validation = (
+        {subject for provenance in provenances for subject in provenance.get(key, ())}
+        for key in ("training_subjects", "validation_subjects")
+    )
+    return training, validation - training
 
 
 def _given_vae(path: Path, preset: Preset) -> Vae:

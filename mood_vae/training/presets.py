@@ -20,6 +20,7 @@ from mood_vae.models.vae import VaeConfig
 from mood_vae.training.config import (
     ALL,
     ANATOMICAL,
+    COMPOSED,
     FROM_DONOR,
     LOCAL,
     SLICE_FILLING,
@@ -64,7 +65,7 @@ TEXTURE_TRAINING = DiscriminatorTrainingConfig(
     synthesis=SynthesisConfig(anomaly_types=ALL, anatomical=(*ANATOMICAL, *FROM_DONOR)),
 )
 # the whole brain at once, at 2.5 mm, with the first discriminator's logits as input: for anomalies that show only at a
-# large scale, or that extend over many slices
+# large scale, or that extend over many slices; it also learns from small ones, and from any shape with any change
 CASCADE = DiscriminatorConfig(
     offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True, cascade_inputs=1
 )  # fmt: skip
@@ -73,12 +74,15 @@ CASCADE_TRAINING = DiscriminatorTrainingConfig(
     samples=450,
     batch_samples=1,
     dice_by_slice=True,
+    component_vox=1000,
     synthesis=SynthesisConfig(
         slab_slices=128,
         target_slices=128,
         most=6,
-        anomaly_types=(*LOCAL, *SLICE_FILLING),
+        anomaly_types=(*LOCAL, *SLICE_FILLING, "ghost", *COMPOSED),
         anatomical=(*ANATOMICAL, *FROM_DONOR),
+        small_share=0.25,
+        shrinking=2,
     ),
 )
 
@@ -90,12 +94,14 @@ DISCRIMINATORS = Preset(
         residual=ResidualConfig(gaussian_vox=0.7),
         discriminators=(TEXTURE.replaced(ensemble_weight=0.0), CASCADE),
         mirroring=True,
-        postprocessing=PostprocessingConfig(pooling_vox=6, closing_radius_vox=1, smallest_vox=30),
+        postprocessing=PostprocessingConfig(
+            pooling_vox=1, wide_pooling_vox=6, wide_pooling_gain=2, closing_radius_vox=1, smallest_vox=30
+        ),
         aggregation=AggregationConfig(top_share=1e-3),
     ),
     training=VaeTrainingConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
     discriminator_training=(TEXTURE_TRAINING, CASCADE_TRAINING),
-    calibration=CalibrationConfig(false_positive_rate=2e-4, augmentations=4),
+    calibration=CalibrationConfig(false_positive_rate=2e-4, brain_share=0.6, augmentations=1),
 )
 
 _PRESETS = (

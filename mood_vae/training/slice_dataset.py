@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,22 +19,35 @@ from mood_vae.models.vae import VaeConfig
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 
+KnownSubjects = tuple[Collection[str], Collection[str]]
 
-def split_subjects(subjects: list[str], config: VaeTrainingConfig) -> tuple[list[str], list[str]]:
+
+def split_subjects(
+    subjects: list[str], config: VaeTrainingConfig, *, known: KnownSubjects = ((), ())
+) -> tuple[list[str], list[str]]:
     """Return the subjects for training and for validation, drawn by the seed; at least one for each.
 
+    Args:
+        subjects: All of them.
+        config: Holds the seed, and validation's share of those that are drawn.
+        known: Those that networks which are trained on have learnt from, and their validation subjects; both stay what
+            they were.
+
     Raises:
-        ConfigError: There are fewer than two subjects.
+        ConfigError: There are not enough subjects.
     """
-    if len(subjects) < 2:
+    training, validation = ([one for one in subjects if one in part] for part in known)
+    new = sorted({*subjects} - {*training, *validation})
+    order = np.random.default_rng(config.seed).permutation(new).tolist()
+    fewest, most = int(not validation), len(order) - int(not training)
+    count = min(max(fewest, round(config.validation_share * len(order))), most)
+    training, validation = sorted([*training, *order[count:]]), sorted([*validation, *order[:count]])
+    if not training or not validation:
         raise ConfigError(
-            expected="at least two subjects, one of them for validation",
-            found=f"{len(subjects)}",
+            expected="at least two subjects, one of them for validation", found=f"{len(subjects)}",
             remedy="add healthy volumes",
-        )
-    order = np.random.default_rng(config.seed).permutation(sorted(subjects)).tolist()
-    count = min(max(1, round(config.validation_share * len(order))), len(order) - 1)
-    return sorted(order[count:]), sorted(order[:count])
+        )  # fmt: skip
+    return training, validation
 
 
 class Batch(NamedTuple):

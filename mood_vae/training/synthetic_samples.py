@@ -15,7 +15,7 @@ from mood_vae.errors import MoodVaeError
 from mood_vae.imaging.augmentation import Label, augment
 from mood_vae.imaging.foreground import fill_between
 from mood_vae.io.volume import Array
-from mood_vae.synthetic.insert import ANOMALY_TYPES, insert_anomaly
+from mood_vae.synthetic.insert import TRAINING_TYPES, insert_anomaly
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import SynthesisConfig
 
@@ -59,7 +59,7 @@ class SyntheticSamples(Dataset[Sample]):
         array = self._slab(row, first)
         label: Label = np.zeros(array.shape, np.uint8)
         names = self._names(rng)
-        donor = self._slab(other, first) if any(ANOMALY_TYPES[name].needs_donor for name in names) else None
+        donor = self._slab(other, first) if any(TRAINING_TYPES[name].needs_donor for name in names) else None
         for name in (name for name in names if name in config.anatomical):
             array, label = self._insert(array, label, name, donor, rng)
         array, label = augment(array, label, rng)
@@ -83,10 +83,11 @@ class SyntheticSamples(Dataset[Sample]):
     def _insert(
         self, array: Array, label: Label, name: str, donor: Array | None, rng: np.random.Generator
     ) -> tuple[Array, Label]:
+        spacing_mm = self._spacing_mm
+        if rng.random() < self._config.small_share:  # of wider voxels, an anomaly has fewer
+            spacing_mm *= self._config.shrinking ** rng.random()
         try:
-            insertion = insert_anomaly(
-                array, array > 0, anomaly_type=name, rng=rng, donor=donor, spacing_mm=self._spacing_mm
-            )
+            insertion = insert_anomaly(array, array > 0, anomaly_type=name, rng=rng, donor=donor, spacing_mm=spacing_mm)
         except MoodVaeError:  # a slab at the very top may hold too little brain for this type
             return array, label
         return insertion.array, label | insertion.label

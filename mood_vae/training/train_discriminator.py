@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader, Sampler
@@ -128,24 +130,49 @@ def discriminator_loss(
     """Return the cross-entropy over the search mask plus 1 - soft Dice, over all of it or slice by slice.
 
     Large anomalies dominate the cross-entropy and the Dice of all voxels. Slice by slice, a small one counts as much as
-    a large one, and slices without any have no Dice.
+    a large one, and slices without any have no Dice. In the cross-entropy, the voxels of small ones may weigh more
+    (`component_weights`).
 
     Args:
         logits_BHW: Of every voxel, float32.
         y_BHW: The label, float32, 0 or 1.
         search_BHW: Bool; voxels outside do not count.
-        config: Holds `dice_weight`, the weight of 1 - Dice, and `dice_by_slice`.
+        config: Holds `dice_weight`, the weight of 1 - Dice, `dice_by_slice` and `component_vox`.
 
     Returns:
         A scalar.
     """
-    entropy = functional.binary_cross_entropy_with_logits(logits_BHW[search_BHW], y_BHW[search_BHW])
+    weights = component_weights(y_BHW, config.component_vox)[search_BHW] if config.component_vox else None
+    entropy = functional.binary_cross_entropy_with_logits(logits_BHW[search_BHW], y_BHW[search_BHW], weights)
     p_BHW = logits_BHW.sigmoid() * search_BHW
     dims = (1, 2) if config.dice_by_slice else (0, 1, 2)
     missed = 1 - (2 * (p_BHW * y_BHW).sum(dims) + 1) / ((p_BHW + y_BHW).sum(dims) + 1)
     if config.dice_by_slice:
         missed = missed[(y_BHW > 0).any(2).any(1)]
     return entropy + config.dice_weight * missed.sum() / max(1, missed.numel())
+
+
+MOST_WEIGHT = 8.0
+"""What a voxel of a small component weighs at most."""
+
+
+def component_weights(y_BHW: Tensor, component_vox: float) -> Tensor:
+    """Return what each voxel weighs: more in a small anomaly, so that its miss is not lost among those of large ones.
+
+    A voxel of a component of v voxels weighs sqrt(component_vox / v), and between 1 and `MOST_WEIGHT`; healthy voxels
+    weigh 1. In the spirit of the blob loss (Kofler et al., IPMI 2023).
+
+    Args:
+        y_BHW: The label of consecutive slices, 0 or 1.
+        component_vox: The size from which a component's voxels weigh 1.
+
+    Returns:
+        (B, H, W) float32.
+    """
+    components, _ = ndimage.label(y_BHW.cpu().numpy() > 0, np.ones((3, 3, 3)))
+    weights = np.sqrt(component_vox / np.bincount(components.ravel()).clip(1)).clip(1, MOST_WEIGHT)
+    weights[0] = 1
+    return torch.from_numpy(weights.astype(np.float32)[components]).to(y_BHW.device)
 
 
 def new_discriminator(config: DiscriminatorConfig, seed: int) -> Discriminator:

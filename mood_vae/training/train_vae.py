@@ -16,7 +16,7 @@ from mood_vae.models.vae import Elbo, Vae, VaeConfig, VaeOutput, negative_elbo
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
-from mood_vae.training.slice_dataset import GlobalBatches, SliceDataset, split_subjects
+from mood_vae.training.slice_dataset import GlobalBatches, KnownSubjects, SliceDataset, split_subjects
 
 
 def fresh_vae(vae_config: VaeConfig, config: VaeTrainingConfig) -> Vae:
@@ -88,6 +88,7 @@ def fit_vae(
     config: VaeTrainingConfig,
     hardware: Hardware,
     *,
+    known: KnownSubjects = ((), ()),
     resume: bool = False,
 ) -> Vae:
     """Train a network on the training subjects of a cache and return it, on the CPU and ready for use.
@@ -101,10 +102,11 @@ def fit_vae(
         vae_config: The shape of the network.
         config: How it is trained.
         hardware: Where it runs.
+        known: See `split_subjects`.
         resume: Go on from the last finished epoch; on a CPU the run ends at the very weights of one that was never
             interrupted.
     """
-    training, validation = split_subjects(cache.subjects, config)
+    training, validation = split_subjects(cache.subjects, config, known=known)
     module = VaeTraining(fresh_vae(vae_config, config), config)
     callbacks: list[Callback] = [ReconstructionPictures()]
     if config.patience is not None:

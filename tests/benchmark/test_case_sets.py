@@ -4,10 +4,12 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mood_vae.benchmark.case_sets import About, make_case_sets, predictions_of, raw_file
 from mood_vae.errors import FolderError
+from mood_vae.io import volume_files
 
 
 def test_lesions_are_what_the_manifest_says(data_dir: Path, tmp_path: Path) -> None:
@@ -38,6 +40,31 @@ def test_nothing_is_reported_on_what_was_learnt_from(data_dir: Path, tmp_path: P
     (data / "sources.csv").write_text(sources.replace("malf_oasis_1000", "ds002748_sub-01"))
     with pytest.raises(FolderError, match="ds002748_sub-01 in both"):
         make_case_sets(data, tmp_path / "out", ["lesions"])
+
+
+def test_healthy_brains_of_other_sites_have_empty_masks_and_those_for_choices_stay_out(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    assert set(make_case_sets(data_dir, tmp_path / "without", toy_seeds=[1], toy_cases=1)) == {"toys", "lesions"}
+    data = shutil.copytree(data_dir, tmp_path / "data")
+    shutil.copytree(data / "brain/healthy_heldout", data / "brain/sites")
+    roles = ('"healthy, never for training; choose"', '"healthy, never for training; report"')
+    lines = [f"brain/sites/0000{number}.nii.gz,{role},MASS{number}\n" for number, role in enumerate(roles)]
+    with (data / "sources.csv").open("a") as sources:
+        sources.writelines(lines)
+    (folder,) = make_case_sets(data, tmp_path / "out", ["sites"])["sites"]
+    assert folder.cases == {"00001": About("clean", "MASS1")}
+    assert [path.name for path in volume_files.list_volumes(folder.volumes)] == ["00001.nii.gz"]
+    volume = volume_files.read(folder.volumes / "00001.nii.gz")
+    label = volume_files.read(folder.labels["pixel"] / "00001.nii.gz")
+    assert label.array.shape == volume.array.shape
+    np.testing.assert_allclose(label.affine, volume.affine)
+    assert not label.array.any()
+    assert set(make_case_sets(data, tmp_path / "out", toy_seeds=[1], toy_cases=1)) == {"toys", "lesions", "sites"}
+    # without one to report on
+    (data / "sources.csv").write_text((data / "sources.csv").read_text().replace("; report", "; choose"))
+    with pytest.raises(FolderError, match="healthy volumes that may be reported on"):
+        make_case_sets(data, tmp_path / "none", ["sites"])
 
 
 def test_files_of_a_row_have_its_name_without_spaces_and_slashes(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mood_vae.benchmark.manifest import DataSet, Manifest, Source, check_training
+from mood_vae.benchmark.manifest import DataSet, Manifest, Source, check_training, sites_for_choices
 from mood_vae.errors import FolderError
 from tests.benchmark.conftest import SOURCES
 
@@ -102,3 +102,13 @@ def test_validation_volumes_are_checked_by_the_manifest_above_them(data_dir: Pat
     check_training([])
     with pytest.raises(FolderError, match="a role for training"):
         check_training(paths(data_dir, "healthy_heldout/00000"))
+
+
+def test_choices_are_made_by_the_volumes_that_the_manifest_gives_for_them(data_dir: Path, tmp_path: Path) -> None:
+    changed = SOURCES.replace('never for training",malf', 'never for training; choose thresholds",malf')
+    (tmp_path / "sources.csv").write_text(changed)
+    both = ("healthy_heldout/00000", "healthy_heldout/00001")
+    assert sites_for_choices(paths(tmp_path, *both)) == {paths(tmp_path, both[1])[0]: "OASIS"}
+    for volumes in (paths(data_dir, *both), [Path("/nowhere/a.nii.gz")], []):
+        with pytest.raises(FolderError, match="volumes with the role `choose`"):
+            sites_for_choices(volumes)

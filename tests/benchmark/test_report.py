@@ -52,6 +52,21 @@ def results() -> Results:
     return {(one.row, one.case_set): one for one in found}
 
 
+def test_a_page_tells_what_healthy_brains_of_other_sites_hold(results: Results) -> None:
+    assert "other sites" not in page(results).partition("## The rows")[2]
+    clean = CleanCases(n_cases=3, n_marked=2, most_ml=2.04, sites={"IBSR": 0.25, "MASS1": 2.0})
+    figures = {"pixel_case_mean": {"healthy_false_positive_ml": estimate(0.75)}}
+    results["discriminators", "sites"] = Result(
+        row="discriminators", case_set="sites", commit="fed", n_cases=3, figures=figures, clean=clean
+    )
+    part = page(results).partition("## Healthy brains of other sites")[2].splitlines()
+    assert part[3] == "| discriminators | 0.75 [0.38, 1.50] | fed |"
+    assert part[5] == (
+        "*discriminators* marks nothing in 1 of 3 clean cases, and at most 2.0 mL. Mean of each site, mL: IBSR 0.25,"
+        " MASS1 2.00."
+    )
+
+
 @pytest.mark.parametrize(
     ("known", "text"),
     [

@@ -88,6 +88,19 @@ def test_only_detailed_rows_have_parts_and_only_lesions_cases() -> None:
     assert found.lesions == {"1-a": expected}
 
 
+def test_healthy_brains_of_other_sites_are_told_apart_by_site() -> None:
+    sites = raw(case_set="sites")
+    sites["about"] = {name: {"anomaly_type": "clean", "site": name[0]} for name in ("1-b", "2-b", "2-c")}
+    empty = {**sites["pixel"]["cases"]["1-b"], "healthy_false_positive_ml": 0.0}
+    sites["pixel"]["cases"] = {"2-b": empty, "1-b": sites["pixel"]["cases"]["1-b"], "2-c": empty | {
+        "healthy_false_positive_ml": 0.5
+    }}  # fmt: skip
+    found = summarise(sites)
+    assert found.clean == CleanCases(n_cases=3, n_marked=2, most_ml=2.0, sites={"1": 2.0, "2": 0.25})
+    assert not found.lesions
+    assert not found.parts
+
+
 def test_the_median_has_an_interval() -> None:
     assert median([1.0, 2.0, 3.0, 10.0]) == (2.5, 1.0, 10.0)
     assert median([2.0, 2.0]) == (2.0, 2.0, 2.0)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from mood_vae.benchmark.masks import MaskResult
 from mood_vae.benchmark.sample_scores import SHARES, SampleScores
 from mood_vae.benchmark.validate import (
     HEALTHY,
@@ -26,14 +28,19 @@ from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.evaluation import metrics
 from mood_vae.imaging.preprocessing import Brain
+from mood_vae.io import volume_files
 from mood_vae.synthetic.insert import ANOMALY_TYPES
 from mood_vae.training.cache import SliceCache
+from tests.benchmark.conftest import SOURCES
 
 
 def result_of(anomaly_type: str, values: list[float], label: list[int], mask: tuple[int, int, int]) -> BrainResult:
     counts = metrics.histogram(np.array(values, np.float32), np.array(label)).counts
     swapped = metrics.histogram(1 - np.array(values, np.float32), np.array(label)).counts
-    return BrainResult(anomaly_type=anomaly_type, anomaly_map=counts, residual=swapped, scores={}, masks=[mask])
+    worth = MaskResult(dice=0.0, lesions=(0,) * 4, found=(0,) * 4, healthy_ml=0.0)
+    return BrainResult(
+        anomaly_type=anomaly_type, anomaly_map=counts, residual=swapped, scores={}, masks=[mask], mask=worth
+    )
 
 
 FOUND = [
@@ -115,6 +122,32 @@ def test_a_brain_is_measured_where_the_detector_looks_and_where_the_anomaly_is(
     assert found.anomaly_map[1].sum() == 5
     # a threshold of 0 marks all of the search mask
     assert found.masks == [(0, int(brain.search_mask.sum()), 5)]
+    # at the checkpoint's own threshold; five voxels are a speck and no lesion
+    pooled = look(detector, brain).raw_map
+    marked = int(detector.binary_mask(pooled, brain.search_mask).sum())
+    assert found.mask.healthy_ml == pytest.approx(marked * 0.216)
+    assert found.mask.dice == 0
+    assert sum(found.mask.lesions) == 0
+
+
+@pytest.mark.slow
+def test_validation_reports_healthy_brains_of_other_sites(
+    trained: Checkpoint, data_dir: Path, healthy_dir: Path, tmp_path: Path
+) -> None:
+    checkpoint.save(tmp_path / "model", trained)
+    shutil.copytree(data_dir / "brain", tmp_path / "brain")
+    (tmp_path / "sources.csv").write_text(SOURCES.replace("never for training", "never for training; choose"))
+    lines: list[str] = []
+    sites_dir = tmp_path / "brain/healthy_heldout"
+    config = ValidationConfig(per_type=1)
+    validate(
+        healthy_dir, tmp_path / "model.json", tmp_path / "cache", config, sites_dir=sites_dir, note=lines.append
+    )  # fmt: skip
+    assert [line.partition(": mask of")[0] for line in lines[-3:]] == [
+        *(f"healthy brains of {site}" for site in ("ds002748", "OASIS", "all other sites")),
+    ]
+    found = VaeDetector.of(trained, CPU).detect(volume_files.read(sites_dir / "00001.nii.gz"))
+    assert ("empty in 1 of 1" in lines[-2]) == (not (found.anomaly_map >= 0.5).any())
 
 
 @pytest.mark.slow

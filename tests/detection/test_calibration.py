@@ -38,6 +38,22 @@ def test_the_threshold_is_a_quantile_of_all_voxels_and_the_reference_a_median_sc
     assert calibrate(scorer, healthy, CalibrationConfig()).score_reference == pytest.approx(995.5)
 
 
+def test_a_brain_that_is_not_healthy_does_not_move_the_threshold_of_a_share_of_the_brains(
+    rng: np.random.Generator,
+) -> None:
+    one_to_1000 = rng.permutation(np.arange(1.0, 1001.0))
+    scorer = StandInScorer(lambda brain: brain.array, CONFIG)
+    config = CalibrationConfig(false_positive_rate=0.1, brain_share=0.75)
+    # a brain's quantile lies at place 0.9 * 999 = 899.1 of its sorted values: 900.1 times 1, 2, 3, 4 and 100;
+    # of these five the share of 0.75 is the fourth
+    healthy = [brain_of(one_to_1000 * factor) for factor in (3, 1, 100, 2, 4)]
+    assert calibrate(scorer, healthy, config).threshold == pytest.approx(4 * 900.1, rel=1e-5)
+    worse = [brain_of(one_to_1000 * factor) for factor in (3, 1, 1e4, 2, 4)]
+    assert calibrate(scorer, worse, config).threshold == calibrate(scorer, healthy, config).threshold
+    highest = calibrate(scorer, healthy, config.replaced(brain_share=1.0)).threshold
+    assert highest == pytest.approx(100 * 900.1, rel=1e-5)
+
+
 @pytest.mark.parametrize(("searches_gaps", "share"), [(False, 0), (True, 100 / 1100)])
 def test_gaps_count_for_a_scorer_that_searches_them(searches_gaps: bool, share: float) -> None:
     # 2 in the brain, 9 in the gap
@@ -74,7 +90,11 @@ def test_raw_maps_without_a_scale_are_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"false_positive_rate": 0}, {"false_positive_rate": 1}, {"augmentations": -1}, {"augmentations": 1.5}]
+    "settings",
+    [
+        *({"false_positive_rate": 0}, {"false_positive_rate": 1}, {"augmentations": -1}, {"augmentations": 1.5}),
+        *({"brain_share": 0}, {"brain_share": 1.1}),
+    ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(settings))):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -28,6 +29,18 @@ def test_closing_fills_a_gap_of_one_voxel_between_two_plates() -> None:
     # ITK's ball of radius 1 is a voxel and the 18 that share a face or an edge: only the gap's corners stay open
     assert closed[3:6, 3:6, 4].all()
     assert closed.sum() == 50 + 25 - 4
+
+
+@given(arrays(np.bool_, (6, 7, 8), elements=st.sampled_from([False, False, False, True])), st.integers(1, 3))
+def test_the_mask_of_a_part_is_that_of_the_whole(above: np.ndarray, radius: int) -> None:
+    raw_map = np.zeros((16, 17, 18), np.float32)
+    raw_map[5:11, 5:12, 5:13] = above
+    image = sitk.GetImageFromArray((raw_map > 0).astype(np.uint8))
+    closed = sitk.GetArrayFromImage(sitk.BinaryMorphologicalClosing(image, [radius] * 3, sitk.sitkBall, 1, True)) > 0
+    found = postprocessing.binary_mask(
+        raw_map, 1.0, np.ones(raw_map.shape, bool), PostprocessingConfig(closing_radius_vox=radius)
+    )
+    np.testing.assert_array_equal(found, closed)
 
 
 def test_the_mask_stays_in_the_search_mask() -> None:
@@ -70,6 +83,43 @@ def test_a_pooled_map_is_the_geometric_mean_with_the_neighbourhood(rng: np.rando
     assert pooled[6, 6, 6] > 2 * pooled[15, 15, 15]
     some = rng.random((8, 9, 10), np.float32)
     np.testing.assert_array_equal(postprocessing.neighbourhood_pool(some, PostprocessingConfig()), some)
+
+
+@given(
+    arrays(np.float32, (4, 5, 6), elements=st.floats(0, 2.0**20, width=32)),
+    arrays(np.bool_, (4, 5, 6)),
+    arrays(np.bool_, (4, 5, 6)),
+    st.floats(1e-3, 1e3),
+)
+def test_a_widely_ranked_map_says_the_mask(
+    raw_map: np.ndarray, mask: np.ndarray, search: np.ndarray, threshold: float
+) -> None:
+    config = PostprocessingConfig(pooling_vox=0.5, wide_pooling_vox=2, wide_pooling_gain=1.5)
+    mask = mask & search
+    pooled = postprocessing.neighbourhood_pool(raw_map, config)
+    values = postprocessing.widely_ranked_map(raw_map, pooled, threshold, mask, search, config)
+    assert values.dtype == np.float32
+    values = postprocessing.to_float16_values(values)
+    np.testing.assert_array_equal(values >= 0.5, mask)
+    assert not values[~search].any()
+    assert values.min() >= 0
+    assert values.max() < 1
+
+
+def test_of_two_neighbourhoods_the_larger_value_ranks(rng: np.random.Generator) -> None:
+    raw_map = rng.random((20, 21, 22), np.float32) ** 4
+    raw_map[5:15, 5:15, 5:15] += 1  # faint and large
+    raw_map[17, 18, 19] = 9  # strong and small
+    narrow, wide = (
+        postprocessing.neighbourhood_pool(raw_map, PostprocessingConfig(pooling_vox=vox)) for vox in (0.5, 3)
+    )
+    config = PostprocessingConfig(pooling_vox=0.5, wide_pooling_vox=3, wide_pooling_gain=1.5)
+    np.testing.assert_array_equal(postprocessing.neighbourhood_pool(raw_map, config), narrow)
+    everywhere = np.ones(raw_map.shape, bool)
+    mask = narrow >= 1.2
+    values = postprocessing.widely_ranked_map(raw_map, narrow, 1.2, mask, everywhere, config)
+    larger = np.maximum(narrow, 1.5 * wide)
+    np.testing.assert_allclose(values, larger / (larger + 1.2) / 2 + mask / 2, rtol=1e-5)
 
 
 def test_a_normalised_score_is_half_at_its_reference() -> None:

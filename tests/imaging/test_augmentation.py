@@ -40,17 +40,17 @@ def test_an_augmented_brain_has_its_intensities_in_place_of_the_healthy_ones(
         assert other[other > 0].min() >= np.float32(1e-3)
         assert other.max() <= 1
         growth = (other > 0).sum() / (healthy > 0).sum()
-        assert growth < 1.25  # both edges of a slice by 6 % at the most, as far as the grid goes
+        assert growth < 1.6  # both edges of a slice by 6 % at the most, and remnants of up to five voxels around
         lost += growth < 0.8
         for turned in (slice(None), slice(None, None, -1)):  # as it was, or mirrored left to right
             if ((other > 0) == (healthy[:, turned] > 0)).all():
                 np.testing.assert_array_equal(moved, label[:, turned])
                 in_place += 1
-        if growth > 0.8:
+        if 0.8 < growth < 1.25:
             assert int(moved.sum()) == pytest.approx(int(label.sum()), rel=0.35)
-    # seven in ten are not moved, and of these four in five keep their sulci; one in five loses tissue
-    assert 15 <= in_place <= 30
-    assert 2 <= lost <= 12
+    # seven in ten are not moved, of these four in five keep their sulci, and of these three in four their surface
+    assert 10 <= in_place <= 24
+    assert 2 <= lost <= 14
 
 
 def test_the_same_generator_gives_the_same_brain_and_another_one_another(
@@ -160,31 +160,6 @@ def test_a_bias_field_is_the_exponential_of_a_quadratic_polynomial_of_each_axis(
                 assert np.abs(np.diff(np.diff(log, axis=axis), axis=other)).max() < 1e-5
 
 
-def test_sulci_widen_where_the_brain_is_next_to_background() -> None:
-    rng = np.random.default_rng(0)
-    brain = np.zeros((64, 66, 68), np.float32)
-    brain[6:58, 6:58, 6:58] = 0.5 + 0.1 * rng.random((52, 52, 52), np.float32)
-    brain[42:44, 6:58, 30:58] = 0.1  # a fissure, dark and open to the background
-    brain[18:22, 20:40, 20:28] = 0.1  # a ventricle, dark and closed
-    label = np.zeros(brain.shape, np.uint8)
-    label[26:30, 24:32, 24:32] = label[57, 20:28, 20:28] = 1
-    widths = []
-    for number in range(16):
-        narrow, moved = augmentation.widen_sulci(brain, label, np.random.default_rng(number))
-        assert (narrow[brain == 0] == 0).all()
-        # far from the surface nothing changes
-        np.testing.assert_allclose(narrow[18:32, 20:40, 20:32], brain[18:32, 20:40, 20:32], rtol=1e-5)
-        np.testing.assert_array_equal(moved[18:32, 20:40, 20:32], label[18:32, 20:40, 20:32])
-        # what is no more is not labelled
-        assert (moved <= (narrow > 0)).all()
-        widths.append(float((narrow[36:50, 20:44, 40:50] == 0).sum(axis=0).mean()))
-    # two voxels, empty nearly always, and wider in many
-    assert np.median(widths) > 2
-    assert max(widths) > 4
-    for alike in (brain * 0, brain * 0 + 0.5):  # without a surface nothing is widened
-        np.testing.assert_array_equal(augmentation.widen_sulci(alike, label, rng)[0], alike)
-
-
 def test_a_brain_after_curvature_flow_is_smooth_between_edges_that_stay() -> None:
     rng = np.random.default_rng(0)
     sides = np.repeat(np.array([0.3, 0.7], np.float32), 12)[:, None, None]
@@ -202,7 +177,9 @@ def test_a_brain_after_curvature_flow_is_smooth_between_edges_that_stay() -> Non
         assert rough.dtype == np.float32
         assert rough.min() >= 0
         assert rough.max() <= 1
-    assert max(left) < 0.5
+    # half of the time it is smoothed less in some places
+    assert np.median(left) < 0.5
+    assert max(left) < 0.95
 
 
 def test_context_encoding_hides_squares_of_one_intensity_each() -> None:

@@ -53,6 +53,24 @@ def test_the_split_follows_from_the_seed_and_leaves_one_subject_for_each_part() 
         split_subjects(["only"], config)
 
 
+def test_subjects_of_given_networks_stay_on_their_side_of_the_split() -> None:
+    subjects = [f"{number:03d}" for number in range(40)]
+    known = ([*subjects[:10], "gone"], subjects[10:14])
+    training, validation = split_subjects(subjects, SMALL_PRESET.training, known=known)
+    assert sorted(training + validation) == subjects
+    assert set(training) >= set(subjects[:10])
+    assert set(validation) >= set(subjects[10:14])
+    # 0.3 of the 26 others, rounded
+    assert len(validation) == 4 + 8
+    # with validation subjects known, none of few new ones needs to be one
+    assert split_subjects(subjects[:15], SMALL_PRESET.training, known=known) == (
+        [*subjects[:10], "014"],
+        subjects[10:14],
+    )
+    with pytest.raises(ConfigError, match="two subjects"):
+        split_subjects(subjects[:10], SMALL_PRESET.training, known=known)
+
+
 def test_an_augmented_slice_is_another_each_epoch_and_the_same_each_run(small_cache: SliceCache) -> None:
     def batch(epoch: int, *, augmented: bool) -> np.ndarray:
         dataset = SliceDataset(small_cache, small_cache.subjects, SMALL_MODEL, seed=0, augmented=augmented)

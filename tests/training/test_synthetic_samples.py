@@ -107,7 +107,7 @@ def test_types_of_the_anatomy_are_augmented_and_artefacts_are_not(small_cache: S
         return [float(values.unique(return_counts=True)[1].max()) / len(values) for values in anomalies]
 
     assert min(alike(())) > 0.25  # the rest is its soft edge
-    assert max(alike(("uniform_sphere",))) < 0.1
+    assert max(alike(("uniform_sphere",))) < 0.2
 
 
 def test_a_donor_is_another_subject(small_cache: SliceCache) -> None:
@@ -115,3 +115,14 @@ def test_a_donor_is_another_subject(small_cache: SliceCache) -> None:
     assert samples(small_cache, config)[0].y_BHW.any()
     alone = SyntheticSamples(small_cache, small_cache.subjects[:1], config, spacing_mm=6.0, seed=0)
     assert alone[0].x_KHW.shape == (12, 32, 48)  # of one subject it is its own donor
+
+
+def test_small_anomalies_are_smaller(small_cache: SliceCache) -> None:
+    def sizes(**settings: float) -> list[int]:
+        config = SYNTHESIS.replaced(
+            clean_share=0.0, most=1, anomaly_types=("noise",), slab_slices=28, target_slices=28, **settings
+        )
+        return [int(samples(small_cache, config)[number].y_BHW.sum()) for number in range(24)]
+
+    # lengths are divided by 1 to 2.5, and so volumes by up to 16
+    assert np.median(sizes(small_share=1.0, shrinking=2.5)) < 0.6 * np.median(sizes())

@@ -19,9 +19,11 @@ from mood_vae.training.config import DiscriminatorTrainingConfig, SynthesisConfi
 from mood_vae.training.lightning_run import Hardware
 from mood_vae.training.synthetic_samples import Sample
 from mood_vae.training.train_discriminator import (
+    MOST_WEIGHT,
     DiscriminatorTraining,
     Given,
     SampleNumbers,
+    component_weights,
     discriminator_loss,
     fit_discriminator,
     new_discriminator,
@@ -72,6 +74,29 @@ def test_the_loss_is_cross_entropy_and_dice_of_all_slices(masks: tuple[torch.Ten
     # 5 anomalous of 21 voxels: (2 * 2.5 + 1) / (10.5 + 5 + 1)
     loss = discriminator_loss(torch.zeros(3, 2, 4), y, search, DiscriminatorTrainingConfig(dice_weight=0.3))
     assert float(loss) == pytest.approx(math.log(2) + 0.3 * (1 - 6 / 16.5))
+
+
+def test_voxels_of_small_components_weigh_more() -> None:
+    y = torch.zeros(4, 8, 12)
+    y[0:2, 0:4, 0:4] = 1  # 32 voxels
+    y[3, 7, 11] = y[3, 7, 5] = y[2, 6, 4] = 1  # 1 voxel, and 2 that touch at a corner
+    weights = component_weights(y, 50.0)
+    assert weights.dtype == torch.float32
+    assert float(weights[0, 0, 0]) == pytest.approx(math.sqrt(50 / 32))
+    assert float(weights[3, 7, 5]) == float(weights[2, 6, 4]) == pytest.approx(math.sqrt(50 / 2))
+    assert float(weights[3, 7, 11]) == pytest.approx(math.sqrt(50))
+    assert (weights[y == 0] == 1).all()
+    assert float(component_weights(y, 1000.0).max()) == MOST_WEIGHT
+    assert float(component_weights(y, 20.0)[0, 0, 0]) == 1
+
+
+def test_the_loss_weighs_components(masks: tuple[torch.Tensor, torch.Tensor]) -> None:
+    y, search = masks
+    config = DiscriminatorTrainingConfig(dice_weight=0.0, component_vox=20)
+    # 5 voxels in one component weigh 2 each, the other 16 of the 21 weigh 1
+    assert float(discriminator_loss(torch.zeros(3, 2, 4), y, search, config)) == pytest.approx(
+        math.log(2) * (5 * 2 + 16) / 21
+    )
 
 
 def test_a_better_logit_costs_less(masks: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -1,0 +1,137 @@
+"""Brains that differ from a healthy one in age, or in how they were stripped, and are healthy; arrays are (K, H, W)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, special
+
+from mood_vae.imaging.random_fields import smooth_noise
+from mood_vae.io.volume import Array, Mask
+
+Label = npt.NDArray[np.uint8]
+
+VOXEL = np.ones(3)
+DARK = 0.5
+"""Fluid is darker than so many times the median of the brain."""
+SMALLEST_VENTRICLE_VOX = 200
+FAINTEST = 0.02
+"""What interpolation leaves below this is background."""
+
+
+def widen_sulci(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+    """Return a brain with wider and emptier sulci and fissures, as in atrophy or after a tight skull-stripping.
+
+    Dark voxels that are open to the background become background. Then the surface recedes by up to 4 voxels, here more
+    and there less, and the tissue below it, three times as deep, is compressed. A brain without background is returned
+    as it is.
+    """
+    inside = array > 0
+    if inside.all() or not inside.any():
+        return array, label
+    dark = array < np.quantile(array[inside][::8], rng.uniform(0, 0.2))
+    components, _ = ndimage.label(dark | ~inside)
+    array = np.where(components == np.bincount(components[~inside]).argmax(), np.float32(0), array)
+    share = special.expit(2 * smooth_noise(rng, array.shape, 24.0, VOXEL))
+    narrow, narrow_label = _spread(array, label, array <= 0, rng.uniform(0, 4) * share, reach=3)
+    narrow[narrow < FAINTEST] = 0
+    return narrow, narrow_label * (narrow > 0)
+
+
+def enlarge_ventricles(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+    """Return a brain with wider ventricles and deep cisterns, as in old age, often one side more than the other.
+
+    Fluid that lies deep in the brain, and is no thin sulcus, spreads by up to 4 voxels and compresses the tissue around
+    it, four times as deep.
+    A brain without any is returned as it is.
+    """
+    inside = array > 0
+    if not inside.any():
+        return array, label
+    fluid = (_depth(inside) > rng.uniform(9, 16)) & (array < DARK * np.median(array[inside][::8]))
+    components, _ = ndimage.label(ndimage.binary_opening(fluid))
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0
+    fluid = (sizes >= max(SMALLEST_VENTRICLE_VOX, sizes.max() / 3))[components]
+    if not fluid.any():
+        return array, label
+    growth_vox = rng.uniform(0, 4) * special.expit(1 + 2 * smooth_noise(rng, array.shape, 24.0, VOXEL))
+    if rng.random() < 0.5:  # H runs from left to right
+        across = np.arange(array.shape[1]) - np.nonzero(fluid)[1].mean()
+        growth_vox *= special.expit(rng.choice([-1, 1]) * across / 4 + rng.uniform(-1, 2))[:, None]
+    boxes = ndimage.find_objects(fluid.astype(np.uint8))
+    box = tuple(slice(max(0, at.start - 16), at.stop + 16) for at in boxes[0])  # as far as it compresses
+    old, old_label = array.copy(), label.copy()
+    old[box], old_label[box] = _spread(array[box], label[box], fluid[box], growth_vox[box], reach=4)
+    return np.where(inside, np.maximum(old, 1e-3), 0).astype(np.float32), old_label * inside
+
+
+def _depth(inside: Mask) -> Array:
+    """Return about how many voxels deep each voxel lies in a mask, to two voxels."""
+    coarse = 2 * ndimage.distance_transform_edt(inside[::2, ::2, ::2]).astype(np.float32)
+    for axis, size in enumerate(inside.shape):
+        coarse = coarse.repeat(2, axis).take(range(size), axis)
+    return coarse
+
+
+def _spread(array: Array, label: Label, growing: Mask, growth_vox: Array, *, reach: float) -> tuple[Array, Label]:
+    """Return brain and label where a region has grown, and compressed what lies around it.
+
+    Args:
+        array: The brain.
+        label: Moved along, by the nearest voxel.
+        growing: The region.
+        growth_vox: By how many voxels it grows, at each place.
+        reach: So many times this, the surroundings are compressed.
+    """
+    distance, nearest = ndimage.distance_transform_edt(~growing, return_indices=True)
+    moves = np.nonzero(~growing & (distance < reach * growth_vox))
+    stretch = reach / (reach - 1) * (1 - growth_vox[moves] / distance[moves]).clip(0)
+    source = [origin[moves] + (at - origin[moves]) * stretch for at, origin in zip(moves, nearest, strict=True)]
+    moved, moved_label = array.copy(), label.copy()
+    moved[moves] = ndimage.map_coordinates(array, source, order=1, mode="nearest")
+    moved_label[moves] = ndimage.map_coordinates(label, source, order=0, mode="nearest")
+    return moved, moved_label
+
+
+def restrip(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+    """Return a brain as a poorer extraction would cut it: too tight in some places, with remnants of dura in others.
+
+    The surface moves by up to 5 voxels, in patches. Where it moves outward, a rim of one random brightness appears,
+    often behind a dark gap; where it moves inward, the brain and its label are cut.
+    """
+    inside = array > 0
+    if inside.all() or not inside.any():
+        return array, label
+    patches = smooth_noise(rng, array.shape, rng.uniform(5, 16), VOXEL)
+    outward_vox = (rng.uniform(0, 6) * (patches - 1)).clip(0, 5)
+    inward_vox = (rng.uniform(0, 5) * (-patches - 1)).clip(0, 4)
+    distance = ndimage.distance_transform_cdt(~inside)
+    rim = ~inside & (distance < outward_vox)
+    brightness = rng.uniform(0.1, 0.7) * (1 + 0.3 * smooth_noise(rng, array.shape, rng.uniform(1.5, 4), VOXEL))
+    if rng.random() < 0.5:
+        brightness = np.where(distance < rng.uniform(1, 2.5), rng.uniform(0.03, 0.15), brightness)
+    array = np.where(rim, brightness.clip(FAINTEST, 1), array).astype(np.float32)
+    cut = inside & (ndimage.distance_transform_cdt(inside) < inward_vox)
+    return np.where(cut, np.float32(0), array), label * ~cut
+
+
+def recolour_tissues(array: Array, inside: Mask, rng: np.random.Generator) -> Array:
+    """Return a brain whose tissues differ in brightness as on another scanner or in another age.
+
+    Five soft classes of the smoothed intensity are shifted apart from each other, and each once more in the depth of
+    the brain, where the deep grey matter lies. The 99.9th percentile inside the mask stays at most 1.
+    """
+    if not inside.any():
+        return array
+    smooth = ndimage.gaussian_filter(array, 1, truncate=3).clip(0, 1)
+    knots = np.quantile(smooth[inside][::8], (0.03, 0.25, 0.5, 0.75, 0.97))
+    everywhere, deep = (
+        np.interp(np.linspace(0, 1, 1024), knots, rng.normal(0, spread, len(knots))).astype(np.float32)
+        for spread in rng.uniform(0, 0.07, 2)
+    )
+    steps = (smooth * 1023).astype(np.int16)
+    deepness = special.expit((_depth(inside) - rng.uniform(14, 26)) / 3).astype(np.float32)
+    shifted = array + everywhere[steps] + deep[steps] * deepness
+    top = max(1.0, float(np.percentile(shifted[inside][::8], 99.9)))
+    return np.where(inside, shifted / np.float32(top), 0)

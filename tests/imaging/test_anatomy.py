@@ -1,0 +1,130 @@
+"""Healthy variation: fluid grows and compresses tissue, the surface is cut anew, tissues change apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mood_vae.imaging import anatomy
+from mood_vae.io.volume import Array
+
+SHAPE = (64, 66, 68)
+
+
+@pytest.fixture
+def brain() -> Array:
+    """A block of tissue with a little noise; in its middle two ventricles, one in each half of H."""
+    rng = np.random.default_rng(0)
+    brain = np.zeros(SHAPE, np.float32)
+    brain[4:60, 4:62, 4:64] = 0.6 + 0.02 * rng.standard_normal((56, 58, 60)).astype(np.float32)
+    brain[26:38, 24:30, 26:42] = brain[26:38, 36:42, 26:42] = 0.1
+    return brain
+
+
+@pytest.fixture
+def label() -> npt.NDArray[np.uint8]:
+    """A box that touches the first ventricle on its outer side."""
+    label = np.zeros(SHAPE, np.uint8)
+    label[26:38, 20:24, 26:42] = 1
+    return label
+
+
+def test_sulci_widen_where_the_brain_is_next_to_background() -> None:
+    rng = np.random.default_rng(0)
+    brain = np.zeros((64, 66, 68), np.float32)
+    brain[6:58, 6:58, 6:58] = 0.5 + 0.1 * rng.random((52, 52, 52), np.float32)
+    brain[42:44, 6:58, 30:58] = 0.1  # a fissure, dark and open to the background
+    brain[18:22, 20:40, 20:28] = 0.1  # a ventricle, dark and closed
+    label = np.zeros(brain.shape, np.uint8)
+    label[26:30, 24:32, 24:32] = label[57, 20:28, 20:28] = 1
+    widths = []
+    for number in range(16):
+        narrow, moved = anatomy.widen_sulci(brain, label, np.random.default_rng(number))
+        assert (narrow[brain == 0] == 0).all()
+        # far from the surface nothing changes
+        np.testing.assert_allclose(narrow[18:32, 20:40, 20:32], brain[18:32, 20:40, 20:32], rtol=1e-5)
+        np.testing.assert_array_equal(moved[18:32, 20:40, 20:32], label[18:32, 20:40, 20:32])
+        # what is no more is not labelled
+        assert (moved <= (narrow > 0)).all()
+        widths.append(float((narrow[36:50, 20:44, 40:50] == 0).sum(axis=0).mean()))
+    # two voxels, empty nearly always, and wider in many
+    assert np.median(widths) > 2
+    assert max(widths) > 4
+    for alike in (brain * 0, brain * 0 + 0.5):  # without a surface nothing is widened
+        np.testing.assert_array_equal(anatomy.widen_sulci(alike, label, rng)[0], alike)
+
+
+def test_ventricles_grow_and_push_tissue_and_label_aside(brain: Array, label: npt.NDArray[np.uint8]) -> None:
+    grown, uneven = [], 0
+    for number in range(12):
+        aged, moved = anatomy.enlarge_ventricles(brain, label, np.random.default_rng(number))
+        assert aged.dtype == np.float32
+        assert aged.shape == SHAPE
+        # no tissue is lost to the background, and nothing changes near the surface
+        np.testing.assert_array_equal(aged > 0, brain > 0)
+        np.testing.assert_array_equal(aged[:9], brain[:9])
+        np.testing.assert_array_equal(moved[:9], label[:9])
+        left, right = (float((aged[:, half] < 0.3).sum() - (brain[:, half] < 0.3).sum()) for half in (
+            slice(4, 33), slice(33, 62)
+        ))  # fmt: skip
+        grown.append(left + right)
+        uneven += max(left, right) > 2 * min(left, right)
+        # what the fluid has taken is no longer labelled, but for a voxel's interpolation
+        assert (moved[aged < 0.15]).mean() < 0.05
+    assert min(grown) >= 0
+    # a shell of one voxel around both ventricles has about 1900 voxels
+    assert np.median(grown) > 500
+    assert max(grown) < 5 * 1900
+    assert uneven >= 2
+
+
+def test_a_brain_without_ventricles_stays_as_it_is(brain: Array, label: npt.NDArray[np.uint8]) -> None:
+    rng = np.random.default_rng(0)
+    solid = np.where(brain > 0, np.float32(0.6), 0)
+    sulcus = solid.copy()
+    sulcus[10:54, 32, 10:54] = 0.1  # thin, and so no ventricle
+    for alike in (solid, sulcus, np.zeros_like(brain)):
+        np.testing.assert_array_equal(anatomy.enlarge_ventricles(alike, label, rng)[0], alike)
+
+
+def test_a_poor_extraction_cuts_the_surface_and_leaves_remnants(brain: Array, label: npt.NDArray[np.uint8]) -> None:
+    inside = brain > 0
+    depth = np.zeros(SHAPE, bool)
+    depth[9:55, 9:57, 9:59] = True  # deeper than any cut
+    label[6:20, 6:20, 4:12] = 1
+    lost, added = [], []
+    for number in range(12):
+        cut, moved = anatomy.restrip(brain, label, np.random.default_rng(number))
+        np.testing.assert_array_equal(cut[depth], brain[depth])
+        here = cut > 0
+        np.testing.assert_array_equal(cut[here & inside], brain[here & inside])
+        np.testing.assert_array_equal(moved, label * (here & inside))
+        rim = cut[here & ~inside]
+        assert rim.max(initial=0) <= 1
+        lost.append(int((inside & ~here).sum()))
+        added.append(len(rim))
+    # the surface has about 20 000 voxels; patches of a few voxels' depth
+    for changed in (lost, added):
+        assert 100 < np.median(changed) < 20_000
+    for alike in (brain * 0, brain * 0 + 0.5):  # without a surface there is nothing to cut
+        np.testing.assert_array_equal(anatomy.restrip(alike, label, np.random.default_rng(0))[0], alike)
+
+
+def test_tissues_change_apart_and_keep_their_texture(brain: Array) -> None:
+    brain[4:32, 4:62, 4:64] *= 0.6  # a second tissue, darker
+    inside = brain > 0
+    apart, deep, rough = [], [], []
+    for number in range(12):
+        other = anatomy.recolour_tissues(brain, inside, np.random.default_rng(number))
+        assert (other[~inside] == 0).all()
+        first, second = (other[part] - brain[part] for part in (np.s_[8:12, 8:58, 8:60], np.s_[52:56, 8:58, 8:60]))
+        apart.append(float(first.mean() - second.mean()))
+        middle = other[44:48, 30:36, 30:36] - brain[44:48, 30:36, 30:36]
+        deep.append(float(middle.mean() - second.mean()))
+        rough.append(float((other - brain)[52:56, 8:58, 8:60].std()))
+    assert np.abs(apart).max() > 0.03
+    assert np.abs(deep).max() > 0.01
+    # what is added is smoother than the noise of 0.02 that it is added to
+    assert np.median(rough) < 0.02
+    np.testing.assert_array_equal(anatomy.recolour_tissues(brain * 0, inside & False, np.random.default_rng(0)), 0)
