@@ -6,6 +6,7 @@ with a RecursionError where brackets are nested deeply.
 
 from __future__ import annotations
 
+import codecs
 import json
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -85,7 +86,7 @@ def parse(text: str | bytes, *, with_nan: bool = False) -> Any:
     """
     if isinstance(text, bytes):
         try:
-            text = text.decode("utf-8-sig")
+            text = text.removeprefix(codecs.BOM_UTF8).decode("utf-8")
         except UnicodeDecodeError as error:
             raise ValueError(f"no UTF-8 at byte {error.start}") from error
     if not text.strip():
