@@ -106,9 +106,9 @@ def _near_background(array: Array, border: Array) -> np.float32:
     """
     lowest, highest = np.float64(array.min()), np.float64(array.max())
     counts, edges = np.histogram(border, bins=256, range=(lowest, highest))
-    usual = edges[counts.argmax()] + (edges[1] - edges[0]) / 2
-    is_near = np.abs(border - usual) < 0.05 * (highest - lowest)
-    return np.float32(usual if is_near.mean() > 0.5 else lowest)
+    most_frequent = edges[counts.argmax()] + (edges[1] - edges[0]) / 2
+    is_near = np.abs(border - most_frequent) < 0.05 * (highest - lowest)
+    return np.float32(most_frequent if is_near.mean() > 0.5 else lowest)
 
 
 def _distance(array: Array, values: list[np.float32]) -> Array:

@@ -1,4 +1,4 @@
-"""Where a volume lies: what a header says about it, judged and brought to millimetres, whatever the format.
+"""Where a volume lies: what a header says about it, checked and brought to millimetres, whatever the format.
 
 Whatever is not taken as it stands is told in a note, which `volume_files` logs beside the file's name.
 """
