@@ -17,6 +17,7 @@ from mood_vae.io import atomic, bids, json_files, output_folder, volume_files
 from mood_vae.io.bids import BidsImage
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.scans import FileScan
+from mood_vae.io.volume import voxel_ml
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def _predict_image(
         found = detector.detect(volume)
         say(scan, found.warnings, on_mismatch=on_mismatch)
         mask = found.anomaly_map >= MASK_FROM
-        size_ml = float(mask.sum() * abs(np.linalg.det(volume.affine[:3, :3])) / 1000)
+        size_ml = float(mask.sum()) * voxel_ml(volume.affine)
         map_file, mask_file = (image.derivative(out_dir, f"{ending}.nii.gz") for ending in (MAP, MASK))
         map_file.parent.mkdir(parents=True, exist_ok=True)
         volume_files.write(map_file, found.anomaly_map, volume.affine, like=volume)

@@ -25,6 +25,7 @@ from mood_vae.evaluation.doubts import PLACE, RANGE, place_doubt, range_doubt
 from mood_vae.evaluation.lesion_matching import LesionCounts, count_lesions
 from mood_vae.io import volume_files, volume_listing
 from mood_vae.io.challenge_layout import Level, case_id_of
+from mood_vae.io.volume import voxel_ml
 from mood_vae.io.volume_files import Geometry, VolumeFile
 from mood_vae.system.parallel import parallel_map
 
@@ -164,7 +165,7 @@ def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:
         note=note,
         doubts=_known({PLACE: place, RANGE: range_doubt(tally.n_outside, tally.lowest, tally.highest)}),
         histogram=encode(tally.counts),
-        voxel_ml=abs(float(np.linalg.det(geometry.affine[:3, :3]))) / 1000,
+        voxel_ml=voxel_ml(geometry.affine),
         lesions=found,
     )
 

@@ -140,17 +140,23 @@ def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     array = placement.onto_grid(_on_dark_background(volume.array, native, grid))
     # the foreground travels too: after interpolation "equal to the background value" means nothing any more
     inside = placement.onto_grid(native.astype(np.float32)) >= 0.5
-    low, top = (
-        np.percentile(array[inside], (100 - grid.top_percentile, grid.top_percentile)) if inside.any() else (0, 0)
-    )
+    low, top = intensity_range(array[inside], grid) if inside.any() else (0, 0)
     if top <= 0:
         nothing = np.zeros(array.shape, bool)
         return Brain(array=nothing.astype(np.float32), brain_mask=nothing, search_mask=nothing), placement
     mask = foreground.fill_holes(inside)
-    low = min(low, 0.0)  # only intensities below 0 move: z-scored volumes, and the ringing of a resampling
     scaled = np.clip((array - low) / (top - low), 0, 1)
     array = np.where(mask, scaled, 0).astype(np.float32)
     return Brain(array=array, brain_mask=mask, search_mask=foreground.fill_between(mask)), placement
+
+
+def intensity_range(tissue: Array, grid: GridConfig) -> tuple[float, float]:
+    """Return the intensities of a brain's voxels that become 0 and 1, of at least one voxel.
+
+    Only intensities below 0 move: those of z-scored volumes, and the ringing of a resampling.
+    """
+    low, top = np.percentile(tissue, (100 - grid.top_percentile, grid.top_percentile))
+    return min(low, 0.0), top
 
 
 def _on_dark_background(array: Array, native: Mask, grid: GridConfig) -> Array:
@@ -158,9 +164,8 @@ def _on_dark_background(array: Array, native: Mask, grid: GridConfig) -> Array:
 
     Interpolation at the brain's surface mixes the two, so that a background of -1000 would reach into the brain.
     """
-    tissue = array[native]
-    darkest = np.percentile(tissue, 100 - grid.top_percentile) if tissue.size else 0
-    return np.where(native, array, np.float32(min(darkest, 0)))
+    low, _ = intensity_range(array[native], grid) if native.any() else (0, 0)
+    return np.where(native, array, np.float32(low))
 
 
 def _slices_first(array: Array) -> Array:

@@ -21,6 +21,11 @@ Mask = npt.NDArray[np.bool_]
 Affine = npt.NDArray[np.float64]
 
 
+def voxel_ml(affine: Affine) -> float:
+    """Return the volume of a voxel in millilitres, given indices to millimetres, (4, 4)."""
+    return abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+
+
 @dataclass(frozen=True, kw_only=True)
 class Header:
     """What a file says about its voxels, and what was made of that where it makes no sense.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mood_vae.imaging.preprocessing import resample
-from mood_vae.io.volume import Affine, Array, Mask, Volume
+from mood_vae.io.volume import Affine, Array, Mask, Volume, voxel_ml
 from mood_vae.preparation import template
 from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
 from mood_vae.preparation.config import Step
@@ -61,7 +61,7 @@ class PreparedScan:
     @property
     def brain_ml(self) -> float:
         """The size of the brain mask in millilitres."""
-        return float(self.brain_mask.sum() * abs(np.linalg.det(self.scan_affine[:3, :3])) / 1000)
+        return float(self.brain_mask.sum()) * voxel_ml(self.scan_affine)
 
     @property
     def is_untouched(self) -> bool:

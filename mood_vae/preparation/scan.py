@@ -12,8 +12,8 @@ from scipy import ndimage
 
 from mood_vae.errors import VolumeError
 from mood_vae.imaging import foreground
-from mood_vae.imaging.preprocessing import resample
-from mood_vae.io.volume import Affine, Array, Mask, Volume
+from mood_vae.imaging.preprocessing import intensity_range, resample
+from mood_vae.io.volume import Affine, Array, Mask, Volume, voxel_ml
 from mood_vae.preparation import bias, extraction, registration
 from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
 from mood_vae.preparation.config import PreparationConfig, Step
@@ -102,7 +102,7 @@ def stripped_mask(array: Array, affine: Affine) -> Mask | None:
     if n_background < 0.1 * array.size or foreground.is_ct(array):
         return None
     mask = foreground.fill_holes(foreground.foreground_mask(array))
-    size_ml = float(mask.sum() * abs(np.linalg.det(affine[:3, :3])) / 1000)
+    size_ml = float(mask.sum()) * voxel_ml(affine)
     on_faces = max(float(mask.take(end, axis).mean()) for axis in range(3) for end in (0, -1))
     return mask if STRIPPED_ML[0] <= size_ml <= STRIPPED_ML[1] and on_faces < 0.5 else None
 
@@ -143,8 +143,7 @@ def _cropped(volume: Volume, brain_mask: Mask) -> tuple[Array, Mask, Affine]:
         raise VolumeError(expected="a brain", found="none", remedy="look at the scan")
     box = tuple(slice(max(0, part.start - 2), part.stop + 2) for part in boxes[0])
     inside, array = brain_mask[box], volume.array[box]
-    # what lies below 0 is an interpolation's ringing, or a brain that was normalised to a mean of 0
-    low = min(float(np.percentile(array[inside], 100 - CHALLENGE_GRID.top_percentile)), 0.0)
+    low = float(intensity_range(array[inside], CHALLENGE_GRID)[0])
     affine = volume.affine.copy()
     affine[:3, 3] = volume.affine[:3, :3] @ [part.start for part in box] + volume.affine[:3, 3]
     return np.where(inside, np.maximum(array - low, 0), 0).astype(np.float32), inside, affine
@@ -225,8 +224,7 @@ def _scaled(array: Array, inside: Mask, log: _Log) -> Array:
         if "intensity" in log.skip:
             said += ["skipped", "left in the scan's units"]
             return array
-        low = min(float(np.percentile(values, 100 - CHALLENGE_GRID.top_percentile)), 0.0)
-        top = float(np.percentile(values, CHALLENGE_GRID.top_percentile))
+        low, top = map(float, intensity_range(values, CHALLENGE_GRID))
         if top <= low:
             raise VolumeError(
                 expected="a brain of more than one intensity", found="a constant one", remedy="look at the scan"
