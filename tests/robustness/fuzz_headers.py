@@ -20,7 +20,12 @@ File = tuple[str, bytes]
 """A file's suffix and content."""
 
 _SIDES = st.integers(1, 9)
-_SHAPES = st.tuples(_SIDES, _SIDES, _SIDES) | st.lists(st.sampled_from([0, 1, 1, 2, 5, 300, -1]), max_size=7).map(tuple)
+_HEADS = st.permutations([8, 9, 10]).map(tuple)  # enough voxels for a head, where they are of two centimetres
+_SHAPES = (
+    _HEADS
+    | st.tuples(_SIDES, _SIDES, _SIDES)
+    | st.lists(st.sampled_from([0, 1, 1, 2, 5, 300, -1]), max_size=7).map(tuple)
+)
 _ANY_FLOAT32 = st.floats(width=32) | st.sampled_from([0.0, 1.0, -1.0, 1e-45, 1e-7, 3e38, np.inf, -np.inf, np.nan])
 _FLOATS = st.floats(-20, 20, width=32) | _ANY_FLOAT32
 _ANY_INT16 = st.integers(-(2**15), 2**15 - 1)
@@ -37,7 +42,7 @@ def _voxels(draw: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     """The voxels that a header promises, or, now and then, too few or too many of them."""
     n_promised = max(0, reduce(lambda n, side: n * side, shape, 1))
     n = min(n_promised, 20_000)
-    pattern = draw(st.sampled_from(["noise", "ball", "steps", "bits", "constant"]))
+    pattern = draw(st.sampled_from(["ball", "ball", "ball", "noise", "steps", "bits", "constant"]))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     if pattern == "bits":
         values = np.frombuffer(rng.bytes(n * dtype.itemsize), dtype)
@@ -108,8 +113,8 @@ _MGH_ODD: dict[str, st.SearchStrategy[Any]] = {
 
 @st.composite
 def _affines(draw: Any) -> Any:
-    """Mostly a grid of a few millimetres, turned and flipped; now and then anything."""
-    affine = np.diag([*draw(st.tuples(*[st.sampled_from([1.0, 2.5, -12.0, 12.0, 40.0])] * 3)), 1.0])
+    """A grid of millimetres or centimetres, turned and flipped; now and then anything."""
+    affine = np.diag([*draw(st.tuples(*[st.sampled_from([1.0, 2.5, -12.0, 12.0, 20.0, 22.0, -24.0, 40.0])] * 3)), 1.0])
     affine[:3] = affine[draw(st.permutations(range(3)))]
     affine[:3, 3] = draw(st.tuples(*[st.sampled_from([0.0, -90.0, 60.0])] * 3))
     for row, column, value in draw(
