@@ -24,7 +24,7 @@ from mood_vae.errors import few_of, printable
 
 if TYPE_CHECKING:
     from mood_vae.detection.detector import Detection
-    from mood_vae.detection.prediction import Also, OnMismatch
+    from mood_vae.detection.prediction import MoreOutput, OnMismatch
     from mood_vae.io.challenge_layout import Level
     from mood_vae.io.scans import OpenScan, Scan
 
@@ -109,8 +109,9 @@ def predict(
         sys.exit(EXIT_SOME_FAILED)
 
 
-def _reconstruction_writer(folder: Path) -> Also:
+def _reconstruction_writer(folder: Path) -> MoreOutput:
     """Return what writes a case's reconstruction, under the map's name."""
+    from mood_vae.detection.prediction import MoreOutput
     from mood_vae.io import volume_files
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -120,13 +121,14 @@ def _reconstruction_writer(folder: Path) -> Also:
         target = folder / scan.file_name
         volume_files.write(target, detection.reconstruction, opened.geometry.affine, like=opened.geometry)
 
-    return write
+    return MoreOutput(write, lambda scan: [folder / scan.file_name])
 
 
-def _dicom_writer(folder: Path) -> Also:
+def _dicom_writer(folder: Path) -> MoreOutput:
     """Return what writes a case's mask and map as DICOM objects."""
+    from mood_vae.detection.prediction import MoreOutput
     from mood_vae.dicom.studies import OpenStudy
-    from mood_vae.dicom.writing import write_objects
+    from mood_vae.dicom.writing import object_paths, write_objects
 
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -134,7 +136,7 @@ def _dicom_writer(folder: Path) -> Also:
         assert isinstance(opened, OpenStudy)
         write_objects(opened.scan, detection.anomaly_map, folder)
 
-    return write
+    return MoreOutput(write, lambda scan: object_paths(scan.case_id, folder))
 
 
 class _ManyLabels(click.Command):

@@ -38,8 +38,19 @@ BYTES_PER_CASE, BYTES_PER_VOXEL = 3 * 2**28, 32
 
 
 OnMismatch = Literal["warn", "refuse", "ignore"]
-Also = Callable[[Scan, OpenScan, Detection], object]
-"""Writes more of a case, after its prediction; what it raises fails the case."""
+
+
+@dataclass(frozen=True)
+class MoreOutput:
+    """What else is written of each case.
+
+    Attributes:
+        write: Writes it, after the prediction; what it raises fails the case.
+        files: Names the files that it writes of a scan. Where one is lost, `--resume` makes the case anew.
+    """
+
+    write: Callable[[Scan, OpenScan, Detection], object]
+    files: Callable[[Scan], Sequence[Path]]
 
 
 @dataclass(kw_only=True)
@@ -68,7 +79,7 @@ def predict(
     out_dir: Path,
     detector: Detector | None = None,
     *,
-    also: Sequence[Also] = (),
+    also: Sequence[MoreOutput] = (),
     failures: Mapping[str, str] | None = None,
     progress: Progress = silent,
     resume: bool = False,
@@ -87,7 +98,7 @@ def predict(
         scans: A folder of volumes, or scans from wherever they come.
         out_dir: Where the predictions go.
         detector: The pretrained default for brains if none is given.
-        also: Each is called for each case that was predicted.
+        also: What else is written of each case that is predicted.
         failures: What failed before, for the report.
         progress: Shows how far the run is.
         resume: Leave cases alone that have sound predictions other than the neutral ones.
@@ -124,7 +135,9 @@ def predict(
         try:
             for scan in progress(scans, f"Predicting {level} level", len(scans)):
                 targets = {name: result_path(name, Path(scan.file_name), folder) for name, folder in folders.items()}
-                if resume and all(_is_done(name, target) for name, target in targets.items()):
+                others = [file for more in also for file in more.files(scan)]
+                done = resume and all(_is_done(name, target) for name, target in targets.items())
+                if done and all(file.is_file() for file in others):
                     run.kept.append(scan.file_name)
                     run.cases |= {name: earlier[name] for name in [scan.file_name] if name in earlier}
                 else:
@@ -157,7 +170,7 @@ class _How:
 
     max_voxels: int | None
     on_mismatch: OnMismatch
-    also: Sequence[Also]
+    also: Sequence[MoreOutput]
 
 
 def _predict_case(
@@ -177,8 +190,8 @@ def _predict_case(
             say(scan, detection.warnings, on_mismatch=how.on_mismatch)
             for level, target in targets.items():
                 _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
-            for write_more in how.also:
-                write_more(scan, file, detection)
+            for more in how.also:
+                more.write(scan, file, detection)
         run.healthy_scores = detection.healthy_scores
         run.cases[scan.file_name] = {
             "anomaly_score": detection.anomaly_score,
