@@ -3,8 +3,10 @@
     python scripts/compare_preparation.py RAW_AND_PREPARED... [--toys NAME...] [--seed 0]
 
 Each argument is RAW.nii.gz=PREPARED.nii.gz, the same scan as it came and in the challenge's form. Toy anomalies are
-inserted into the prepared brain; what they change there is added to the raw scan, in its units. `predict --prepare`
-then takes the raw scan, `predict` the prepared brain. The two maps are compared on the prepared brain's grid.
+made in the prepared brain; what they change there is brought onto the raw scan's grid and added to it, in its units. The
+same change, back from the raw grid, is added to the prepared brain, so that both show the anomaly at the scan's
+resolution. `predict --prepare` then takes the raw scan, `predict` the prepared brain. The two maps are compared on the
+prepared brain's grid.
 """
 
 from __future__ import annotations
@@ -68,6 +70,8 @@ def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.rando
     to_index = np.linalg.inv(prepared.affine) @ np.linalg.inv(to_raw) @ raw.affine
     shape = raw.array.shape
     change = resample(toy.array - prepared.array + 1, to_index, (shape[0], shape[1], shape[2])) - 1
+    seen = resample(change + 1, np.linalg.inv(to_index), CHALLENGE_GRID.shape) - 1
+    array = np.where(prepared.array > 0, np.clip(prepared.array + seen, 0, 1), 0).astype(np.float32)
     there = resample(prepared.array, to_index, (shape[0], shape[1], shape[2]))
     tissue = there > 0.3
     units = float(np.median(raw.array[tissue]) / np.median(there[tissue]))
@@ -75,7 +79,7 @@ def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.rando
     changed = np.where(reach, np.maximum(raw.array + units * change, 0), raw.array).astype(np.float32)
     raw_toy = Volume(array=changed, affine=raw.affine, case_id=raw.case_id)
     detector = load_pretrained(device="cpu")
-    of_prepared = detector.detect(Volume(array=toy.array, affine=prepared.affine, case_id="toy")).anomaly_map
+    of_prepared = detector.detect(Volume(array=array, affine=prepared.affine, case_id="toy")).anomaly_map
     scan = prepare_scan(raw_toy)
     of_raw = PreparingDetector(detector).detect_prepared(raw_toy, scan).anomaly_map
     back = resample(of_raw, np.linalg.inv(raw.affine) @ to_raw @ prepared.affine, CHALLENGE_GRID.shape)

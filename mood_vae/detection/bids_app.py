@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from mood_vae.detection.detector import Detector
-from mood_vae.detection.prediction import FAILURES, OnMismatch, Run, check_memory, in_one_line, say
+from mood_vae.detection.prediction import FAILURES, MEMORY, OnMismatch, Run, in_one_line, say
 from mood_vae.errors import FolderError
 from mood_vae.io import atomic, bids, json_files, output_folder, volume_files
 from mood_vae.io.bids import BidsImage
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.io.scans import FileScan
+from mood_vae.io.scans import FileScan, check_memory
 from mood_vae.io.volume import voxel_ml
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def _predict_image(
     scan = FileScan(image.path)
     try:
         with scan.open(max_voxels) as file:
-            check_memory(scan, file.geometry)
+            check_memory(scan, file.geometry, MEMORY)
             volume = file.read()
         found = detector.detect(volume)
         say(scan, found.warnings, on_mismatch=on_mismatch)

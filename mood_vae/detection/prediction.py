@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -20,9 +19,8 @@ from mood_vae.errors import FolderError, MoodVaeError, OutputError, VolumeError
 from mood_vae.io import atomic, json_files, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, Level, result_path
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.io.scans import FileScan, OpenScan, Scan
+from mood_vae.io.scans import FileScan, MemoryNeed, OpenScan, Scan, check_memory
 from mood_vae.io.volume_files import Geometry
-from mood_vae.system import resources
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +31,8 @@ RUN_NAME = "run.json"
 FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
 """What fails a case and no run; torch and SimpleITK report a lack of memory by RuntimeError."""
 
-BYTES_PER_CASE, BYTES_PER_VOXEL = 3 * 2**28, 32
-"""What a case takes at most, measured over both detectors; docs/robustness.md has the command."""
+MEMORY = MemoryNeed(per_case=3 * 2**28, per_voxel=32)
+"""What detection takes at most, measured over both detectors; docs/robustness.md has the command."""
 
 
 OnMismatch = Literal["warn", "refuse", "ignore"]
@@ -184,7 +182,7 @@ def _predict_case(
     try:
         with scan.open(how.max_voxels) as file:
             geometry = file.geometry
-            check_memory(scan, geometry)
+            check_memory(scan, geometry, MEMORY)
             volume = file.read()
             detection = detector.detect(volume)
             say(scan, detection.warnings, on_mismatch=how.on_mismatch)
@@ -217,18 +215,6 @@ def say(scan: Scan, warnings: Iterable[str], *, on_mismatch: OnMismatch) -> None
             )  # fmt: skip
         if on_mismatch == "warn":
             log.warning("%r: %s", scan.label, warning)
-
-
-def check_memory(scan: Scan, geometry: Geometry) -> None:
-    """Raise VolumeError if detection would take more memory than there is, on which the kernel ends the process."""
-    left, n_voxels = resources.available(), math.prod(geometry.shape)
-    needed = BYTES_PER_CASE + BYTES_PER_VOXEL * n_voxels
-    if needed > left:
-        raise VolumeError(
-            file=scan.label, expected=f"a volume that fits into the {left / 2**20:.0f} MiB of memory left",
-            found=f"{n_voxels} voxels, which may take {needed / 2**20:.0f} MiB",
-            remedy="give the run more memory, then go on with --resume",
-        )  # fmt: skip
 
 
 def in_one_line(scan: Scan, error: Exception) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from mood_vae.errors import VolumeError
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Volume
 from mood_vae.io.volume_files import Geometry
+from mood_vae.system import resources
 
 
 class OpenScan(Protocol):
@@ -66,3 +69,28 @@ class FileScan:
     def open(self, max_voxels: int | None = None) -> AbstractContextManager[OpenScan]:
         """Open the file, see `volume_files.open_volume`."""
         return volume_files.open_volume(self.path, max_voxels=max_voxels)
+
+
+@dataclass(frozen=True)
+class MemoryNeed:
+    """What work on a scan takes at most, in bytes, besides what the process has already.
+
+    Attributes:
+        per_case: Whatever the scan's size.
+        per_voxel: For each of its voxels.
+    """
+
+    per_case: int
+    per_voxel: int
+
+
+def check_memory(scan: Scan, geometry: Geometry, need: MemoryNeed) -> None:
+    """Raise VolumeError if work on a scan would take more memory than there is: the kernel would end the process."""
+    left, n_voxels = resources.available(), math.prod(geometry.shape)
+    needed = need.per_case + need.per_voxel * n_voxels
+    if needed > left:
+        raise VolumeError(
+            file=scan.label, expected=f"a volume that fits into the {left / 2**20:.0f} MiB of memory left",
+            found=f"{n_voxels} voxels, which may take {needed / 2**20:.0f} MiB",
+            remedy="give the run more memory, then go on with --resume",
+        )  # fmt: skip

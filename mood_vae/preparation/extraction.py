@@ -16,10 +16,14 @@ from mood_vae.io.volume import Affine, Array, Mask
 from mood_vae.preparation import head_registration
 from mood_vae.preparation.config import Extraction
 from mood_vae.preparation.world_grid import WorldGrid
+from mood_vae.system import resources
 
 DEEPBET_MM = 1.0
 SMALLEST_BRAIN_ML = 300.0
 """What is found and smaller than this is no brain."""
+
+DEEPBET_BYTES = 5 * 2**28
+"""What deepbet takes at most besides what the process has already; docs/robustness.md has the command."""
 
 Method = Literal["deepbet", "registration"]
 
@@ -57,8 +61,13 @@ def brain_mask(array: Array, affine: Affine, method: Method) -> Mask:
         (I, J, K) bool, on the scan's own grid.
 
     Raises:
-        VolumeError: No brain is found.
+        VolumeError: No brain is found, or deepbet would take more memory than there is.
     """
+    if method == "deepbet" and (left := resources.available()) < DEEPBET_BYTES:
+        raise VolumeError(
+            expected=f"{DEEPBET_BYTES / 2**20:.0f} MiB of memory for deepbet", found=f"{left / 2**20:.0f} MiB left",
+            remedy="give the run more memory, or choose --extraction registration",
+        )  # fmt: skip
     spacing_mm = DEEPBET_MM if method == "deepbet" else head_registration.SPACING_MM
     grid = WorldGrid.around(array.shape, affine, spacing_mm)
     sampled = grid.sample(array, affine)

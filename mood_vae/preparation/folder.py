@@ -14,7 +14,7 @@ import numpy as np
 from mood_vae.errors import FolderError, MoodVaeError, printable
 from mood_vae.io import output_folder, volume_files
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.io.scans import FileScan, Scan
+from mood_vae.io.scans import FileScan, MemoryNeed, Scan, check_memory
 from mood_vae.preparation import extraction, picture, record
 from mood_vae.preparation.config import PreparationConfig
 from mood_vae.preparation.scan import prepare_scan
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 PREPARED, MASKS, TRANSFORMS, PICTURES = "prepared", "masks", "transforms", "qc"
 TABLE = "preparation.csv"
+MEMORY = MemoryNeed(per_case=2**29, per_voxel=28)
+"""What a preparation takes at most without deepbet, which asks for its own; docs/robustness.md has the command."""
 
 
 @dataclass(kw_only=True)
@@ -126,6 +128,7 @@ def _prepare_case(
         numbers_file.unlink(missing_ok=True)
         extraction.limit_threads(threads)
         with scan.open(max_voxels) as file:
+            check_memory(scan, file.geometry, MEMORY)
             volume = file.read()
         prepared = prepare_scan(volume, config, mask=masks.of(volume))
         for warning in prepared.warnings:

@@ -9,6 +9,7 @@ from mood_vae.io.volume import Mask, Volume
 from mood_vae.preparation import extraction, head_registration
 from mood_vae.preparation.config import PreparationConfig
 from mood_vae.preparation.scan import prepare_scan
+from mood_vae.system import resources
 from tests.preparation import scans
 
 needs_deepbet = pytest.mark.skipif(not extraction.is_deepbet_installed(), reason="deepbet is not installed")
@@ -49,6 +50,12 @@ def test_deepbet_is_asked_for_where_there_is_none(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(extraction, "is_deepbet_installed", lambda: False)
     with pytest.raises(ConfigError, match="mood-vae\\[prepare\\]"):
         extraction.choose("deepbet")
+
+
+def test_deepbet_does_not_begin_where_its_memory_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "available", lambda: extraction.DEEPBET_BYTES - 1)
+    with pytest.raises(VolumeError, match=r"memory for deepbet.*--extraction registration"):
+        extraction.brain_mask(scans.head().array, scans.head().affine, "deepbet")
 
 
 def test_a_ct_is_refused_unless_its_mask_is_given() -> None:

@@ -16,6 +16,7 @@ from mood_vae.io import volume_files
 from mood_vae.preparation import folder, record
 from mood_vae.preparation.config import PreparationConfig
 from mood_vae.preparation.user_masks import UserMasks
+from mood_vae.system import resources
 from tests.preparation import scans
 
 QUICK = PreparationConfig(skip=("bias", "alignment"))
@@ -130,3 +131,11 @@ def test_scans_are_never_overwritten(tmp_path: Path) -> None:
     volume_files.write(place / "a.nii.gz", scans.brain().array, scans.brain().affine)
     with pytest.raises(FolderError):
         folder.prepare_folder(folder.sources_in(place), tmp_path, QUICK)
+
+
+def test_a_scan_beyond_the_memory_that_is_left_is_refused(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "available", lambda: folder.MEMORY.per_case)
+    run = folder.prepare_folder(folder.sources_in(raw), tmp_path / "out", QUICK)
+    assert "MiB of memory left" in run.failures["sound"]

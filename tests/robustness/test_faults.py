@@ -80,7 +80,13 @@ def test_the_report_is_there_from_the_start_and_tells_how_far_a_stopped_run_came
     report = tmp_path / "report.json"
 
     def stopped(items: Iterable[Any], description: str, total: int) -> Iterator[Any]:
-        assert json.loads(report.read_text()) == {"finished": False, "cases": {}, "kept": [], "failures": {}}
+        assert json.loads(report.read_text()) == {
+            "finished": False,
+            "cases": {},
+            "kept": [],
+            "failures": {},
+            "healthy_scores": [],
+        }
         yield from list(items)[:2]
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -101,7 +107,7 @@ def test_a_volume_beyond_the_memory_that_is_left_is_refused(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume_files.write(scans / "1.nii.gz", np.zeros((100, 100, 100), np.float32), np.eye(4))
-    monkeypatch.setattr(resources, "available", lambda: prediction.BYTES_PER_CASE + 10**7)
+    monkeypatch.setattr(resources, "available", lambda: prediction.MEMORY.per_case + 10**7)
     run = prediction.predict("pixel", scans, tmp_path / "out", Bright())
     assert list(run.failures) == ["1.nii.gz"]
     assert "give the run more memory" in run.failures["1.nii.gz"]
