@@ -3,8 +3,8 @@
     python scripts/compare_preparation.py RAW_AND_PREPARED... [--toys NAME...] [--seed 0]
 
 Each argument is RAW.nii.gz=PREPARED.nii.gz, the same scan as it came and in the challenge's form. Toy anomalies are
-made in the prepared brain; what they change there is brought onto the raw scan's grid and added to it, in its units. The
-same change, back from the raw grid, is added to the prepared brain, so that both show the anomaly at the scan's
+made in the prepared brain; what they change there is brought onto the raw scan's grid and added to it, in its units.
+The same change, back from the raw grid, is added to the prepared brain, so that both show the anomaly at the scan's
 resolution. `predict --prepare` then takes the raw scan, `predict` the prepared brain. The two maps are compared on the
 prepared brain's grid.
 """
