@@ -122,6 +122,7 @@ def _draw_curves(axes: Axes, curves: Curves, name: str, title: str) -> None:
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("epoch (dotted: resumed)" if curves.resumed else "epoch", fontsize=8)
     axes.tick_params(labelsize=7)
+    axes.locator_params(axis="x", integer=True)
     axes.ticklabel_format(axis="y", useOffset=False)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.has_data():
