@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 @preparation_options
 @SERIES
 @click.option("--dicom-out", type=FOLDER, help="DICOM: write masks and maps there as DICOM objects too.")
+@click.option("--segmentation", type=FOLDER, help="Write masks there as segmentations of 3D Slicer too, CASE.seg.nrrd.")
 def predict(
     level: Level | Literal["both"],
     in_dir: Path,
@@ -61,6 +62,7 @@ def predict(
     preparation: PreparationChoice,
     series: str | None,
     dicom_out: Path | None,
+    segmentation: Path | None,
 ) -> None:
     """Score scans, or map their anomalies.
 
@@ -77,13 +79,15 @@ def predict(
     found = find_scans(in_dir, series=series)
     if dicom_out and not found.are_dicom:
         raise click.UsageError("--dicom-out is for DICOM: IN_DIR holds other volumes")
+    writers = [_dicom_writer(dicom_out)] if dicom_out else []
+    writers += [_segmentation_writer(segmentation, out_dir)] if segmentation else []
     detector = choose_detector(region=region, model=model, weights=weights, device=device)
     run = prediction.predict(
         level,
         found.scans,
         out_dir,
         preparation.preparing(detector) if prepare else preparation.unused(detector),
-        also=_dicom_writer(dicom_out) if dicom_out else None,
+        also=lambda *case: [write(*case) for write in writers],
         failures=found.failures,
         progress=progress_bar,
         resume=resume,
@@ -107,6 +111,21 @@ def _dicom_writer(folder: Path) -> Also:
     def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
         assert isinstance(opened, OpenStudy)
         write_objects(opened.scan, detection.anomaly_map, folder)
+
+    return write
+
+
+def _segmentation_writer(folder: Path, out_dir: Path) -> Also:
+    """Return what writes a case's mask as a segmentation of 3D Slicer."""
+    from mood_vae.io.slicer_segmentation import write_segmentation
+
+    if folder.resolve() == out_dir.resolve():
+        raise click.UsageError("--segmentation needs a folder of its own: OUT_DIR holds predictions alone")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
+        path = folder / f"{scan.case_id}.seg.nrrd"
+        write_segmentation(path, detection.anomaly_map >= 0.5, opened.geometry.affine)
 
     return write
 
