@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from mood_vae.io.volume import Array, Mask, Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # of the palette of Okabe and Ito
 ADDED_COLOUR, MAXIMUM_COLOUR, TRUTH_COLOUR = "#E69F00", "#56B4E9", "#56B4E9"
@@ -163,7 +165,17 @@ def draw(rows: list[Stages], last: str, path: Path) -> None:
                    label="highest difference")
         )  # fmt: skip
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7, frameon=False)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    _save_small(figure, path)
+
+
+def _save_small(figure: Figure, path: Path) -> None:
+    """Write a PNG of 256 colours, which takes half of the bytes and looks the same."""
+    from PIL import Image
+
+    whole = io.BytesIO()
+    figure.savefig(whole, format="png", dpi=150)
+    image = Image.open(whole).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image.save(path, format="PNG", optimize=True)
 
 
 def _draw_panel(axes: Axes, shown: Stages, title: str, top: float) -> None:
@@ -196,7 +208,7 @@ def _draw_panel(axes: Axes, shown: Stages, title: str, top: float) -> None:
     there = np.argwhere(shown.input > 0) * shown.spacing_mm
     if len(there):
         (low_x, low_y), (high_x, high_y) = there.min(axis=0) - MARGIN_MM, there.max(axis=0) + MARGIN_MM
-        axes.set(xlim=(x + high_x, x + low_x), ylim=(y + low_y, y + high_y))
+        axes.set(xlim=(x + high_x, x + low_x), ylim=(y + low_y - MARGIN_MM, y + high_y))
     axes.set_facecolor("black")
     axes.tick_params(labelsize=6)
     for at, side in ((0.07, "R"), (0.93, "L")):
