@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -155,7 +155,7 @@ def draw(rows: list[Stages], last: str, path: Path) -> None:
     bar.set_label("difference; line: threshold", fontsize=7)
     bar.ax.axhline(rows[0].threshold, color="cyan", linewidth=1)
     bar.ax.tick_params(labelsize=6)
-    handles = [
+    handles: list[Any] = [
         Patch(facecolor="white", edgecolor="0.3", label="difference ≥ threshold"),
         Patch(color=ADDED_COLOUR, label="added by the closing"),
     ]
@@ -174,7 +174,7 @@ def _save_small(figure: Figure, path: Path) -> None:
 
     whole = io.BytesIO()
     figure.savefig(whole, format="png", dpi=150)
-    image = Image.open(whole).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    image = Image.open(whole).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     image.save(path, format="PNG", optimize=True)
 
 
@@ -185,7 +185,7 @@ def _draw_panel(axes: Axes, shown: Stages, title: str, top: float) -> None:
     half, (n_h, n_w) = shown.spacing_mm / 2, shown.input.shape
     # x runs to the patient's right, which is drawn on the left
     extent = (x - half, x + n_h * shown.spacing_mm - half, y - half, y + n_w * shown.spacing_mm - half)
-    place = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
+    place: dict[str, Any] = {"origin": "lower", "extent": extent, "interpolation": "nearest"}
     if title == "difference":
         axes.imshow(shown.difference.T, cmap="magma", vmin=0, vmax=top, **place)
     elif title == "mask":

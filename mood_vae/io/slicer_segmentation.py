@@ -42,7 +42,8 @@ def write_segmentation(path: Path, mask: Mask, affine: Affine) -> None:
         fields |= _segment(number, name, labels == number + 1)
     fields |= {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
-        "Segmentation_MasterRepresentation": "Binary labelmap",
+        "Segmentation_MasterRepresentation": "Binary labelmap",  # the next one's former name
+        "Segmentation_SourceRepresentation": "Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
     }
     atomic.write(path, ".seg.nrrd", lambda temporary: nrrd_files.write_fields(temporary, labels, fields))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,7 @@ def test_the_picture_has_the_size_of_every_map(
     written: list[str] = []
     save = Figure.savefig
 
-    def note(figure: Figure, *args: object, **kwargs: object) -> None:
+    def note(figure: Figure, *args: Any, **kwargs: Any) -> None:
         written.extend(text.get_text() for text in figure.axes[0].texts)
         save(figure, *args, **kwargs)
 

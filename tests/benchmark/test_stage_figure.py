@@ -83,7 +83,12 @@ def test_the_commands_draw(
     detector: VaeDetector, healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names: list[str] = []
-    monkeypatch.setattr(pretrained, "load_pretrained", lambda name: names.append(name) or detector)
+
+    def load(name: str) -> VaeDetector:
+        names.append(name)
+        return detector
+
+    monkeypatch.setattr(pretrained, "load_pretrained", load)
     image = healthy_dir / "00000.nii.gz"
     healthy = volume_files.read(image)
     label = np.zeros(healthy.array.shape, np.uint8)
