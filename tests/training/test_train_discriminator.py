@@ -20,7 +20,7 @@ from mood_vae.models.vae import Vae
 from mood_vae.training import train_discriminator
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import DiscriminatorTrainingConfig, SynthesisConfig
-from mood_vae.training.lightning_run import Hardware
+from mood_vae.training.lightning_run import Hardware, loss_files
 from mood_vae.training.monitoring import Classified, DiscriminatorMonitor
 from mood_vae.training.synthetic_samples import Sample
 from mood_vae.training.train_discriminator import (
@@ -33,6 +33,7 @@ from mood_vae.training.train_discriminator import (
     fit_discriminator,
     new_discriminator,
 )
+from mood_vae.training.training_page import read_curves
 from tests.small_models import SLICES_FIRST, SMALL_GRID, SMALL_MODEL, with_discriminators
 
 OF_SLICES = DiscriminatorConfig(offsets=(-1, 0, 1), widths=(4, 6), roughness=True)
@@ -255,3 +256,6 @@ def test_a_resumed_training_ends_at_the_same_weights_as_one_that_was_never_inter
     resumed = fit("cut", resume=True)
     for name, tensor in undisturbed.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0)
+    curves = [read_curves(loss_files(tmp_path / name)) for name in ("whole", "cut")]
+    assert curves[0].values == curves[1].values
+    assert [one.resumed for one in curves] == [(), (1,)]

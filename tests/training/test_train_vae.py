@@ -21,9 +21,10 @@ from mood_vae.models.vae import Vae, VaeConfig
 from mood_vae.training import lightning_run, train_vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
-from mood_vae.training.lightning_run import Hardware
+from mood_vae.training.lightning_run import Hardware, loss_files
 from mood_vae.training.slice_dataset import split_subjects
 from mood_vae.training.train_vae import VaeTraining, fit_vae, fresh_vae
+from mood_vae.training.training_page import read_curves
 from tests.small_models import SMALL_MODEL, SMALL_PRESET
 
 CPU = Hardware(accelerator="cpu")
@@ -212,6 +213,10 @@ def test_after_a_kill_resuming_ends_at_the_same_weights(small_cache: SliceCache,
     assert torch.load(state, weights_only=True)["epoch"] < config.epochs - 1
     resumed = weights(fit_vae(small_cache, tmp_path / "cut", SMALL_MODEL, config, CPU, resume=True))
     np.testing.assert_array_equal(resumed, undisturbed)
+    # no epoch's validation is lost, whenever the kill came
+    curves = [read_curves(loss_files(tmp_path / name)).values["validation/loss"] for name in ("whole", "cut")]
+    assert curves[0] == curves[1]
+    assert len(curves[0]) == 6
 
 
 @pytest.mark.slow
