@@ -107,7 +107,7 @@ def write_toys(toys: Path, samples: Path, seed: int) -> None:
         volume, name = brains[number % len(brains)], _file_name(number, anomaly_type)
         array, label = volume.array, np.zeros(volume.array.shape, np.uint8)
         if anomaly_type is not None:
-            array, label = _with_large_anomaly(volume, anomaly_type, np.random.default_rng([seed, number]))
+            array, label = with_large_anomaly(volume, anomaly_type, np.random.default_rng([seed, number]))
         volume_files.write(toys / TOY_VOLUMES / name, array, volume.affine)
         volume_files.write(toys / TOY_LABELS["pixel"] / name, label, volume.affine)
         atomic.write_text(toys / TOY_LABELS["sample"] / f"{name}.txt", f"{int(anomaly_type is not None)}\n")
@@ -117,9 +117,10 @@ def _file_name(number: int, anomaly_type: str | None) -> str:
     return f"{number}-{anomaly_type or 'clean'}.nii.gz"
 
 
-def _with_large_anomaly(
+def with_large_anomaly(
     volume: Volume, anomaly_type: str, rng: np.random.Generator
 ) -> tuple[Array, npt.NDArray[np.uint8]]:
+    """Return a volume's array with an anomaly of at least `LARGE_ML`, and its label; in grey levels as the volume."""
     body = body_mask(volume.array)
     while True:
         insertion = insert_anomaly(volume.array, body, anomaly_type=anomaly_type, rng=rng, spacing_mm=volume.spacing_mm)

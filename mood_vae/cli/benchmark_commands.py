@@ -145,3 +145,45 @@ def benchmark_inputs(data_dir: Path, model: str | None, every: int) -> None:
     from mood_vae.detection.pretrained import load_pretrained
 
     click.echo(input_table(data_dir, load_pretrained(model), every=every, progress=progress_bar))
+
+
+@benchmark.group("figure", short_help="Draw a figure of the method.")
+def benchmark_figure() -> None:
+    """Draw a figure of docs/method.md as a PNG."""
+
+
+@benchmark_figure.command("network")
+@click.argument("out", type=FILE)
+@click.option("--preset", default="paper", help="Whose VAE is drawn.")
+def figure_network(out: Path, preset: str) -> None:
+    """Draw the VAE, its layers and shapes as the network itself reports them."""
+    from mood_vae.benchmark import network_figure
+    from mood_vae.training.presets import find_preset
+
+    found = find_preset(preset)
+    network_figure.draw(found.detector.vae, out, title=f"VAE of the preset {found.name}")
+
+
+@benchmark_figure.command("toy")
+@click.argument("out", type=FILE)
+@click.option("--image", type=FILE, help="A healthy brain, instead of a sample brain of mood_vae.")
+@click.option("--type", "anomaly_type", default="uniform_sphere", help="What is inserted.")
+@click.option("--seed", default=1, type=click.IntRange(0), help="Same seed, same anomaly.")
+def figure_toy(out: Path, image: Path | None, anomaly_type: str, seed: int) -> None:
+    """Draw the paper's method on a healthy slice and on the same with a toy anomaly (model `paper`)."""
+    from mood_vae.benchmark import stage_figure
+    from mood_vae.detection.pretrained import load_pretrained
+
+    stage_figure.draw(stage_figure.toy_rows(image, load_pretrained("paper"), anomaly_type, seed), "maximum", out)
+
+
+@benchmark_figure.command("case")
+@click.argument("out", type=FILE)
+@click.option("--image", type=FILE, required=True, help="A brain.")
+@click.option("--label", type=FILE, required=True, help="Where it is anomalous, on the same grid.")
+def figure_case(out: Path, image: Path, label: Path) -> None:
+    """Draw the paper's method on a case of your own beside its label (model `paper`)."""
+    from mood_vae.benchmark import stage_figure
+    from mood_vae.detection.pretrained import load_pretrained
+
+    stage_figure.draw(stage_figure.case_rows(image, label, load_pretrained("paper")), "label", out)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 @preparation_options
 @SERIES
 @click.option("--dicom-out", type=FOLDER, help="DICOM: write masks and maps there as DICOM objects too.")
+@click.option("--segmentation", type=FOLDER, help="Write masks there as segmentations of 3D Slicer too, CASE.seg.nrrd.")
 def predict(
     level: Level | Literal["both"],
     in_dir: Path,
@@ -64,6 +66,7 @@ def predict(
     preparation: PreparationChoice,
     series: str | None,
     dicom_out: Path | None,
+    segmentation: Path | None,
 ) -> None:
     """Score scans, or map their anomalies.
 
@@ -77,19 +80,25 @@ def predict(
     from mood_vae.detection.detector import VaeDetector
     from mood_vae.detection.pretrained import choose_detector
     from mood_vae.dicom.find_scans import find_scans
+    from mood_vae.io.challenge_layout import LEVELS
+    from mood_vae.io.scans import FileScan
 
     found = find_scans(in_dir, series=series)
     if dicom_out and not found.are_dicom:
         raise click.UsageError("--dicom-out is for DICOM: IN_DIR holds other volumes")
     detector = choose_detector(region=region, model=model, weights=weights, device=device)
+    taken = {scan.path.parent for scan in found.scans if isinstance(scan, FileScan)} | {out_dir}
+    taken |= {out_dir / name for name in LEVELS}
     also = []
     if reconstructions:
         if not isinstance(detector, VaeDetector):
             raise click.UsageError("--reconstructions needs a VAE: the rule for the abdomen has none")
         detector.reconstructs = True
-        also.append(_reconstruction_writer(reconstructions))
+        also.append(_reconstruction_writer(_own_folder(reconstructions, taken)))
+    if segmentation:
+        also.append(_segmentation_writer(_own_folder(segmentation, taken)))
     if dicom_out:
-        also.append(_dicom_writer(dicom_out))
+        also.append(_dicom_writer(_own_folder(dicom_out, taken)))
     run = prediction.predict(
         level,
         found.scans,
@@ -109,12 +118,18 @@ def predict(
         sys.exit(EXIT_SOME_FAILED)
 
 
+def _own_folder(folder: Path, taken: Iterable[Path]) -> Path:
+    """Make a folder for what is written besides the predictions; it may hold neither these nor the scans."""
+    if folder.resolve() in {other.resolve() for other in taken}:
+        raise click.UsageError(f"{folder} holds scans or predictions: name a folder of its own")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def _reconstruction_writer(folder: Path) -> MoreOutput:
     """Return what writes a case's reconstruction, under the map's name."""
     from mood_vae.detection.prediction import MoreOutput
     from mood_vae.io import volume_files
-
-    folder.mkdir(parents=True, exist_ok=True)
 
     def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
         assert detection.reconstruction is not None
@@ -130,13 +145,25 @@ def _dicom_writer(folder: Path) -> MoreOutput:
     from mood_vae.dicom.studies import OpenStudy
     from mood_vae.dicom.writing import object_paths, write_objects
 
-    folder.mkdir(parents=True, exist_ok=True)
-
     def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
         assert isinstance(opened, OpenStudy)
         write_objects(opened.scan, detection.anomaly_map, folder)
 
     return MoreOutput(write, lambda scan: object_paths(scan.case_id, folder))
+
+
+def _segmentation_writer(folder: Path) -> MoreOutput:
+    """Return what writes a case's mask as a segmentation of 3D Slicer."""
+    from mood_vae.detection.prediction import MoreOutput
+    from mood_vae.io.slicer_segmentation import write_segmentation
+
+    def place(scan: Scan) -> Path:
+        return folder / f"{scan.case_id}.seg.nrrd"
+
+    def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
+        write_segmentation(place(scan), detection.anomaly_map >= 0.5, opened.geometry.affine)
+
+    return MoreOutput(write, lambda scan: [place(scan)])
 
 
 class _ManyLabels(click.Command):

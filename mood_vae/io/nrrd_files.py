@@ -110,18 +110,28 @@ def write(path: Path, suffix: str, array: npt.NDArray[Any], affine: Affine, like
     if like is not None and isinstance(like.native, dict):
         fields = {name: like.native[name] for name in _GEOMETRY if name in like.native}
     else:
-        n_in_space = min(array.ndim, 3)
-        to_lps = _affine(affine[:3, :3], affine[:3, 3], _LPS)
-        directions = np.full((array.ndim, 3), np.nan)  # NaN: an axis that does not lie in space
-        directions[:n_in_space] = to_lps[:3, :n_in_space].T
-        fields = {
-            "space": "left-posterior-superior",
-            "space directions": directions,
-            "space origin": to_lps[:3, 3],
-            "kinds": ["domain"] * n_in_space + ["list"] * (array.ndim - n_in_space),
-        }
+        fields = lps_geometry(array, affine)
+    write_fields(path, array, fields)
+
+
+def lps_geometry(array: npt.NDArray[Any], affine: Affine) -> dict[str, Any]:
+    """Return the fields that say where an array lies, given its affine to RAS+ millimetres, in NRRD's usual space."""
+    n_in_space = min(array.ndim, 3)
+    to_lps = _affine(affine[:3, :3], affine[:3, 3], _LPS)
+    directions = np.full((array.ndim, 3), np.nan)  # NaN: an axis that does not lie in space
+    directions[:n_in_space] = to_lps[:3, :n_in_space].T
+    return {
+        "space": "left-posterior-superior",
+        "space directions": directions,
+        "space origin": to_lps[:3, 3],
+        "kinds": ["domain"] * n_in_space + ["list"] * (array.ndim - n_in_space),
+    }
+
+
+def write_fields(path: Path, array: npt.NDArray[Any], fields: Mapping[str, Any]) -> None:
+    """Write a new file, compressed, with these fields; those that NRRD does not know become `key:=value`."""
     stream = io.BytesIO()
-    nrrd.write(stream, array, fields, compression_level=_GZIP_LEVEL)
+    nrrd.write(stream, array, dict(fields), compression_level=_GZIP_LEVEL)
     header, blank, voxels = stream.getvalue().partition(b"\n\n")
     # without pynrrd's comments, which tell the time: same voxels, same bytes
     lines = [line for line in header.splitlines() if not line.startswith(b"#")]

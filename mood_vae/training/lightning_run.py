@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import pickle
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mood_vae.errors import CheckpointError
 from mood_vae.io import atomic
 
 RESUME_NAME = "last.ckpt"
+LOSSES_NAME = "metrics.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,8 @@ def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list
         max_epochs=epochs,
         callbacks=[state, *callbacks],
         logger=[
-            CSVLogger(run_dir, name="", version=_fresh_logs(run_dir)),
+            # at once: by default the epochs since the last hundredth step would be lost in a kill
+            CSVLogger(run_dir, name="", version=_fresh_logs(run_dir), flush_logs_every_n_steps=1),
             # A signal may cost its thread a wake-up (Python's Condition.notify, interrupted after the release); it then
             # sleeps until the next flush, which by default is two minutes after the last.
             TensorBoardLogger(run_dir, name="", version="logs", flush_secs=2),
@@ -97,8 +100,18 @@ def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list
 
 def _fresh_logs(run_dir: Path) -> str:
     """Return `logs` or, since Lightning would delete the losses of the run that is resumed, the first free `logs-N`."""
-    names = itertools.chain(["logs"], (f"logs-{number}" for number in itertools.count(2)))
-    return next(name for name in names if not (run_dir / name / "metrics.csv").exists())
+    return next(name for name in _log_names() if not (run_dir / name / LOSSES_NAME).exists())
+
+
+def loss_files(run_dir: Path) -> list[Path]:
+    """Return the CSV files of a run's losses, the oldest first; each time that it was resumed made another."""
+    files = (run_dir / name / LOSSES_NAME for name in _log_names())
+    return list(itertools.takewhile(Path.exists, files))
+
+
+def _log_names() -> Iterator[str]:
+    yield "logs"
+    yield from (f"logs-{number}" for number in itertools.count(2))
 
 
 def resume_from(run_dir: Path, *, resume: bool) -> str | None:

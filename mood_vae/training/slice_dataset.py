@@ -81,6 +81,19 @@ class SliceDataset(Dataset[Tensor]):
         arrays = [self._slice(batch.epoch, position) for position in batch.positions]
         return torch.from_numpy(np.stack(arrays))[:, None]
 
+    def examples(self, n: int) -> Tensor:
+        """Return the same n slices at each call, of subjects and heights as different as there are, (n, 1, H, W).
+
+        They lie along the last of the VAE's axes, which is the axial one if there is any.
+        """
+        subjects, axis = np.unique(self._slices[:, 0]), self._slices[:, 1].max()
+        positions = []
+        for number in range(n):
+            subject = subjects[number * len(subjects) // n]
+            own = np.flatnonzero((self._slices[:, 0] == subject) & (self._slices[:, 1] == axis))
+            positions.append(int(own[(number + 1) * len(own) // (n + 1)]))
+        return self[Batch(0, positions)]
+
     def _slice(self, epoch: int, position: int) -> Array:
         array = self._cache.slice(self._slices[position])
         if self._augmented:

@@ -20,7 +20,9 @@ from mood_vae.models.vae import Vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import DiscriminatorTrainingConfig
 from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
+from mood_vae.training.monitoring import Classified, DiscriminatorMonitor
 from mood_vae.training.synthetic_samples import Sample, SyntheticSamples
+from mood_vae.training.training_page import write_discriminator_page
 
 VALIDATION_SAMPLES = 60
 
@@ -87,23 +89,25 @@ class DiscriminatorTraining(L.LightningModule):
 
     def training_step(self, samples: list[Sample]) -> Tensor:
         """One step on a few samples."""
-        loss = self._loss(samples)
+        loss = discriminator_loss(*self._classify(samples), self._config)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(samples), sync_dist=True)
         return loss
 
-    def validation_step(self, samples: list[Sample]) -> None:
+    def validation_step(self, samples: list[Sample]) -> Classified:
         """The same loss on other subjects, always the same samples."""
-        loss = self._loss(samples)
+        classified = self._classify(samples)
+        loss = discriminator_loss(*classified, self._config)
         self.log("validation/loss", loss, on_epoch=True, batch_size=len(samples), sync_dist=True)
+        return classified
 
-    def _loss(self, samples: list[Sample]) -> Tensor:
+    def _classify(self, samples: list[Sample]) -> Classified:
         inputs = self.inputs(samples)
         if not self.discriminator.config.volumetric:
             inputs = [torch.cat(inputs).contiguous(memory_format=torch.channels_last)]
         logits_BHW = torch.cat([self.discriminator(x_BCHW) for x_BCHW in inputs]).float()
         y_BHW = torch.cat([sample.y_BHW for sample in samples]).float()
         search_BHW = torch.cat([sample.search_BHW for sample in samples]) | (y_BHW > 0)
-        return discriminator_loss(logits_BHW, y_BHW, search_BHW, self._config)
+        return Classified(logits_BHW, y_BHW, search_BHW)
 
     @torch.no_grad()
     def inputs(self, samples: list[Sample]) -> list[Tensor]:
@@ -209,7 +213,8 @@ def fit_discriminator(
     L.seed_everything(config.seed, verbose=False)
     steps = config.epochs * -(-config.samples // config.batch_samples)
     module = DiscriminatorTraining(discriminator, given, config, steps)
-    trainer = make_trainer(run_dir, config.epochs, hardware, [])
+    monitor = DiscriminatorMonitor()
+    trainer = make_trainer(run_dir, config.epochs, hardware, [monitor])
     state = resume_from(run_dir, resume=resume)
 
     def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[list[Sample]]:
@@ -223,4 +228,6 @@ def fit_discriminator(
     training = loader(subjects[0], config.samples, config.seed, again=False)
     validation = loader(subjects[1], VALIDATION_SAMPLES, config.seed + 1, again=True)
     trainer.fit(module, training, validation, ckpt_path=state, weights_only=True)
+    if trainer.is_global_zero:
+        write_discriminator_page(run_dir, monitor.rows)
     return module.discriminator.eval().cpu().float()

@@ -7,7 +7,6 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -16,7 +15,9 @@ from mood_vae.models.vae import Elbo, Vae, VaeConfig, VaeOutput, negative_elbo
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
+from mood_vae.training.monitoring import N_EXAMPLES, VaeMonitor, reconstructions
 from mood_vae.training.slice_dataset import GlobalBatches, KnownSubjects, SliceDataset, split_subjects
+from mood_vae.training.training_page import write_vae_page
 
 
 def fresh_vae(vae_config: VaeConfig, config: VaeTrainingConfig) -> Vae:
@@ -51,9 +52,11 @@ class VaeTraining(L.LightningModule):
         context = self._elbo(x_BCHW, self.vae(hide_squares(x_BCHW, generator)))
         return (1 - share) * elbo.loss + share * context.reconstruction
 
-    def validation_step(self, x_BCHW: Tensor) -> None:
-        """The same objective at the posterior mean, on subjects that training never sees."""
-        self._log("validation", self._elbo(x_BCHW, self.vae(x_BCHW)), len(x_BCHW))
+    def validation_step(self, x_BCHW: Tensor) -> Tensor:
+        """The same objective at the posterior mean (B, L), which is returned, on subjects that training never sees."""
+        output = self.vae(x_BCHW)
+        self._log("validation", self._elbo(x_BCHW, output), len(x_BCHW))
+        return output.mu_BL
 
     def _elbo(self, x_BCHW: Tensor, output: VaeOutput) -> Elbo:
         config = self.config
@@ -64,21 +67,6 @@ class VaeTraining(L.LightningModule):
     def _log(self, stage: str, elbo: Elbo, batch_size: int) -> None:
         values = {f"{stage}/{name}": value for name, value in elbo._asdict().items()}
         self.log_dict(values, on_step=False, on_epoch=True, batch_size=batch_size, sync_dist=True)
-
-
-class ReconstructionPictures(Callback):
-    """Every ten epochs, slices of validation subjects above their reconstructions, to TensorBoard."""
-
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log one picture, (1, 2 H, N W) in [0, 1]."""
-        board = next((log for log in trainer.loggers if isinstance(log, TensorBoardLogger)), None)
-        loader = trainer.val_dataloaders
-        if board is None or loader is None or trainer.current_epoch % 10:
-            return
-        x_BCHW = next(iter(loader))[:6].to(pl_module.device)
-        x_hat_BCHW = pl_module.vae(x_BCHW).x_hat_BCHW.float().clamp(0, 1)
-        picture = torch.cat([torch.cat(list(row), dim=2) for row in (x_BCHW, x_hat_BCHW)], dim=1)
-        board.experiment.add_image("validation/reconstruction", picture.cpu(), trainer.current_epoch)
 
 
 def fit_vae(
@@ -94,7 +82,7 @@ def fit_vae(
     """Train a network on the training subjects of a cache and return it, on the CPU and ready for use.
 
     Each epoch ends with a state in `run_dir`, replaced atomically. Losses go to `run_dir/logs`, as CSV and for
-    TensorBoard.
+    TensorBoard with pictures; the whole training ends with the page `run_dir/training.png`.
 
     Args:
         cache: The healthy brains, split by `split_subjects`.
@@ -108,7 +96,8 @@ def fit_vae(
     """
     training, validation = split_subjects(cache.subjects, config, known=known)
     module = VaeTraining(fresh_vae(vae_config, config), config)
-    callbacks: list[Callback] = [ReconstructionPictures()]
+    examples_BCHW = SliceDataset(cache, validation, vae_config, seed=config.seed).examples(N_EXAMPLES)
+    callbacks: list[Callback] = [VaeMonitor(examples_BCHW)]
     if config.patience is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
     trainer = make_trainer(run_dir, config.epochs, hardware, callbacks)
@@ -135,4 +124,7 @@ def fit_vae(
         ckpt_path=state,
         weights_only=True,
     )
-    return module.vae.eval().cpu().float()
+    vae = module.vae.eval().cpu().float()
+    if trainer.is_global_zero:
+        write_vae_page(run_dir, reconstructions(vae, examples_BCHW), sagittal=max(vae_config.axes) == 0)
+    return vae

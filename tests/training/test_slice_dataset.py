@@ -102,3 +102,25 @@ def test_slices_along_several_axes_have_the_size_of_the_network(small_cache: Sli
         np.testing.assert_array_equal(one[:h, :w], small_cache.slice(rows[position]))
         assert not one[h:].any()
         assert not one[:, w:].any()
+
+
+def test_examples_are_the_same_axial_slices_of_all_subjects(small_cache: SliceCache) -> None:
+    subjects = small_cache.subjects[:3]
+    config = SMALL_MODEL.replaced(slice_shape=(48, 48), axes=(0, 2))
+    dataset = SliceDataset(small_cache, subjects, config, seed=0)
+    examples = dataset.examples(6).numpy()
+    assert examples.shape == (6, 1, 48, 48)
+    np.testing.assert_array_equal(examples, dataset.examples(6).numpy())
+    places = []
+    for example in examples[:, 0]:
+        assert not example[32:].any()  # axial slices have 32 rows, sagittal ones 48
+        places += [
+            (subject, k)
+            for subject in subjects
+            for k in range(28)
+            if np.array_equal(small_cache.volume(subject)[k], example[:32])
+        ]
+    assert [subject for subject, _ in places] == [subject for subject in subjects for _ in range(2)]
+    heights = [k for _, k in places]
+    assert len(set(heights)) == 6
+    assert heights == sorted(heights)

@@ -3,10 +3,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mood_vae.detection.anomaly_map import DiscriminatorScorer, full_size, make_scorer
 from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, fill
@@ -14,9 +17,11 @@ from mood_vae.imaging.preprocessing import Brain
 from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.discriminator_inputs import LOGIT_RANGE, DiscriminatorConfig
 from mood_vae.models.vae import Vae
+from mood_vae.training import train_discriminator
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import DiscriminatorTrainingConfig, SynthesisConfig
-from mood_vae.training.lightning_run import Hardware
+from mood_vae.training.lightning_run import Hardware, loss_files
+from mood_vae.training.monitoring import Classified, DiscriminatorMonitor
 from mood_vae.training.synthetic_samples import Sample
 from mood_vae.training.train_discriminator import (
     MOST_WEIGHT,
@@ -28,6 +33,7 @@ from mood_vae.training.train_discriminator import (
     fit_discriminator,
     new_discriminator,
 )
+from mood_vae.training.training_page import read_curves
 from tests.small_models import SLICES_FIRST, SMALL_GRID, SMALL_MODEL, with_discriminators
 
 OF_SLICES = DiscriminatorConfig(offsets=(-1, 0, 1), widths=(4, 6), roughness=True)
@@ -171,6 +177,59 @@ def test_0_epochs_leave_a_discriminator_as_it_is(small_cache: SliceCache, given:
     assert not list(tmp_path.iterdir())
 
 
+def test_looking_at_a_training_changes_none_of_its_bits(
+    small_cache: SliceCache, given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(name: str) -> dict[str, torch.Tensor]:
+        return fit_discriminator(
+            new_discriminator(OF_SLICES, 0), given, small_cache, (["00000", "00001"], ["00002"]), tmp_path / name,
+            TRAINING, Hardware(accelerator="cpu"),
+        ).state_dict()  # fmt: skip
+
+    seen = fit("seen")
+    with monkeypatch.context() as patch:
+        patch.setattr(train_discriminator, "DiscriminatorMonitor", Unseen)
+        patch.setattr(train_discriminator, "write_discriminator_page", lambda *_: None)
+        unseen = fit("unseen")
+    for name, tensor in seen.items():
+        torch.testing.assert_close(unseen[name], tensor, rtol=0, atol=0)
+    assert (tmp_path / "seen/training.png").stat().st_size > 10_000
+    assert not (tmp_path / "unseen/training.png").exists()
+    header = (tmp_path / "seen/logs/metrics.csv").read_text().splitlines()[0]
+    assert "validation/average_precision" in header
+    found = EventAccumulator(str(tmp_path / "seen/logs"))
+    found.Reload()
+    assert found.Tags()["images"] == ["validation/input, label, probability"]
+
+
+class Unseen(Callback):
+    """Looks at nothing."""
+
+    rows = ()
+
+
+def test_the_average_precision_is_that_of_the_searched_voxels(monkeypatch: pytest.MonkeyPatch) -> None:
+    monitor, logged = DiscriminatorMonitor(), {}
+    # of two slices of two pixels, the most anomalous pixel lies outside the search mask
+    logits = torch.tensor([[[4.0, 2.0]], [[1.0, 3.0]]])
+    y = torch.tensor([[[0.0, 1.0]], [[0.0, 0.0]]])
+    search = torch.tensor([[[False, True]], [[True, True]]])
+    sample = Sample(torch.rand(5, 1, 2), torch.tensor([1, 3]), y.to(torch.uint8), search, 0)
+    module = SimpleNamespace(log=lambda name, value, **_: logged.update({name: value}))
+    trainer = SimpleNamespace(strategy=SimpleNamespace(reduce=lambda one, reduce_op: one), max_epochs=1,
+                              is_global_zero=False)  # fmt: skip
+    monitor.on_validation_epoch_start(trainer, module)
+    monitor.on_validation_batch_end(trainer, module, Classified(logits, y, search), [sample], 0)
+    monitor.on_validation_epoch_end(trainer, module)
+    # 3, then 2: half of what is marked is anomalous
+    assert logged == {"validation/average_precision": pytest.approx(0.5)}
+    # of the sample, the slice with the anomaly is shown
+    x, label, probability = monitor.rows
+    np.testing.assert_array_equal(x[0], sample.x_KHW[1])
+    np.testing.assert_array_equal(label[0], [[0, 1]])
+    np.testing.assert_allclose(probability[0], [[0, 1 / (1 + math.exp(-2))]], rtol=1e-5)
+
+
 @pytest.mark.parametrize("volumetric", [False, True])
 def test_a_resumed_training_ends_at_the_same_weights_as_one_that_was_never_interrupted(
     small_cache: SliceCache, given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, volumetric: bool
@@ -197,3 +256,6 @@ def test_a_resumed_training_ends_at_the_same_weights_as_one_that_was_never_inter
     resumed = fit("cut", resume=True)
     for name, tensor in undisturbed.items():
         torch.testing.assert_close(resumed[name], tensor, rtol=0, atol=0)
+    curves = [read_curves(loss_files(tmp_path / name)) for name in ("whole", "cut")]
+    assert curves[0].values == curves[1].values
+    assert [one.resumed for one in curves] == [(), (1,)]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import signal
@@ -12,13 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mood_vae.models.vae import Vae, VaeConfig
-from mood_vae.training import lightning_run
+from mood_vae.training import lightning_run, train_vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
-from mood_vae.training.lightning_run import Hardware
+from mood_vae.training.lightning_run import Hardware, loss_files
+from mood_vae.training.slice_dataset import split_subjects
 from mood_vae.training.train_vae import VaeTraining, fit_vae, fresh_vae
+from mood_vae.training.training_page import read_curves
 from tests.small_models import SMALL_MODEL, SMALL_PRESET
 
 CPU = Hardware(accelerator="cpu")
@@ -54,6 +60,55 @@ def test_training_lowers_the_loss(trained: tuple[Path, Vae]) -> None:
     assert list((folder / "logs").glob("events.out.tfevents.*"))
 
 
+def test_the_active_latents_are_those_of_the_validation_slices(
+    small_cache: SliceCache, trained: tuple[Path, Vae]
+) -> None:
+    folder, vae = trained
+    _, validation = split_subjects(small_cache.subjects, FOUR_EPOCHS)
+    slices = [small_cache.slice(row) for row in small_cache.slices_of(validation)]
+    with torch.no_grad():
+        mu_BL, _ = vae.encode(torch.from_numpy(np.stack(slices))[:, None])
+    expected = int((mu_BL.numpy().var(axis=0) > 0.01).sum())
+    assert losses(folder / "logs/metrics.csv", "validation/active_latents")[-1] == expected
+
+
+def events(folder: Path) -> EventAccumulator:
+    found = EventAccumulator(str(folder / "logs"), size_guidance={"images": 0})
+    found.Reload()
+    return found
+
+
+def test_tensorboard_has_losses_and_pictures_of_fixed_slices(trained: tuple[Path, Vae]) -> None:
+    found = events(trained[0])
+    names = ("reconstruction", "kl")
+    wanted = {f"{stage}/{name}" for stage in ("train", "validation") for name in names}
+    assert wanted | {"validation/active_latents"} <= set(found.Tags()["scalars"])
+    (tag,) = found.Tags()["images"]
+    assert tag == "validation/input, reconstruction, residual"
+    pictures = found.Images(tag)
+    assert len(pictures) == 4
+    # six slices side by side, of which three rows: 32 pixels to the right, 48 to the front
+    assert {(picture.width, picture.height) for picture in pictures} == {(6 * 32, 3 * 48)}
+    first, last = (decoded(picture.encoded_image_string) for picture in (pictures[0], pictures[-1]))
+    np.testing.assert_array_equal(first[:48], last[:48])
+    assert np.abs(first[48:] - last[48:]).max() > 2
+
+
+def decoded(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("L"), np.float32)
+
+
+def test_looking_at_a_training_changes_none_of_its_bits(
+    small_cache: SliceCache, trained: tuple[Path, Vae], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_vae, "VaeMonitor", lambda _: Callback())
+    monkeypatch.setattr(train_vae, "write_vae_page", lambda *_, **__: None)
+    unseen = fit_vae(small_cache, tmp_path, SMALL_MODEL, FOUR_EPOCHS, CPU)
+    np.testing.assert_array_equal(weights(unseen), weights(trained[1]))
+    assert not (tmp_path / "training.png").exists()
+    assert (trained[0] / "training.png").stat().st_size > 10_000
+
+
 def test_the_network_is_ready_for_use(trained: tuple[Path, Vae]) -> None:
     vae = trained[1]
     assert not vae.training
@@ -79,6 +134,8 @@ def test_a_resumed_run_ends_at_the_same_weights_as_one_that_was_never_interrupte
     parts = [losses(tmp_path / logs / "metrics.csv", name) for logs in ("logs", "logs-2")]
     assert [len(part) for part in parts] == [2, 2]
     assert parts[0] + parts[1] == losses(trained[0] / "logs/metrics.csv", name)
+    # and the page shows all of them
+    assert (tmp_path / "training.png").stat().st_mtime_ns > (tmp_path / "logs-2/metrics.csv").stat().st_mtime_ns
 
 
 def test_augmented_slices_along_several_axes_train_one_network_repeatably(
@@ -156,6 +213,10 @@ def test_after_a_kill_resuming_ends_at_the_same_weights(small_cache: SliceCache,
     assert torch.load(state, weights_only=True)["epoch"] < config.epochs - 1
     resumed = weights(fit_vae(small_cache, tmp_path / "cut", SMALL_MODEL, config, CPU, resume=True))
     np.testing.assert_array_equal(resumed, undisturbed)
+    # no epoch's validation is lost, whenever the kill came
+    curves = [read_curves(loss_files(tmp_path / name)).values["validation/loss"] for name in ("whole", "cut")]
+    assert curves[0] == curves[1]
+    assert len(curves[0]) == 6
 
 
 @pytest.mark.slow
@@ -177,3 +238,7 @@ def test_two_processes_train_together(small_cache: SliceCache, tmp_path: Path) -
     two = torch.cat([tensor.ravel() for tensor in state.values()]).numpy()
     start = weights(fresh_vae(SMALL_MODEL, config))
     assert np.linalg.norm(two - one) < 0.3 * np.linalg.norm(one - start)
+    # the first process looked at it, and its measures are those of all slices
+    assert (tmp_path / "two/training.png").stat().st_size > 10_000
+    counts = [losses(tmp_path / name / "logs/metrics.csv", "validation/active_latents") for name in ("one", "two")]
+    assert counts[0][0] == counts[1][0]
