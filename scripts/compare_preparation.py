@@ -21,6 +21,7 @@ import numpy as np
 from mood_vae.detection.preparing_detector import PreparingDetector
 from mood_vae.detection.pretrained import load_pretrained
 from mood_vae.evaluation import metrics
+from mood_vae.evaluation.metrics import Counts
 from mood_vae.imaging.foreground import body_mask
 from mood_vae.imaging.preprocessing import resample
 from mood_vae.io import volume_files
@@ -41,16 +42,19 @@ def main() -> None:
     arguments = parser.parse_args()
     print("| scan | toy | mL | AP prepared | AP raw | Dice of the masks | extraction, bias, alignment: s |")
     print("|---|---|---|---|---|---|---|")
-    differences = []
+    rows = []
     for number, pair in enumerate(arguments.pairs):
         raw, prepared = (volume_files.read(Path(name)) for name in pair.split("="))
         to_raw = _same_brain(prepared, raw)
         for kind in arguments.toys:
             rng = np.random.default_rng([arguments.seed, number])
-            differences.append(_row(raw, prepared, to_raw, kind, rng))
+            rows.append(_row(raw, prepared, to_raw, kind, rng))
             sys.stdout.flush()
+    differences = [_average_precision(of_raw) - _average_precision(of_prepared) for of_prepared, of_raw in rows]
     print(f"\nmean difference of AP, raw less prepared: {statistics.mean(differences):+.3f}, "
           f"largest: {max(differences, key=abs):+.3f}")  # fmt: skip
+    pooled = [_average_precision(np.sum(counts, axis=0)) for counts in zip(*rows, strict=True)]
+    print(f"voxel AP of all toys together: {pooled[0]:.3f} prepared, {pooled[1]:.3f} raw")
 
 
 def _same_brain(prepared: Volume, raw: Volume) -> Affine:
@@ -61,7 +65,8 @@ def _same_brain(prepared: Volume, raw: Volume) -> Affine:
     return scan.to_scan @ registration.matching_motion(prepared, scan.volume, start)
 
 
-def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.random.Generator) -> float:
+def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.random.Generator) -> tuple[Counts, Counts]:
+    """Print a line, and return the histograms of both maps, of the prepared brain's and of the raw scan's."""
     body = body_mask(prepared.array)
     while True:
         toy = insert_anomaly(prepared.array, body, anomaly_type=kind, rng=rng, spacing_mm=prepared.spacing_mm)
@@ -83,19 +88,21 @@ def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.rando
     scan = prepare_scan(raw_toy)
     of_raw = PreparingDetector(detector).detect_prepared(raw_toy, scan).anomaly_map
     back = resample(of_raw, np.linalg.inv(raw.affine) @ to_raw @ prepared.affine, CHALLENGE_GRID.shape)
-    scores = [_average_precision(found, toy.label) for found in (of_prepared, back)]
+    prepared_counts, raw_counts = (
+        metrics.histogram(np.clip(found, 0, 1), toy.label).counts for found in (of_prepared, back)
+    )
+    scores = [_average_precision(counts) for counts in (prepared_counts, raw_counts)]
     masks = [found >= 0.5 for found in (of_prepared, back)]
     total = sum(int(mask.sum()) for mask in masks)
     dice = f"{2 * int((masks[0] & masks[1]).sum()) / total:.2f}" if total else "both empty"
     seconds = ", ".join(f"{report.seconds:.1f}" for report in scan.steps[:3])
     size_ml = toy.parameters["changed_mm3"] / 1000
     print(f"| {raw.case_id} | {kind} | {size_ml:.1f} | {scores[0]:.3f} | {scores[1]:.3f} | {dice} | {seconds} |")
-    return scores[1] - scores[0]
+    return prepared_counts, raw_counts
 
 
-def _average_precision(found: Array, label: np.ndarray) -> float:
-    histogram = metrics.histogram(np.clip(found, 0, 1), label)
-    return float(metrics.average_precision(metrics.curve(histogram.counts)))
+def _average_precision(counts: Counts) -> float:
+    return float(metrics.average_precision(metrics.curve(counts)))
 
 
 if __name__ == "__main__":
