@@ -25,7 +25,7 @@ from mood_vae.evaluation.metrics import Counts
 from mood_vae.imaging.foreground import body_mask
 from mood_vae.imaging.preprocessing import resample
 from mood_vae.io import volume_files
-from mood_vae.io.volume import Affine, Array, Volume
+from mood_vae.io.volume import Affine, Volume
 from mood_vae.preparation import registration
 from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
 from mood_vae.preparation.scan import prepare_scan
