@@ -1,0 +1,341 @@
+"use strict";
+// The interactive viewer of a case: NiiVue's slices and rendering, with the page's findings and convention.
+
+(() => {
+  const review = window.moodReview;
+  const namesOfCase = JSON.parse(document.currentScript.dataset.volumes);
+  const MASK_LEVEL = 0.5;
+  const MASK_COLOUR = "#56b4e9", LABEL_COLOUR = "#f0e442"; // Okabe-Ito: sky blue, yellow
+  const MAP_COLOURS = "inferno";
+  const OUTSIDE_TRANSPARENT = 1; // NiiVue: colours from 0 to the maximum, nothing below the minimum
+
+  const root = document.createElement("section");
+  root.className = "viewer";
+  root.setAttribute("aria-label", "Viewer");
+  root.innerHTML = `
+    <div class="viewer-bar">
+      <label>View <select name="view">
+        <option value="3">Planes and 3-D</option><option value="0">Axial</option>
+        <option value="1">Coronal</option><option value="2">Sagittal</option><option value="4">3-D</option>
+      </select></label>
+      <label>Background <select name="background">
+        <option value="image">Scan</option><option value="reconstruction">Reconstruction</option>
+      </select></label>
+      <fieldset><legend>Map</legend>
+        <label><input type="checkbox" name="map" checked> show</label>
+        <label>from <input type="number" name="threshold" min="0.01" max="1" step="0.01" value="0.5"></label>
+        <input type="range" name="threshold-slider" min="0.01" max="1" step="0.01" value="0.5" aria-label="Threshold">
+        <label>opacity <input type="range" name="opacity" min="0" max="1" step="0.05" value="0.6"></label>
+      </fieldset>
+      <fieldset><legend>Outlines</legend>
+        <label class="of-mask"><input type="checkbox" name="mask" checked> <span>mask</span></label>
+        <label class="of-label"><input type="checkbox" name="label" checked> <span>label</span></label>
+      </fieldset>
+      <fieldset><legend>Window</legend>
+        <label>from <input type="number" name="low" step="any"></label>
+        <label>to <input type="number" name="high" step="any"></label>
+      </fieldset>
+      <button type="button" name="reset">Reset</button>
+    </div>
+    <div class="viewer-findings" role="group" aria-label="Go to a finding"></div>
+    <div class="viewer-stage"><canvas class="viewer-gl" tabindex="0"></canvas><canvas class="viewer-lines"></canvas></div>
+    <output class="viewer-place"></output>
+    <p class="viewer-message" role="status" hidden></p>
+    <details class="viewer-help"><summary>Mouse and keys</summary>
+      <p>Click or drag: move the crosshair. Wheel: next slice. Right button and drag: window. Drag in the 3-D view: turn it.
+      Keys, once the picture has been clicked: arrows and Page Up, Page Down move the crosshair by a voxel; n and p go to
+      the next and previous finding; m shows or hides the map, o the outlines; v changes the view.</p></details>`;
+
+  const control = (name) => root.querySelector(`[name="${name}"]`);
+  const [canvas, lines] = root.querySelectorAll("canvas");
+  const place = root.querySelector(".viewer-place"), message = root.querySelector(".viewer-message");
+
+  const nv = new niivue.Niivue({
+    logLevel: "error",
+    loadingText: "",
+    backColor: [0, 0, 0, 1],
+    crosshairColor: [0.9, 0.6, 0, 0.8],
+    crosshairWidth: 0.5,
+    crosshairWidthUnit: "mm",
+    crosshairGap: 4,
+    fontColor: [1, 1, 1, 1],
+    showAllOrientationMarkers: true,
+    isOrientCube: true,
+    isColorbar: true,
+    multiplanarShowRender: 1,
+    multiplanarLayout: 2,
+    dragAndDropEnabled: false,
+    drawingEnabled: false,
+    isRadiologicalConvention: true,
+    clipPlaneHotKey: "",
+    cycleClipPlaneHotKey: "",
+    viewModeHotKey: "",
+  });
+
+  let shown = null; // {entry, number, image, map, label, reconstruction}
+  let turn = 0; // counts the cases that were opened, so that a slow one never replaces a later one
+
+  function say(text) {
+    message.textContent = text;
+    message.hidden = !text;
+  }
+
+  // ---- drawing -----------------------------------------------------------------------------------------------
+
+  function drawOutlines() {
+    if (!shown) return;
+    const layers = [];
+    if (shown.label && control("label").checked) {
+      layers.push({ volume: shown.label, level: 0.5, colour: LABEL_COLOUR, dash: [5, 3] });
+    }
+    if (shown.map && control("mask").checked) {
+      layers.push({ volume: shown.map, level: threshold(), colour: MASK_COLOUR, dash: [] });
+    }
+    window.moodOutlines.draw(nv, lines, layers);
+  }
+
+  const drawScene = nv.drawScene.bind(nv);
+  nv.drawScene = (...args) => {
+    const drawn = drawScene(...args);
+    drawOutlines();
+    return drawn;
+  };
+
+  const threshold = () => Math.min(1, Math.max(0.01, Number(control("threshold").value) || MASK_LEVEL));
+
+  function applyMap() {
+    if (!shown?.map) return;
+    shown.map.cal_min = threshold();
+    shown.map.opacity = control("map").checked ? Number(control("opacity").value) : 0;
+    nv.updateGLVolume();
+    const mask = root.querySelector(".of-mask span");
+    mask.textContent = `mask (map ≥ ${threshold()})`;
+  }
+
+  function background() {
+    return control("background").value === "reconstruction" && shown?.reconstruction ? shown.reconstruction : shown?.image;
+  }
+
+  function showWindow() {
+    const volume = background();
+    if (!volume) return;
+    control("low").value = Number(volume.cal_min.toPrecision(4));
+    control("high").value = Number(volume.cal_max.toPrecision(4));
+  }
+
+  function applyWindow() {
+    const low = Number(control("low").value), high = Number(control("high").value);
+    const volume = background();
+    if (!volume || !(high > low)) return;
+    volume.cal_min = low;
+    volume.cal_max = high;
+    nv.updateGLVolume();
+  }
+
+  async function applyBackground() {
+    if (!shown) return;
+    const current = shown;
+    const wanted = control("background").value === "reconstruction";
+    if (wanted && !current.reconstruction) {
+      const volume = await fetchVolume(current.number, "reconstruction");
+      if (shown !== current) return;
+      current.reconstruction = volume;
+      volume.colorbarVisible = false;
+      nv.addVolume(volume);
+      nv.setVolume(volume, 1); // over the scan, under the map
+    }
+    if (current.reconstruction) current.reconstruction.opacity = wanted ? 1 : 0;
+    nv.updateGLVolume();
+    showWindow();
+  }
+
+  // ---- loading -----------------------------------------------------------------------------------------------
+
+  async function fetchVolume(number, name, options = {}) {
+    const url = `volumes/${number}/${name}.nii.gz`;
+    try {
+      return await niivue.NVImage.loadFromUrl({ url, name: `${name}.nii.gz`, ...options });
+    } catch (error) {
+      const answer = await fetch(url); // NiiVue does not say what the server said
+      throw new Error(answer.ok ? `the ${name} cannot be shown: ${error.message || error}` : (await answer.text()).trim());
+    }
+  }
+
+  async function open(entry) {
+    const mine = ++turn;
+    const panel = review.viewerPanel();
+    if (root.parentElement !== panel) panel.replaceChildren(root);
+    panel.hidden = false;
+    shown = null;
+    root.dataset.state = "loading";
+    say(`Loading ${entry.id} …`);
+    try {
+      await attached();
+      const number = review.report.cases.findIndex((other) => other.id === entry.id);
+      const names = namesOfCase[number];
+      const [image, map, label] = await Promise.all([
+        fetchVolume(number, "image", { colormap: "gray" }),
+        fetchVolume(number, "map", { colormap: MAP_COLOURS, cal_min: MASK_LEVEL, cal_max: 1 }),
+        names.includes("label") ? fetchVolume(number, "label") : null,
+      ]);
+      if (mine !== turn) return;
+      for (const old of [...nv.volumes]) nv.removeVolume(old);
+      image.colorbarVisible = false;
+      map.colormapType = OUTSIDE_TRANSPARENT;
+      map.cal_max = 1;
+      nv.addVolume(image);
+      nv.addVolume(map);
+      shown = { entry, number, image, map, label };
+      root.querySelector(".of-label").hidden = !label;
+      control("background").value = "image";
+      control("background").parentElement.hidden = !names.includes("reconstruction");
+      say("");
+      listFindings(entry);
+      showWindow();
+      applyMap();
+      goTo(selected(entry));
+      root.dataset.state = "ready";
+    } catch (error) {
+      if (mine !== turn) return;
+      root.dataset.state = "failed";
+      say(`The viewer cannot show this case: ${error.message || error}`);
+    }
+  }
+
+  let attaching = null;
+  function attached() {
+    attaching ??= nv.attachToCanvas(canvas).then(() => {
+      if (!nv.gl) throw new Error("this browser has no WebGL2; switch its hardware acceleration on");
+    });
+    return attaching;
+  }
+
+  // ---- findings ----------------------------------------------------------------------------------------------
+
+  let last = null; // the finding that the reader chose last: [case, number]
+
+  const selected = (entry) => entry.findings.find(({ number }) => last?.[0] === entry.id && last[1] === number) || entry.findings[0];
+
+  function listFindings(entry) {
+    const buttons = entry.findings.map((finding) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.dataset.number = finding.number;
+      const size = finding.below_threshold ? "below the threshold" : `${finding.ml.toFixed(1)} mL`;
+      button.textContent = `${finding.number} · ${size}`;
+      button.title = finding.region || "";
+      button.onclick = () => review.selectFinding(finding.number);
+      return button;
+    });
+    root.querySelector(".viewer-findings").replaceChildren(...buttons);
+  }
+
+  function goTo(finding) {
+    if (!finding || !shown) return;
+    last = [shown.entry.id, finding.number];
+    nv.scene.crosshairPos = nv.mm2frac(finding.location_mm, 0, true);
+    nv.createOnLocationChange();
+    nv.drawScene();
+    for (const button of root.querySelectorAll(".viewer-findings button")) {
+      button.setAttribute("aria-pressed", Number(button.dataset.number) === finding.number);
+    }
+  }
+
+  function step(by) {
+    const { findings } = shown.entry;
+    const at = findings.findIndex(({ number }) => number === last?.[1]);
+    const next = findings[(at + by + findings.length) % findings.length];
+    if (next) review.selectFinding(next.number);
+  }
+
+  // ---- the place under the crosshair -------------------------------------------------------------------------
+
+  nv.onLocationChange = ({ mm, values }) => {
+    if (!shown) return;
+    const voxel = voxelOf(shown.image.hdr.affine, mm);
+    const value = (volume) => values.find(({ id }) => id === volume?.id)?.value;
+    const numbers = [...mm].slice(0, 3).map((x) => x.toFixed(1));
+    const parts = [`x ${numbers[0]}  y ${numbers[1]}  z ${numbers[2]} mm`, `voxel ${voxel.join(", ")}`];
+    parts.push(`scan ${short(value(shown.image))}`, `map ${short(value(shown.map))}`);
+    place.textContent = parts.join("   ·   ");
+    place.dataset.mm = JSON.stringify(numbers.map(Number));
+    place.dataset.voxel = JSON.stringify(voxel);
+    place.dataset.map = value(shown.map);
+  };
+
+  const short = (value) => (value === undefined ? "–" : String(Number(value.toPrecision(4))));
+
+  // Return the voxel of a place, in the file's own order: the affine's inverse, by Cramer's rule.
+  function voxelOf(affine, mm) {
+    const column = (j) => [affine[0][j], affine[1][j], affine[2][j]];
+    const right = [0, 1, 2].map((i) => mm[i] - affine[i][3]);
+    const det = ([a, b, c], [d, e, f], [g, h, i]) => a * (e * i - f * h) - d * (b * i - c * h) + g * (b * f - c * e);
+    const columns = [column(0), column(1), column(2)];
+    return [0, 1, 2].map((j) => Math.round(det(...columns.map((own, i) => (i === j ? right : own))) / det(...columns)));
+  }
+
+  // ---- controls ----------------------------------------------------------------------------------------------
+
+  control("threshold").addEventListener("input", () => {
+    control("threshold-slider").value = threshold();
+    applyMap();
+  });
+  control("threshold-slider").addEventListener("input", () => {
+    control("threshold").value = control("threshold-slider").value;
+    applyMap();
+  });
+  for (const name of ["opacity", "map"]) control(name).addEventListener("input", applyMap);
+  for (const name of ["mask", "label"]) control(name).addEventListener("input", () => nv.drawScene());
+  for (const name of ["low", "high"]) control(name).addEventListener("change", applyWindow);
+  control("view").addEventListener("input", () => nv.setSliceType(Number(control("view").value)));
+  control("background").addEventListener("input", () => applyBackground().catch((error) => say(error.message)));
+  nv.onIntensityChange = showWindow;
+
+  control("reset").addEventListener("click", () => {
+    control("threshold").value = control("threshold-slider").value = MASK_LEVEL;
+    control("opacity").value = 0.6;
+    for (const name of ["map", "mask", "label"]) control(name).checked = true;
+    const volume = background();
+    if (volume) [volume.cal_min, volume.cal_max] = [volume.robust_min, volume.robust_max];
+    nv.setPan2Dxyzmm([0, 0, 0, 1]);
+    applyMap();
+    showWindow();
+  });
+
+  const toggle = (name) => () => control(name).click();
+  const KEYS = {
+    ArrowLeft: () => move(-1, 0, 0), ArrowRight: () => move(1, 0, 0), ArrowUp: () => move(0, 1, 0),
+    ArrowDown: () => move(0, -1, 0), PageUp: () => move(0, 0, 1), PageDown: () => move(0, 0, -1),
+    n: () => step(1), p: () => step(-1), m: toggle("map"),
+    o: () => { control("mask").click(); if (shown.label) control("label").checked = control("mask").checked; nv.drawScene(); },
+    v: () => {
+      const view = control("view");
+      view.selectedIndex = (view.selectedIndex + 1) % view.options.length;
+      view.dispatchEvent(new Event("input"));
+    },
+  };
+
+  // Left on the screen is left on the screen, whatever the convention.
+  function move(x, y, z) {
+    nv.moveCrosshairInVox(nv.opts.isRadiologicalConvention ? -x : x, y, z);
+  }
+
+  canvas.addEventListener("keydown", (event) => {
+    const action = KEYS[event.key];
+    if (!action || !shown || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    action();
+  }, { capture: true });
+
+  review.onConvention((isRadiological) => {
+    nv.opts.isRadiologicalConvention = isRadiological;
+    if (shown) nv.updateGLVolume();
+  });
+  review.onCase(open);
+  review.onFinding((entry, finding) => {
+    last = [entry.id, finding.number];
+    if (shown?.entry.id === entry.id) goTo(finding);
+  });
+  window.moodViewer = { nv };
+})();
