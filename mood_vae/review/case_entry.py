@@ -12,12 +12,16 @@ from mood_vae.errors import MoodVaeError, VolumeError
 from mood_vae.evaluation.metrics import is_positive
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Array, Mask, Volume, voxel_ml
+from mood_vae.review import thumbnails
 from mood_vae.review.cases import ReviewCase
 from mood_vae.review.findings import THRESHOLD, dice, find_peaks
 from mood_vae.review.report_data import CaseEntry, Failure, Finding
 
-MOST_FINDINGS = 20
-"""So many findings of a case are listed; a map of speckles has hundreds."""
+MOST_FINDINGS, MOST_PICTURED = 20, 9
+"""So many findings of a case are listed, and so many have pictures; a map of speckles has hundreds."""
+
+IMAGES = "images"
+"""The folder of the pictures."""
 
 FAILURES = (MoodVaeError, OSError, MemoryError)
 """What fails a case and no report."""
@@ -62,19 +66,38 @@ def _describe(task: Task) -> CaseEntry:
     anomaly_map = _read_map(case, image)
     mask = anomaly_map >= THRESHOLD
     label, warnings = _read_label(case, image)
+    reconstruction, more = _read_reconstruction(case, image)
+    warnings += more
     peaks = find_peaks(anomaly_map, image.affine)
     if not peaks:
         warnings = (*warnings, "The map is 0 everywhere: nothing was searched, or the prediction failed.")
+    searched = anomaly_map > 0
+    layers = thumbnails.Layers(
+        affine=image.affine,
+        scan=image.array,
+        window=thumbnails.window(image.array, searched),
+        anomaly_map=anomaly_map,
+        reconstruction=reconstruction,
+        label=label,
+    )
+    field = thumbnails.Field.around(searched, image.affine)
+    findings = []
+    for peak in peaks[:MOST_FINDINGS]:
+        place = np.array(peak.location_mm)
+        pictures = layers.pictures(field, place, THRESHOLD) if peak.number <= MOST_PICTURED else {}
+        images = thumbnails.write(pictures, task.out_dir / IMAGES, f"{task.number:05d}-{peak.number}")
+        findings.append(Finding(**asdict(peak), cross=field.shares(place), images=images))
     return CaseEntry(
         id=case.id,
         score=case.score,
         healthy_share=healthy_share(case.score, task.healthy_scores),
         warnings=(*case.warnings, *warnings),
         mask_ml=int(np.count_nonzero(mask)) * voxel_ml(image.affine),
-        findings=tuple(Finding(**asdict(peak)) for peak in peaks[:MOST_FINDINGS]),
+        findings=tuple(findings),
         n_findings=len(peaks),
         label_ml=None if label is None else int(np.count_nonzero(label)) * voxel_ml(image.affine),
         dice=None if label is None else dice(mask, label),
+        field_mm=field.edge_mm,
     )
 
 
@@ -106,6 +129,18 @@ def _read_label(case: ReviewCase, image: Volume) -> tuple[Mask | None, tuple[str
         return label, ()
     except FAILURES as error:
         return None, (f"The label is left out: {reason(error)}",)
+
+
+def _read_reconstruction(case: ReviewCase, image: Volume) -> tuple[Array | None, tuple[str, ...]]:
+    """Return the reconstruction, or why it is not shown."""
+    if case.reconstruction_file is None:
+        return None, ()
+    try:
+        values = volume_files.read(case.reconstruction_file).array
+        _check_shape(case.reconstruction_file, values.shape, image)
+        return values, ()
+    except FAILURES as error:
+        return None, (f"The reconstruction is left out: {reason(error)}",)
 
 
 def _check_shape(path: Path, shape: tuple[int, ...], image: Volume) -> None:

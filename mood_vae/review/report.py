@@ -10,14 +10,13 @@ from pathlib import Path
 from mood_vae.io import atomic, output_folder
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.review import page
-from mood_vae.review.case_entry import Task, describe
+from mood_vae.review.case_entry import IMAGES, Task, describe
 from mood_vae.review.cases import list_cases
 from mood_vae.review.report_data import CaseEntry, Failure, Report
 from mood_vae.system import resources
 from mood_vae.system.parallel import parallel_map
 from mood_vae.version import __version__
 
-IMAGES = "images"
 MOST_WORKERS = 2
 """Processes by default, where there are as many processors; each holds the volumes of one case."""
 
