@@ -27,6 +27,7 @@ SURFACE = {
     "toy": "HEALTHY_DIR OUT_DIR --seed --cases --clean-fraction --types/--families --workers",
     "train": "DATA_DIR --out --preset --vae --discriminators/--heads --resume --set --device --devices --nodes "
     "--strategy --precision",
+    "view": "PRED --images --labels --reconstructions --run --out --port --no-browser --workers",
 }
 """Arguments and options of each command, in their order; names after a slash are aliases or the off switch."""
 

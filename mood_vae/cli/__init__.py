@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from mood_vae.cli import benchmark_commands, commands, prediction_commands, preparation_commands
+from mood_vae.cli import benchmark_commands, commands, prediction_commands, preparation_commands, view_command
 from mood_vae.cli.options import EXIT_WRONG_USE
 from mood_vae.errors import MoodVaeError
 from mood_vae.system import signals
@@ -47,6 +47,7 @@ for command in (
     commands.train,
     commands.toy,
     commands.demo,
+    view_command.view,
     benchmark_commands.benchmark,
 ):
     main.add_command(command)

@@ -154,7 +154,9 @@ class Atlas:
         near = self._near(place_mm, LOBE_MM, frozenset(same_side))
         return f"{side} {self.lobes[near[0]] if near else 'deep'} white matter"
 
-    def _near(self, place_mm: npt.NDArray[np.float64], most_mm: float, wanted: frozenset[int]) -> tuple[int, float] | None:
+    def _near(
+        self, place_mm: npt.NDArray[np.float64], most_mm: float, wanted: frozenset[int]
+    ) -> tuple[int, float] | None:
         """Return the number of the nearest region among those wanted, and its distance in mm."""
         index = np.linalg.inv(self.affine) @ (*place_mm, 1)
         reach = int(np.ceil(most_mm / self._voxel_mm))
@@ -203,7 +205,10 @@ def read(folder: Path) -> Atlas:
             of_number = {int(row["index"]): row["name"] for row in csv.DictReader(stream)}
     except (OSError, ValueError, KeyError) as error:
         raise MoodVaeError(
-            file=folder / LABELS, expected="the names of an atlas", found=str(error), remedy=f"install it anew: {INSTALL}"
+            file=folder / LABELS,
+            expected="the names of an atlas",
+            found=str(error),
+            remedy=f"install it anew: {INSTALL}",
         ) from error
     names = {number: plain for number, name in of_number.items() if (plain := plain_name(name))}
     lobes = {n: _LOBE_OF[part] for n, name in of_number.items() if (part := name.rpartition("-")[2]) in _LOBE_OF}

@@ -45,6 +45,7 @@ class ReviewServer(ThreadingHTTPServer):
 
     Attributes:
         address: What the reader opens.
+        folder: That of the report and the verdicts.
     """
 
     daemon_threads = True
@@ -66,6 +67,7 @@ class ReviewServer(ThreadingHTTPServer):
             ) from error
         self.hosts = tuple(f"{name}:{self.server_port}" for name in (HOST, "localhost"))
         self.origins = tuple(f"http://{host}" for host in self.hosts)
+        self.folder = site.verdicts.folder
         self.address = f"http://{HOST}:{self.server_port}/{self.token}/"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -188,6 +190,7 @@ def started(
     reconstructions: Path | None = None,
     run: Path | None = None,
     port: int = 0,
+    workers: int | None = None,
     progress: Progress = silent,
 ) -> Iterator[ReviewServer]:
     """Write the report of predictions and listen; `serve_forever` then answers until the block is left.
@@ -200,6 +203,7 @@ def started(
         reconstructions: What the model made of the images.
         run: What `predict --report` wrote.
         port: Where to listen; 0 for any that is free.
+        workers: Processes that write the report; at most two by default.
         progress: Shows how far the report is.
 
     Raises:
@@ -209,8 +213,9 @@ def started(
     niivue = bundle()  # fails now rather than after the report
     out_dir = out_dir or pred.resolve().with_name(f"{pred.resolve().name}-review")
     report = write_report(
-        pred, images, out_dir, labels=labels, reconstructions=reconstructions, run=run, progress=progress
-    )
+        pred, images, out_dir, labels=labels, reconstructions=reconstructions, run=run,
+        workers=workers, progress=progress,
+    )  # fmt: skip
     found = list_cases(pred, images, labels=labels, reconstructions=reconstructions, run=run)
     cases = {case.id: case for case in found.cases}
     folders = {"image": images, "map": pred, "label": labels, "reconstruction": reconstructions}

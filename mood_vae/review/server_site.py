@@ -24,8 +24,9 @@ from mood_vae.review.niivue import SafeVolumes
 from mood_vae.review.page import ASSETS, VIEWER_MARKER
 from mood_vae.review.verdicts import Change, Conflict, UnknownFinding, VerdictStore
 
-SCRIPT, STYLE, ICON, PLAIN = "text/javascript", "text/css", "image/png", "text/plain"
+SCRIPT, STYLE, PLAIN = "text/javascript", "text/css", "text/plain"
 JSON, GZIP, HTML = "application/json", "application/gzip", "text/html"
+PICTURES = {".png": "image/png", ".webp": "image/webp"}
 
 SCRIPTS = ("verdict_sync.js", "outlines.js", "viewer.js")
 STYLES = ("viewer.css",)
@@ -111,7 +112,8 @@ class Site:
         """
         self.volumes, self.verdicts, self.safe, self.niivue = volumes, verdicts, safe, niivue
         self.images = out_dir / "images"
-        self.pictures = frozenset(os.listdir(self.images)) if self.images.is_dir() else frozenset()
+        names = os.listdir(self.images) if self.images.is_dir() else []
+        self.pictures = {name: PICTURES[Path(name).suffix] for name in names if Path(name).suffix in PICTURES}
         self.page, own_scripts = _with_viewer(out_dir / "index.html", [sorted(names) for names in volumes])
         self.policy = (
             "default-src 'none'; connect-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
@@ -134,7 +136,7 @@ class Site:
             case [name] if name in STYLES:
                 return Answer(ASSETS / name, STYLE)
             case ["images", name] if name in self.pictures and is_inside(self.images / name, self.images):
-                return Answer(self.images / name, ICON)
+                return Answer(self.images / name, self.pictures[name])
             case ["volumes", number, file] if file.endswith(".nii.gz"):
                 return self._volume(number, file.removesuffix(".nii.gz"))
             case ["verdicts"]:

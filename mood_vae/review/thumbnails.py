@@ -85,7 +85,9 @@ def sample(
     to_index = np.linalg.inv(affine)
     at = places(field, peak_mm, EDGE_PX * fold)
     index = np.tensordot(to_index[:3, :3], at, axes=1) + to_index[:3, 3, None, None]
-    values = ndimage.map_coordinates(array, index, order=int(linear), mode="constant", output=np.float32, prefilter=False)
+    values = ndimage.map_coordinates(
+        array, index, order=int(linear), mode="constant", output=np.float32, prefilter=False
+    )
     return values.reshape(EDGE_PX, fold, 3 * EDGE_PX, fold).mean(axis=(1, 3))
 
 

@@ -14,8 +14,8 @@
     return (x, y, z) => img[first + x * step[0] + y * step[1] + z * step[2]] >= least;
   }
 
-  // Return the edges between inside and outside in one slice, in units of voxels.
-  function edges(volume, level, [u, v, across], slice) {
+  // Return the edges between inside and outside in one slice, in units of voxels; of a dashed line two of three.
+  function edges({ volume, level, dashed }, [u, v, across], slice) {
     const inside = insideOf(volume, level);
     const size = [1, 2, 3].map((axis) => volume.dimsRAS[axis]);
     const path = new Path2D();
@@ -30,6 +30,7 @@
     for (let b = 0; b <= size[v]; b++) {
       for (let a = 0; a <= size[u]; a++) {
         const here = is(a, b);
+        if (dashed && (a + b) % 3 === 0) continue;
         if (here !== is(a - 1, b)) { path.moveTo(a, b); path.lineTo(a, b + 1); }
         if (here !== is(a, b - 1)) { path.moveTo(a, b); path.lineTo(a + 1, b); }
       }
@@ -65,7 +66,7 @@
     ]);
   }
 
-  // Draw outlines over what NiiVue has just drawn. Each layer: {volume, level, colour, dash}.
+  // Draw outlines over what NiiVue has just drawn. Each layer: {volume, level, colour, dashed}.
   function draw(nv, canvas, layers) {
     const source = nv.canvas;
     if (canvas.width !== source.width || canvas.height !== source.height) {
@@ -83,15 +84,15 @@
       context.beginPath();
       context.rect(left, top, width, height);
       context.clip();
-      for (const { volume, level, colour, dash } of layers) {
+      for (const layer of layers) {
+        const { volume, colour } = layer;
         const size = [1, 2, 3].map((axis) => volume.dimsRAS[axis]);
         const position = [...nv.scene.crosshairPos];
         const slice = Math.min(size[plane[2]] - 1, Math.max(0, Math.floor(position[plane[2]] * size[plane[2]])));
         const path = new Path2D();
-        path.addPath(edges(volume, level, plane, slice), matrix(nv, tile, plane, size, position));
+        path.addPath(edges(layer, plane, slice), matrix(nv, tile, plane, size, position));
         context.strokeStyle = colour;
         context.lineWidth = WIDTH_PX * ratio;
-        context.setLineDash(dash.map((length) => length * ratio));
         context.stroke(path);
       }
       context.restore();

@@ -5,9 +5,11 @@
   const review = window.moodReview;
   const namesOfCase = JSON.parse(document.currentScript.dataset.volumes);
   const MASK_LEVEL = 0.5;
-  const MASK_COLOUR = "#56b4e9", LABEL_COLOUR = "#f0e442"; // Okabe-Ito: sky blue, yellow
+  const MASK_COLOUR = "#56b4e9", LABEL_COLOUR = "#009e73"; // as in the page's pictures
   const MAP_COLOURS = "inferno";
-  const OUTSIDE_TRANSPARENT = 1; // NiiVue: colours from 0 to the maximum, nothing below the minimum
+  const NOTHING_BELOW_MINIMUM = 2; // NiiVue's colour scale from 0 to the maximum; of volumes, 1 is the translucent one
+  const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i;
+  const PLANES = 3;
 
   const root = document.createElement("section");
   root.className = "viewer";
@@ -15,7 +17,7 @@
   root.innerHTML = `
     <div class="viewer-bar">
       <label>View <select name="view">
-        <option value="3">Planes and 3-D</option><option value="0">Axial</option>
+        <option value="all">Planes and 3-D</option><option value="3">Planes</option><option value="0">Axial</option>
         <option value="1">Coronal</option><option value="2">Sagittal</option><option value="4">3-D</option>
       </select></label>
       <label>Background <select name="background">
@@ -41,6 +43,8 @@
     <div class="viewer-stage"><canvas class="viewer-gl" tabindex="0"></canvas><canvas class="viewer-lines"></canvas></div>
     <output class="viewer-place"></output>
     <p class="viewer-message" role="status" hidden></p>
+    <p class="viewer-slow" hidden>This browser draws without a graphics card, so 3-D is off. It is slow, but there: choose
+      it under View.</p>
     <details class="viewer-help"><summary>Mouse and keys</summary>
       <p>Click or drag: move the crosshair. Wheel: next slice. Right button and drag: window. Drag in the 3-D view: turn it.
       Keys, once the picture has been clicked: arrows and Page Up, Page Down move the crosshair by a voxel; n and p go to
@@ -63,7 +67,9 @@
     isOrientCube: true,
     isColorbar: true,
     multiplanarShowRender: 1,
-    multiplanarLayout: 2,
+    multiplanarLayout: 0,
+    colorbarHeight: 0.025,
+    tileMargin: 20,
     dragAndDropEnabled: false,
     drawingEnabled: false,
     isRadiologicalConvention: true,
@@ -86,10 +92,10 @@
     if (!shown) return;
     const layers = [];
     if (shown.label && control("label").checked) {
-      layers.push({ volume: shown.label, level: 0.5, colour: LABEL_COLOUR, dash: [5, 3] });
+      layers.push({ volume: shown.label, level: 0.5, colour: LABEL_COLOUR, dashed: true });
     }
     if (shown.map && control("mask").checked) {
-      layers.push({ volume: shown.map, level: threshold(), colour: MASK_COLOUR, dash: [] });
+      layers.push({ volume: shown.map, level: threshold(), colour: MASK_COLOUR, dashed: false });
     }
     window.moodOutlines.draw(nv, lines, layers);
   }
@@ -104,12 +110,28 @@
   const threshold = () => Math.min(1, Math.max(0.01, Number(control("threshold").value) || MASK_LEVEL));
 
   function applyMap() {
-    if (!shown?.map) return;
+    if (!shown) return;
     shown.map.cal_min = threshold();
     shown.map.opacity = control("map").checked ? Number(control("opacity").value) : 0;
-    nv.updateGLVolume();
-    const mask = root.querySelector(".of-mask span");
-    mask.textContent = `mask (map ≥ ${threshold()})`;
+    root.querySelector(".of-mask span").textContent = `mask (map ≥ ${threshold()})`;
+    soon(() => {
+      if (shown?.reconstruction || !shown?.map.opacity) return nv.updateGLVolume();
+      nv.refreshLayers(shown.map, 1); // the scan below stays as it is, which takes most of the time
+      nv.drawScene();
+    });
+  }
+
+  // Do the last of what was asked for before the next frame: a slider asks faster than a slow machine draws.
+  let asked = null;
+  function soon(action) {
+    if (!asked) requestAnimationFrame(() => { const last = asked; asked = null; last(); });
+    asked = action;
+  }
+
+  function applyView() {
+    const view = control("view").value;
+    nv.opts.multiplanarShowRender = view === "all" ? 1 : 0;
+    nv.setSliceType(view === "all" ? PLANES : Number(view));
   }
 
   function background() {
@@ -181,7 +203,7 @@
       if (mine !== turn) return;
       for (const old of [...nv.volumes]) nv.removeVolume(old);
       image.colorbarVisible = false;
-      map.colormapType = OUTSIDE_TRANSPARENT;
+      map.colormapType = NOTHING_BELOW_MINIMUM;
       map.cal_max = 1;
       nv.addVolume(image);
       nv.addVolume(map);
@@ -203,9 +225,17 @@
   }
 
   let attaching = null;
-  function attached() {
+  async function attached() {
+    if (!document.createElement("canvas").getContext("webgl2")) {
+      throw new Error("this browser has no WebGL2; switch its hardware acceleration on");
+    }
     attaching ??= nv.attachToCanvas(canvas).then(() => {
-      if (!nv.gl) throw new Error("this browser has no WebGL2; switch its hardware acceleration on");
+      const renderer = nv.gl.getExtension("WEBGL_debug_renderer_info");
+      if (SOFTWARE.test(renderer ? nv.gl.getParameter(renderer.UNMASKED_RENDERER_WEBGL) : "")) {
+        control("view").value = PLANES;
+        applyView();
+        root.querySelector(".viewer-slow").hidden = false;
+      }
     });
     return attaching;
   }
@@ -287,7 +317,7 @@
   for (const name of ["opacity", "map"]) control(name).addEventListener("input", applyMap);
   for (const name of ["mask", "label"]) control(name).addEventListener("input", () => nv.drawScene());
   for (const name of ["low", "high"]) control(name).addEventListener("change", applyWindow);
-  control("view").addEventListener("input", () => nv.setSliceType(Number(control("view").value)));
+  control("view").addEventListener("input", applyView);
   control("background").addEventListener("input", () => applyBackground().catch((error) => say(error.message)));
   nv.onIntensityChange = showWindow;
 
@@ -330,7 +360,7 @@
 
   review.onConvention((isRadiological) => {
     nv.opts.isRadiologicalConvention = isRadiological;
-    if (shown) nv.updateGLVolume();
+    if (shown) nv.drawScene();
   });
   review.onCase(open);
   review.onFinding((entry, finding) => {
