@@ -43,9 +43,11 @@ def bundle() -> Path:
 
 def _checked(place: Path) -> Path:
     content = place.read_bytes()
+    if _MARK not in content[:2000]:
+        raise _unusable(place, "another kind of script")
     missing = [call.decode() for call in _CALLS if call not in content]
-    if _MARK not in content[:2000] or missing:
-        raise _unusable(place, f"one without {', '.join(missing)}" if missing else "another kind of script")
+    if missing:
+        raise _unusable(place, f"one without {', '.join(missing)}")
     return place
 
 
@@ -60,10 +62,12 @@ _READ_ALIKE = ("uint8", "int16", "float32")
 _MM_OR_UNKNOWN = (0, 2)
 
 
-def is_read_alike(header: Header) -> bool:
+def is_read_alike(header: Header | None) -> bool:
     """Whether NiiVue and `mood_vae.io` make the same of a NIfTI file: its types, its one grid, its one place."""
+    if header is None or header.notes or header.fault or header.dtype is None:
+        return False
     native = header.native
-    if not isinstance(native, nib.Nifti1Header) or header.notes or header.fault or header.dtype is None:
+    if not isinstance(native, nib.Nifti1Header) or isinstance(native, nib.Nifti2Header):
         return False
     forms = native["sform_code"] > 0, native["qform_code"] > 0
     return (
@@ -71,7 +75,6 @@ def is_read_alike(header: Header) -> bool:
         and header.dtype.isnative
         and native.endianness == "<"
         and header.shape == header.grid_shape
-        and not isinstance(native, nib.Nifti2Header)
         and int(native["intent_code"]) == 0
         and int(native["xyzt_units"]) & 7 in _MM_OR_UNKNOWN
         and any(forms)

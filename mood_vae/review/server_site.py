@@ -150,7 +150,7 @@ class Site:
         try:
             change = Change.model_validate(json_files.parse(content))
         except ValueError as error:  # pydantic's errors are ValueErrors too
-            return Answer.text(f"no verdict: {str(error):.500}", HTTPStatus.UNPROCESSABLE_ENTITY)
+            return Answer.text(f"no verdict: {error!s:.500}", HTTPStatus.UNPROCESSABLE_ENTITY)
         try:
             return Answer.json(self.verdicts.put(change))
         except UnknownFinding:

@@ -92,7 +92,7 @@ class VerdictFile(_Strict):
     former: list[Verdict] = []
 
 
-class Conflict(Exception):  # noqa: N818 - no error: the reader decides
+class Conflict(Exception):
     """The verdict was changed elsewhere since the page showed it.
 
     Attributes:
@@ -104,7 +104,7 @@ class Conflict(Exception):  # noqa: N818 - no error: the reader decides
         super().__init__("changed elsewhere")
 
 
-class UnknownFinding(KeyError):  # noqa: N818 - the caller's answer is "not found"
+class UnknownFinding(KeyError):
     """No such case or finding is in the report."""
 
 

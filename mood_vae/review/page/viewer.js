@@ -10,6 +10,7 @@
   const NOTHING_BELOW_MINIMUM = 2; // NiiVue's colour scale from 0 to the maximum; of volumes, 1 is the translucent one
   const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i;
   const PLANES = 3;
+  const CROSSHAIR_MM = 0.5;
 
   const root = document.createElement("section");
   root.className = "viewer";
@@ -33,6 +34,7 @@
         <label class="of-mask"><input type="checkbox" name="mask" checked> <span>mask</span></label>
         <label class="of-label"><input type="checkbox" name="label" checked> <span>label</span></label>
       </fieldset>
+      <label><input type="checkbox" name="crosshair" checked> crosshair</label>
       <fieldset><legend>Window</legend>
         <label>from <input type="number" name="low" step="any"></label>
         <label>to <input type="number" name="high" step="any"></label>
@@ -59,7 +61,7 @@
     loadingText: "",
     backColor: [0, 0, 0, 1],
     crosshairColor: [0.9, 0.6, 0, 0.8],
-    crosshairWidth: 0.5,
+    crosshairWidth: CROSSHAIR_MM,
     crosshairWidthUnit: "mm",
     crosshairGap: 4,
     fontColor: [1, 1, 1, 1],
@@ -316,6 +318,10 @@
   });
   for (const name of ["opacity", "map"]) control(name).addEventListener("input", applyMap);
   for (const name of ["mask", "label"]) control(name).addEventListener("input", () => nv.drawScene());
+  control("crosshair").addEventListener("input", () => {
+    nv.opts.crosshairWidth = control("crosshair").checked ? CROSSHAIR_MM : 0;
+    nv.drawScene();
+  });
   for (const name of ["low", "high"]) control(name).addEventListener("change", applyWindow);
   control("view").addEventListener("input", applyView);
   control("background").addEventListener("input", () => applyBackground().catch((error) => say(error.message)));
@@ -358,14 +364,15 @@
     action();
   }, { capture: true });
 
-  review.onConvention((isRadiological) => {
+  function setConvention(isRadiological) {
     nv.opts.isRadiologicalConvention = isRadiological;
     if (shown) nv.drawScene();
-  });
+  }
+  review.onConvention(setConvention);
   review.onCase(open);
   review.onFinding((entry, finding) => {
     last = [entry.id, finding.number];
     if (shown?.entry.id === entry.id) goTo(finding);
   });
-  window.moodViewer = { nv };
+  window.moodViewer = { nv, setConvention };
 })();

@@ -1,0 +1,100 @@
+"""A real browser for the viewer's tests, and what of its pictures they look at."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium or Chrome is installed")
+SOFTWARE_GL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+
+Picture = npt.NDArray[np.int16]
+
+
+@dataclass
+class Tab:
+    """An open page, and what it said and asked for."""
+
+    page: playwright.Page
+    complaints: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda message: message.type in ("error", "warning") and self.complain(message.text))
+        self.page.on("pageerror", lambda error: self.complain(str(error)))
+        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
+
+    def complain(self, text: str) -> None:
+        """Keep an error or a warning of the page; the driver's own remarks on speed are none."""
+        if "GPU stall due to ReadPixels" not in text:
+            self.complaints.append(text)
+
+    def open(self, address: str, case: str = "a.nii.gz") -> None:
+        """Go to the page, open a case and wait until the viewer shows it or says why not."""
+        self.page.goto(address)
+        self.page.evaluate("window.moodVerdictsReady")
+        self.page.get_by_text(case).first.click()
+        self.page.wait_for_selector(".viewer[data-state=ready], .viewer[data-state=failed]")
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what was asked for is drawn."""
+        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+    def set(self, name: str, value: str | bool) -> None:
+        """Give a control of the viewer a value, as a reader does."""
+        control = self.page.locator(f".viewer [name={name}]")
+        if isinstance(value, bool):
+            control.set_checked(value)
+        elif control.evaluate("(element) => element.tagName") == "SELECT":
+            control.select_option(value)
+        else:
+            control.fill(value)
+            control.dispatch_event("change")
+        self.settle()
+
+    def picture(self) -> Picture:
+        """Return what the viewer shows, (height, width, RGB)."""
+        png = self.page.locator(".viewer-stage").screenshot()
+        return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), np.int16)
+
+    def voxel_px(self) -> float:
+        """Return the largest edge of a voxel on the screen, for a view of one plane."""
+        return float(
+            self.page.evaluate(
+                """() => Math.max(...moodViewer.nv.screenSlices.map(
+                ({ leftTopWidthHeight: [, , width], fovMM }) => Math.abs(width) / Math.abs(fovMM[0]) * 3))"""
+            )
+        )
+
+    def place(self, what: str) -> list[float]:
+        """Return what the viewer says of the place under its crosshair: `mm`, `voxel` or `map`."""
+        return self.page.locator(".viewer-place").evaluate(f"(element) => JSON.parse(element.dataset.{what})")
+
+
+@contextmanager
+def browser() -> Iterator[playwright.Browser]:
+    """Start a browser that draws without a graphics card."""
+    with playwright.sync_playwright() as started:
+        program = started.chromium.launch(executable_path=PROGRAM, args=SOFTWARE_GL)
+        try:
+            yield program
+        finally:
+            program.close()
+
+
+def box(marked: npt.NDArray[np.bool_]) -> list[int]:
+    """Return left, right, top and bottom of what is marked in a picture."""
+    rows, columns = np.nonzero(marked)
+    return [columns.min(), columns.max(), rows.min(), rows.max()]

@@ -1,0 +1,18 @@
+"""A running server that several tests of the viewer ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mood_vae.review.server import ReviewServer
+from tests.review.reviews import make_site, serving
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ReviewServer]:
+    """A server of one case."""
+    with serving(make_site(tmp_path)) as running:
+        yield running
