@@ -49,7 +49,6 @@ class ReviewServer(ThreadingHTTPServer):
     """
 
     daemon_threads = True
-    allow_reuse_address = False
 
     def __init__(self, site: Site, *, port: int = 0, token: str | None = None) -> None:
         """Listen, at a free port if none is named.

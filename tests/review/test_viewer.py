@@ -47,6 +47,12 @@ def is_warm(picture: Picture) -> np.ndarray:
     return picture[..., 0] - picture[..., 2] > 30
 
 
+def bare(tab: Tab) -> None:
+    """Leave crosshair and scale of colours out, which are no part of the volumes."""
+    tab.page.evaluate("moodViewer.nv.opts.isColorbar = false")
+    tab.set("crosshair", False)
+
+
 def test_it_draws_complains_of_nothing_and_asks_nobody_else(opened: Tab, server: ReviewServer) -> None:
     picture = opened.picture()
     assert picture.std() > 20
@@ -75,7 +81,7 @@ def test_the_page_s_own_list_leads_there_too(opened: Tab) -> None:
 
 
 def test_the_threshold_changes_map_and_outline(opened: Tab) -> None:
-    opened.set("crosshair", False)
+    bare(opened)
     at_half = opened.picture()
     opened.set("threshold", "0.85")  # only the peak, one voxel, is left of 36
     high = opened.picture()
@@ -91,7 +97,7 @@ def test_the_threshold_changes_map_and_outline(opened: Tab) -> None:
 
 @pytest.mark.parametrize("view", ["0", "1", "2"])
 def test_the_outline_lies_around_what_niivue_draws_in_either_convention(opened: Tab, view: str) -> None:
-    opened.set("crosshair", False)
+    bare(opened)
     opened.set("label", False)
     opened.set("view", view)
     opened.set("opacity", "1")
@@ -118,7 +124,7 @@ def test_the_outline_lies_around_what_niivue_draws_in_either_convention(opened: 
 
 
 def test_opacity_window_background_and_toggles_change_the_picture(opened: Tab) -> None:
-    opened.set("crosshair", False)
+    bare(opened)
     before = opened.picture()
     for name, value, usual in (
         ("opacity", "0.1", "0.6"), ("map", False, True), ("mask", False, True), ("label", False, True),

@@ -93,11 +93,11 @@
   function drawOutlines() {
     if (!shown) return;
     const layers = [];
-    if (shown.label && control("label").checked) {
-      layers.push({ volume: shown.label, level: 0.5, colour: LABEL_COLOUR, dashed: true });
-    }
     if (shown.map && control("mask").checked) {
       layers.push({ volume: shown.map, level: threshold(), colour: MASK_COLOUR, dashed: false });
+    }
+    if (shown.label && control("label").checked) {
+      layers.push({ volume: shown.label, level: 0.5, colour: LABEL_COLOUR, dashed: true });
     }
     window.moodOutlines.draw(nv, lines, layers);
   }
