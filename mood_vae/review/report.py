@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mood_vae.io import atomic, output_folder
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.review import page
+from mood_vae.review import page, regions, thumbnails
 from mood_vae.review.case_entry import IMAGES, Task, describe
 from mood_vae.review.cases import list_cases
 from mood_vae.review.report_data import CaseEntry, Failure, Report
@@ -59,6 +59,7 @@ def write_report(
         cases = sorted((entry for entry in entries if isinstance(entry, CaseEntry)), key=_by_score)
         failures = [Failure(id=name, reason=reason) for name, reason in found.failures.items()]
         failures += [entry for entry in entries if isinstance(entry, Failure)]
+        atlas, atlas_note = regions.state()
         report = Report(
             id=report_id(cases),
             made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -66,6 +67,9 @@ def write_report(
             cases=tuple(cases),
             failures=tuple(sorted(failures, key=lambda failure: failure.id)),
             n_healthy=len(found.healthy_scores),
+            colours=thumbnails.legend_colours(),
+            atlas=atlas,
+            atlas_note=atlas_note,
         )
         atomic.write_text(out_dir / "report.json", report.model_dump_json(indent=1) + "\n")
         atomic.write_text(out_dir / "index.html", page.render(report))
