@@ -38,8 +38,8 @@ BRAIN_STEP, SULCUS_MM = 2, 6.0
 
 _LOBES = {
     "frontal": "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis parstriangularis "
-    "parsorbitalis lateralorbitofrontal medialorbitofrontal precentral paracentral frontalpole rostralanteriorcingulate "
-    "caudalanteriorcingulate",
+    "parsorbitalis lateralorbitofrontal medialorbitofrontal precentral paracentral frontalpole "
+    "rostralanteriorcingulate caudalanteriorcingulate",
     "parietal": "superiorparietal inferiorparietal supramarginal postcentral precuneus posteriorcingulate "
     "isthmuscingulate",
     "temporal": "superiortemporal middletemporal inferiortemporal bankssts fusiform transversetemporal entorhinal "
@@ -215,7 +215,7 @@ def load() -> Atlas | None:
 
 
 def state() -> tuple[str, str]:
-    """Return the atlas's title, empty without one, and what a reader should know of the names, or why there are none."""
+    """Return the atlas's title, empty without one, and what to know of the names, or why there are none."""
     try:
         atlas = load()
     except MoodVaeError as error:
