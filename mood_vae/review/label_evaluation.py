@@ -125,11 +125,16 @@ def free_response(scored: Sequence[Scored]) -> Figure:
     ]
     most = round_up(max(x for x, _ in points))
     plot = Plot("false findings a case", "lesions found", most, [(most * i / 5, f"{most * i / 5:g}") for i in range(6)])
-    plot.line(points)
+    best, line = 0.0, []
+    for x, y in sorted(points):
+        line += [(x, best), (x, max(best, y))]
+        best = max(best, y)
+    plot.line([*line, (most, best)])
     plot.dot(*points[THRESHOLDS.index(OPERATING)], "mask, from 0.5")
     text = (
-        f"{lesions} lesions in {len(cases)} cases; a lesion is found by a finding with which it shares at least "
-        f"{MIN_IOU:g} (intersection over union). Thresholds {THRESHOLDS[0]} to {THRESHOLDS[-1]}."
+        f"The most lesions found with so many false findings or fewer, at thresholds from {THRESHOLDS[0]} to"
+        f" {THRESHOLDS[-1]}. {lesions} lesions in {len(cases)} cases: every connected piece of a label is one, and is"
+        f" found by a finding that shares at least {MIN_IOU:g} with it (intersection over union)."
     )
     return Figure(title="Free response (FROC)", svg=plot.render(f"Free-response curve. {text}"), caption=text)
 
@@ -150,5 +155,5 @@ def by_size(scored: Sequence[Scored]) -> Figure:
         n, hits = int(of_class.sum()), int(found[of_class].sum())
         plot.bar(i + 0.15, i + 0.85, hits / n if n else 0.0, f"{hits} of {n}" if n else "none")
         words.append(f"{name} mL: {hits} of {n}")
-    text = "Lesions that the mask finds, of those of each size."
+    text = "Lesions that the mask finds, of those of each size; every connected piece of a label is one."
     return Figure(title="Recall by size", svg=plot.render(f"{text} {'; '.join(words)}."), caption=text)

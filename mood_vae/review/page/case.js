@@ -6,7 +6,7 @@ const caseListeners = [], findingListeners = [], conventionListeners = [];
 function openCase(entry) {
   current = entry;
   selected = entry.findings[0] || null;
-  byId("list-view").hidden = true;
+  byId("list-view").hidden = byId("toolbar").hidden = true;
   byId("case-view").hidden = false;
   const index = list.shown.indexOf(entry);
   if (index >= 0) {
@@ -23,7 +23,7 @@ function closeCase() {
   if (!current) return;
   current = selected = null;
   byId("case-view").hidden = true;
-  byId("list-view").hidden = false;
+  byId("list-view").hidden = byId("toolbar").hidden = false;
   drawList();
   focusRow();
 }
