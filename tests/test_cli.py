@@ -22,6 +22,7 @@ SURFACE = {
     "--on-mismatch --prepare --skip --extraction --mask --series --dicom-out",
     "prepare": "IN_DIR OUT_DIR --skip --extraction --mask --series --resume --max-voxels --workers",
     "rank": "SUBMISSION_DIR... --json --picture --resamples --seed",
+    "report": "PRED OUT_DIR --images --labels --reconstructions --run --workers",
     "score": "LEVEL PRED LABEL --json --strict --subsets --lesions/--no-lesions --resamples --false-positive-ml "
     "--workers",
     "toy": "HEALTHY_DIR OUT_DIR --seed --cases --clean-fraction --types/--families --workers",

@@ -145,3 +145,15 @@ def benchmark_inputs(data_dir: Path, model: str | None, every: int) -> None:
     from mood_vae.detection.pretrained import load_pretrained
 
     click.echo(input_table(data_dir, load_pretrained(model), every=every, progress=progress_bar))
+
+
+@benchmark.command("review")
+@click.option("--cases", default=100, type=click.IntRange(1), help="Volumes that are reported.")
+@click.option("--workers", default=2, type=click.IntRange(1), help="Parallel processes.")
+@click.option("--edge", default=160, type=click.IntRange(24), help="Voxels along each axis of a volume.")
+def benchmark_review(cases: int, workers: int, edge: int) -> None:
+    """Measure `mood-vae report`: seconds a case, memory, and the size of the page and its pictures."""
+    from mood_vae.benchmark import review_speed
+
+    for line in review_speed.measure(cases, workers, edge):
+        click.echo(line)

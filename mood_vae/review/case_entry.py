@@ -7,14 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from mood_vae.errors import MoodVaeError, VolumeError
 from mood_vae.evaluation.metrics import is_positive
 from mood_vae.io import volume_files
-from mood_vae.io.volume import Array, Mask, Volume, voxel_ml
-from mood_vae.review import thumbnails
+from mood_vae.io.volume import Affine, Array, Mask, Volume, voxel_ml
+from mood_vae.review import atlas_alignment, regions, thumbnails
 from mood_vae.review.cases import ReviewCase
 from mood_vae.review.findings import THRESHOLD, dice, find_peaks
+from mood_vae.review.regions import Atlas
 from mood_vae.review.report_data import CaseEntry, Failure, Finding
 
 MOST_FINDINGS, MOST_PICTURED = 20, 9
@@ -80,13 +82,15 @@ def _describe(task: Task) -> CaseEntry:
         reconstruction=reconstruction,
         label=label,
     )
+    places = _Places.of(image, searched)
     field = thumbnails.Field.around(searched, image.affine)
     findings = []
     for peak in peaks[:MOST_FINDINGS]:
         place = np.array(peak.location_mm)
         pictures = layers.pictures(field, place, THRESHOLD) if peak.number <= MOST_PICTURED else {}
         images = thumbnails.write(pictures, task.out_dir / IMAGES, f"{task.number:05d}-{peak.number}")
-        findings.append(Finding(**asdict(peak), cross=field.shares(place), images=images))
+        region = places.name_at(place)
+        findings.append(Finding(**asdict(peak), region=region, cross=field.shares(place), images=images))
     return CaseEntry(
         id=case.id,
         score=case.score,
@@ -97,8 +101,34 @@ def _describe(task: Task) -> CaseEntry:
         n_findings=len(peaks),
         label_ml=None if label is None else int(np.count_nonzero(label)) * voxel_ml(image.affine),
         dice=None if label is None else dice(mask, label),
+        region_note=places.note,
         field_mm=field.edge_mm,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Places:
+    """Names the places of one scan, or says why it does not."""
+
+    atlas: Atlas | None = None
+    to_atlas: Affine | None = None
+    note: str = ""
+
+    @classmethod
+    def of(cls, image: Volume, brain: Mask) -> _Places:
+        try:
+            atlas = regions.load()
+        except MoodVaeError:
+            return cls()  # the report says so, once
+        if atlas is None or not brain.any():
+            return cls()
+        to_atlas, note = atlas_alignment.to_atlas(image, brain, atlas)
+        return cls(atlas=atlas, to_atlas=to_atlas, note=note)
+
+    def name_at(self, place_mm: npt.NDArray[np.float64]) -> str | None:
+        if self.atlas is None or self.to_atlas is None:
+            return None
+        return self.atlas.name_at((self.to_atlas @ (*place_mm, 1))[:3])
 
 
 def healthy_share(score: float | None, healthy_scores: Sequence[float]) -> float | None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from mood_vae.dicom.find_scans import find_scans
 from mood_vae.errors import FolderError, printable
 from mood_vae.io import json_files, volume_files
-from mood_vae.io.challenge_layout import LEVELS, TOY_LABELS, result_path
+from mood_vae.io.challenge_layout import TOY_LABELS, Level, result_path
 from mood_vae.io.scans import Scan
 
 RUN = "run.json"
@@ -88,17 +88,16 @@ def list_cases(
     Raises:
         FolderError: A folder is missing or holds nothing of its kind, or no map belongs to any image.
     """
-    maps_dir = _level_dir(pred, "pixel")
-    maps = {path.name: path for path in volume_files.list_volumes(maps_dir)}
+    maps = {path.name: path for path in volume_files.list_volumes(maps_dir(pred))}
     found = find_scans(images)
     scans = {scan.file_name: scan for scan in found.scans}
     if not maps.keys() & scans.keys():
         raise FolderError(
-            file=maps_dir, expected=f"maps named like the images, such as {min(scans, default='none')}",
+            file=maps_dir(pred), expected=f"maps named like the images, such as {min(scans, default='none')}",
             found=f"none, but {min(maps)}", remedy="check that PRED and --images belong together",
         )  # fmt: skip
     facts = _read_run(pred, run)
-    label_files = _files(labels and _labels_dir(labels))
+    label_files = _files(labels and labels_dir(labels))
     reconstruction_files = _files(reconstructions)
     failures = found.failures | facts.failures
     cases = []
@@ -127,13 +126,17 @@ def list_cases(
     return CaseList(cases=tuple(cases), failures=why, healthy_scores=healthy)
 
 
-def _level_dir(pred: Path, level: str) -> Path:
-    """Return the folder of one level: that of `predict both`, or the folder itself."""
+def maps_dir(pred: Path) -> Path:
+    """Return the folder of maps in what `predict both` wrote, or the folder itself."""
+    return _level_dir(pred, "pixel")
+
+
+def _level_dir(pred: Path, level: Level) -> Path:
     inner = pred / level
-    return inner if level in LEVELS and inner.is_dir() else pred
+    return inner if inner.is_dir() else pred
 
 
-def _labels_dir(labels: Path) -> Path:
+def labels_dir(labels: Path) -> Path:
     """Return the folder of label volumes in a set of toys, or the folder itself."""
     for inner in (labels / "pixel", labels / TOY_LABELS["pixel"]):
         if inner.is_dir():

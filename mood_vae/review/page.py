@@ -12,7 +12,7 @@ from markupsafe import Markup
 from mood_vae.review.report_data import Report
 
 ASSETS = Path(__file__).parent / "page"
-SCRIPTS = ("verdicts.js", "page.js")
+SCRIPTS = ("verdicts.js", "elements.js", "pictures.js", "list.js", "case.js", "page.js")
 
 VIEWER_MARKER = "<!-- viewer -->"
 """Where a server puts the viewer's own script and style."""
@@ -27,7 +27,8 @@ def render(report: Report) -> str:
     environment = Environment(
         loader=FileSystemLoader(ASSETS), autoescape=select_autoescape(default=True), undefined=StrictUndefined
     )
-    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    parts = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    script = f'(() => {{\n"use strict";\n{parts}}})();'
     return environment.get_template("index.html").render(
         report=report,
         data=Markup(as_json(report)),

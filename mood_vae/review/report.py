@@ -9,9 +9,10 @@ from pathlib import Path
 
 from mood_vae.io import atomic, output_folder
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.review import page
+from mood_vae.review import page, regions, thumbnails
 from mood_vae.review.case_entry import IMAGES, Task, describe
-from mood_vae.review.cases import list_cases
+from mood_vae.review.cases import labels_dir, list_cases, maps_dir
+from mood_vae.review.label_evaluation import evaluate
 from mood_vae.review.report_data import CaseEntry, Failure, Report
 from mood_vae.system import resources
 from mood_vae.system.parallel import parallel_map
@@ -54,11 +55,16 @@ def write_report(
             Task(case=case, number=number, out_dir=out_dir, healthy_scores=found.healthy_scores)
             for number, case in enumerate(found.cases)
         ]
-        described = parallel_map(describe, tasks, workers or min(MOST_WORKERS, resources.allowed()))
+        n_workers = workers or min(MOST_WORKERS, resources.allowed())
+        described = parallel_map(describe, tasks, n_workers)
         entries = list(progress(described, "Reviewing", len(tasks)))
         cases = sorted((entry for entry in entries if isinstance(entry, CaseEntry)), key=_by_score)
         failures = [Failure(id=name, reason=reason) for name, reason in found.failures.items()]
         failures += [entry for entry in entries if isinstance(entry, Failure)]
+        evaluation = None
+        if labels is not None:
+            evaluation = evaluate(maps_dir(pred), labels_dir(labels), workers=n_workers, progress=progress)
+        atlas, atlas_note = regions.state()
         report = Report(
             id=report_id(cases),
             made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -66,6 +72,10 @@ def write_report(
             cases=tuple(cases),
             failures=tuple(sorted(failures, key=lambda failure: failure.id)),
             n_healthy=len(found.healthy_scores),
+            colours=thumbnails.legend_colours(),
+            atlas=atlas,
+            atlas_note=atlas_note,
+            evaluation=evaluation,
         )
         atomic.write_text(out_dir / "report.json", report.model_dump_json(indent=1) + "\n")
         atomic.write_text(out_dir / "index.html", page.render(report))

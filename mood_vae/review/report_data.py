@@ -112,6 +112,7 @@ class Report(_Data):
         n_healthy: How many healthy brains the scores are compared with.
         atlas: Where the names of regions come from; empty if from nowhere.
         atlas_note: What to know of the names, or why there are none.
+        colours: The map's colours from 0 to 1, as #rrggbb.
         evaluation: None without labels.
     """
 
@@ -123,4 +124,5 @@ class Report(_Data):
     n_healthy: int = 0
     atlas: str = ""
     atlas_note: str = ""
+    colours: tuple[str, ...] = ()
     evaluation: Evaluation | None = None

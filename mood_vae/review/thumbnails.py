@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
@@ -30,8 +31,8 @@ PHOTO_QUALITY = 90
 
 MASK_COLOUR, LABEL_COLOUR = (0x56, 0xB4, 0xE9), (0x00, 0x9E, 0x73)
 """Sky blue and bluish green of Okabe and Ito's palette, which colour-blind people can tell apart, and from the map."""
-DASH_PX = 3
-"""The label's outline is dashed too."""
+DASH_PX, HOLE_PX = 3, 9
+"""The label's outline is dashed too; smaller holes are not outlined."""
 COLOUR_MAP = "inferno"
 MOST_OPAQUE = 0.6
 """The map's colours let so much of the scan through at the most; below 0.5 ever more."""
@@ -175,14 +176,26 @@ def colour_table() -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(table)
 
 
+def legend_colours(count: int = 17) -> tuple[str, ...]:
+    """Return the colours of the map's values from 0 to 1, over a grey scan, as #rrggbb."""
+    table = colour_table()[np.linspace(0, 255, count).astype(int)].astype(float)
+    opacity = table[:, 3:] / 255
+    seen = np.rint(table[:, :3] * opacity + 0x60 * (1 - opacity)).astype(int)
+    return tuple(f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in seen)
+
+
 def outline(mask: Mask, colour: tuple[int, int, int], *, dashed: bool = False) -> bytes:
-    """Return a mask's outline, one pixel wide, on a transparent strip: just inside the mask, or dashed just outside."""
+    """Return a mask's outline, one pixel wide, on a transparent strip: just inside the mask, or dashed just outside.
+
+    Holes of less than `HOLE_PX` pixels have none.
+    """
     squares = []
     for part in np.split(mask, 3, axis=1):
+        part = ~cc3d.dust(np.ascontiguousarray(~part), threshold=HOLE_PX, connectivity=4)
         squares.append(ndimage.binary_dilation(part) & ~part if dashed else part & ~ndimage.binary_erosion(part))
     line = np.concatenate(squares, axis=1)
     if dashed:
-        rows, columns = np.indices(line.shape, sparse=True)
+        rows, columns = np.arange(line.shape[0])[:, None], np.arange(line.shape[1])
         line &= (rows + columns) // DASH_PX % 2 == 0
     picture = Image.fromarray(line.astype(np.uint8)).convert("P")
     picture.putpalette(bytes((0, 0, 0, *colour)))

@@ -42,10 +42,10 @@ class Tab:
 
     def open(self, address: str, case: str = "a.nii.gz") -> None:
         """Go to the page, open a case and wait until the viewer shows it or says why not."""
-        self.page.goto(address)
+        self.page.goto("about:blank")
+        self.page.goto(f"{address}#case={case}")
         self.page.evaluate("window.moodVerdictsReady")
-        self.page.get_by_text(case).first.click()
-        self.page.wait_for_selector(".viewer[data-state=ready], .viewer[data-state=failed]")
+        self.page.wait_for_selector(".viewer-body[data-state=ready], .viewer-body[data-state=failed]")
         self.settle()
 
     def settle(self) -> None:
@@ -54,7 +54,7 @@ class Tab:
 
     def set(self, name: str, value: str | bool) -> None:
         """Give a control of the viewer a value, as a reader does."""
-        control = self.page.locator(f".viewer [name={name}]")
+        control = self.page.locator(f".viewer-body [name={name}]")
         if isinstance(value, bool):
             control.set_checked(value)
         elif control.evaluate("(element) => element.tagName") == "SELECT":

@@ -90,7 +90,7 @@ def test_the_threshold_changes_map_and_outline(opened: Tab) -> None:
     none = opened.picture()
     assert is_warm(none).sum() == 0
     assert is_blue(none).sum() == 0
-    opened.page.locator(".viewer [name=reset]").click()
+    opened.page.locator(".viewer-body [name=reset]").click()
     opened.settle()
     np.testing.assert_array_equal(opened.picture(), at_half)
 
@@ -153,7 +153,7 @@ def test_keys_move_the_crosshair_and_go_from_finding_to_finding(opened: Tab) -> 
     opened.page.keyboard.press("ArrowRight")  # i points to the patient's left, on the right of the picture
     assert opened.place("voxel") == [i + 1, j - 1, k + 1]
     opened.page.keyboard.press("m")
-    assert not opened.page.locator(".viewer [name=map]").is_checked()
+    assert not opened.page.locator(".viewer-body [name=map]").is_checked()
 
 
 def test_what_cannot_be_shown_is_told_and_another_case_can(tab: Tab, tmp_path: Path) -> None:

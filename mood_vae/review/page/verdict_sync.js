@@ -4,7 +4,8 @@
 (() => {
   const { verdicts } = window.moodReview;
   const WAIT_MS = 400;
-  const versions = new Map(), waiting = new Map();
+  const known = new Map(); // what the server is known to have: {verdict, comment, version} by finding
+  const waiting = new Map(); // what it is still to be told
   let sending = false, loading = false;
 
   const keyOf = (caseId, number) => JSON.stringify([caseId, number]);
@@ -28,11 +29,10 @@
 
   const words = ({ verdict, comment }) => `${verdict ? `“${verdict}”` : "no verdict"}${comment ? ` (${comment})` : ""}`;
 
-  function show(entry) {
-    const all = verdicts.all();
+  function learn(all, entry) {
     (all[entry.case] ??= {})[entry.finding] = { verdict: entry.verdict, comment: entry.comment };
-    versions.set(keyOf(entry.case, entry.finding), entry.version);
-    load(all);
+    known.set(keyOf(entry.case, entry.finding), entry);
+    return all;
   }
 
   function load(all) {
@@ -47,11 +47,8 @@
     const kept = await answer.json();
     if (waiting.size || sending) return; // what the reader has just said comes first
     const all = {};
-    versions.clear();
-    for (const entry of kept.verdicts) {
-      (all[entry.case] ??= {})[entry.finding] = { verdict: entry.verdict, comment: entry.comment };
-      versions.set(keyOf(entry.case, entry.finding), entry.version);
-    }
+    known.clear();
+    kept.verdicts.forEach((entry) => learn(all, entry));
     load(all);
     const n = kept.verdicts.filter((entry) => entry.verdict).length;
     const former = kept.former.length ? `; ${kept.former.length} on findings of an earlier prediction are kept apart` : "";
@@ -59,20 +56,20 @@
   }
 
   async function sendOne([key, change]) {
-    const seen = versions.get(key) || 0;
+    const seen = known.get(key)?.version || 0;
     const body = JSON.stringify({ ...change, seen });
     const headers = { "Content-Type": "application/json" };
     const answer = await fetch("verdicts", { method: "PUT", body, headers, keepalive: true });
     if (answer.status === 409) return conflict(key, change, await answer.json());
     if (!answer.ok) throw new Error((await answer.text()).trim());
-    versions.set(key, (await answer.json()).version);
+    known.set(key, await answer.json());
     if (waiting.get(key) === change) waiting.delete(key);
     if (!waiting.size) say("Saved");
   }
 
   function conflict(key, mine, theirs) {
     waiting.delete(key);
-    show(theirs);
+    load(learn(verdicts.all(), theirs));
     const place = `finding ${theirs.finding} of ${theirs.case}`;
     say(`Not saved: another page had already set ${place} to ${words(theirs)}; yours was ${words(mine)}.`, true, [
       ["Keep theirs", () => say("Saved")],
@@ -93,13 +90,27 @@
   }
 
   let timer = 0;
-  verdicts.onChange((caseId, number, entry) => {
-    if (loading || number === null) return;
-    waiting.set(keyOf(caseId, number), {
-      case: caseId, finding: number, verdict: entry.verdict ?? null, comment: entry.comment.slice(0, 4000),
-    });
+  function send(caseId, number, { verdict, comment }) {
+    waiting.set(keyOf(caseId, number), { case: caseId, finding: number, verdict: verdict ?? null, comment: comment.slice(0, 4000) });
     clearTimeout(timer);
     timer = setTimeout(sendAll, WAIT_MS);
+  }
+
+  // After an import the page says only that something changed.
+  function sendDifferences() {
+    for (const entry of window.moodReview.report.cases) {
+      for (const { number } of entry.findings) {
+        const here = verdicts.get(entry.id, number);
+        const there = known.get(keyOf(entry.id, number)) || { verdict: null, comment: "" };
+        if (here.verdict !== there.verdict || here.comment !== there.comment) send(entry.id, number, here);
+      }
+    }
+  }
+
+  verdicts.onChange((caseId, number, entry) => {
+    if (loading) return;
+    if (number === null) sendDifferences();
+    else send(caseId, number, entry);
   });
 
   const refresh = () => fetchAll().catch((error) => say(`Verdicts cannot be read: ${error.message}`, true));

@@ -1,4 +1,5 @@
-"use strict";
+const report = JSON.parse(document.getElementById("report").textContent);
+
 // A reader's verdicts: what was said of each finding, kept in the browser unless a server keeps it.
 
 function makeVerdicts(report) {
@@ -56,11 +57,19 @@ function makeVerdicts(report) {
       keep();
       listeners.forEach((callback) => callback(null, null, null, true));
     },
+    merge(all) {
+      const added = clean(all);
+      const both = { ...byCase };
+      for (const id of Object.keys(added)) both[id] = { ...both[id], ...added[id] };
+      this.load(both);
+    },
     onChange(callback) {
       listeners.push(callback);
     },
   };
 }
+
+const verdicts = makeVerdicts(report);
 
 // A spreadsheet takes a text that begins with one of these for a formula.
 function csvText(text) {

@@ -13,7 +13,7 @@
   const CROSSHAIR_MM = 0.5;
 
   const root = document.createElement("section");
-  root.className = "viewer";
+  root.className = "viewer-body";
   root.setAttribute("aria-label", "Viewer");
   root.innerHTML = `
     <div class="viewer-bar">
@@ -102,6 +102,9 @@
     window.moodOutlines.draw(nv, lines, layers);
   }
 
+  // the page has keys of its own, and so has this viewer: see KEYS
+  nv.keyDownListener = nv.keyUpListener = () => {};
+
   const drawScene = nv.drawScene.bind(nv);
   nv.drawScene = (...args) => {
     const drawn = drawScene(...args);
@@ -187,6 +190,7 @@
 
   async function open(entry) {
     const mine = ++turn;
+    last = null;
     const panel = review.viewerPanel();
     if (root.parentElement !== panel) panel.replaceChildren(root);
     panel.hidden = false;
@@ -256,7 +260,7 @@
       const size = finding.below_threshold ? "below the threshold" : `${finding.ml.toFixed(1)} mL`;
       button.textContent = `${finding.number} · ${size}`;
       button.title = finding.region || "";
-      button.onclick = () => review.selectFinding(finding.number);
+      button.onclick = () => choose(finding);
       return button;
     });
     root.querySelector(".viewer-findings").replaceChildren(...buttons);
@@ -273,11 +277,17 @@
     }
   }
 
+  // The page says nothing where the finding was selected already; the crosshair may be elsewhere.
+  function choose(finding) {
+    review.selectFinding(finding.number);
+    goTo(finding);
+  }
+
   function step(by) {
     const { findings } = shown.entry;
     const at = findings.findIndex(({ number }) => number === last?.[1]);
     const next = findings[(at + by + findings.length) % findings.length];
-    if (next) review.selectFinding(next.number);
+    if (next) choose(next);
   }
 
   // ---- the place under the crosshair -------------------------------------------------------------------------
