@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytest.importorskip("playwright", reason="playwright is not installed")
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium or Chrome is installed")
@@ -26,19 +27,19 @@ Picture = npt.NDArray[np.int16]
 class Tab:
     """An open page, and what it said and asked for."""
 
-    page: playwright.Page
+    page: Page
     complaints: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.page.on("console", lambda message: message.type in ("error", "warning") and self.complain(message.text))
-        self.page.on("pageerror", lambda error: self.complain(str(error)))
+        self.page.on("console", self._heard)
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
 
-    def complain(self, text: str) -> None:
-        """Keep an error or a warning of the page; the driver's own remarks on speed are none."""
-        if "GPU stall due to ReadPixels" not in text:
-            self.complaints.append(text)
+    def _heard(self, message: ConsoleMessage) -> None:
+        # the driver's own remarks on speed are no complaint of the page
+        if message.type in ("error", "warning") and "GPU stall due to ReadPixels" not in message.text:
+            self.complaints.append(message.text)
 
     def open(self, address: str, case: str = "a.nii.gz") -> None:
         """Go to the page, open a case and wait until the viewer shows it or says why not."""
@@ -49,8 +50,17 @@ class Tab:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until what was asked for is drawn."""
-        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        """Wait until what was asked for is drawn, by a graphics processor that may be slow, and on the screen."""
+        self.page.evaluate(
+            """async () => {
+                const frame = () => new Promise(requestAnimationFrame);
+                await frame();
+                const { gl } = moodViewer.nv;
+                gl?.readPixels(0, 0, 1, 1, gl.RGBA, gl.UNSIGNED_BYTE, new Uint8Array(4));
+                await frame();
+                await frame();
+            }"""
+        )
 
     def set(self, name: str, value: str | bool) -> None:
         """Give a control of the viewer a value, as a reader does."""
@@ -84,9 +94,9 @@ class Tab:
 
 
 @contextmanager
-def browser() -> Iterator[playwright.Browser]:
+def browser() -> Iterator[Browser]:
     """Start a browser that draws without a graphics card."""
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         program = started.chromium.launch(executable_path=PROGRAM, args=SOFTWARE_GL)
         try:
             yield program

@@ -44,7 +44,7 @@ def write_volumes(folder: Path, name: str = "a.nii.gz", *, seed: int = 0) -> dic
         anomaly_map[i, j, k] = peak - 0.1
         anomaly_map[place] = peak
     label = (anomaly_map >= 0.6).astype(np.uint8)
-    kinds = {"image": image, "map": anomaly_map, "label": label, "reconstruction": image / 2}
+    kinds: dict[str, np.ndarray] = {"image": image, "map": anomaly_map, "label": label, "reconstruction": image / 2}
     files = {}
     for kind, array in kinds.items():
         files[kind] = folder / f"{kind}s" / name

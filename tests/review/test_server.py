@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -79,7 +80,7 @@ def test_localhost_is_the_same_host(server: ReviewServer) -> None:
         {"Origin": "", "Sec_Fetch_Site": "none"},
     ],
 )  # fmt: skip
-def test_a_request_from_another_site_is_refused(server: ReviewServer, headers: dict[str, str]) -> None:
+def test_a_request_from_another_site_is_refused(server: ReviewServer, headers: dict[str, Any]) -> None:
     assert ask(server, "volumes/0/image.nii.gz", **headers)[0] == 403
     assert put(server, ACCEPT, **headers)[0] == 403
     assert not (server.folder / "verdicts.json").exists()

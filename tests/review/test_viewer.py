@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mood_vae.review.server import ReviewServer
-from tests.review.browser import Picture, Tab, box, browser, needs_browser, playwright
+from tests.review.browser import Browser, Picture, Tab, box, browser, needs_browser
 from tests.review.reviews import AFFINE, COMPONENTS, PEAKS, make_site, serving
 
 pytestmark = [pytest.mark.slow, needs_browser]
@@ -19,13 +19,13 @@ WAIT_MS = 60_000
 
 
 @pytest.fixture(scope="module")
-def program() -> Iterator[playwright.Browser]:
+def program() -> Iterator[Browser]:
     with browser() as started:
         yield started
 
 
 @pytest.fixture
-def tab(program: playwright.Browser) -> Iterator[Tab]:
+def tab(program: Browser) -> Iterator[Tab]:
     with program.new_context(viewport={"width": 900, "height": 700}) as context:
         context.set_default_timeout(WAIT_MS)
         yield Tab(context.new_page())
@@ -191,9 +191,7 @@ def test_a_verdict_outlives_reload_and_restart(tab: Tab, tmp_path: Path) -> None
     assert "reject" in (tmp_path / "review" / "verdicts.csv").read_text()
 
 
-def test_two_pages_do_not_lose_each_other_s_verdicts(
-    opened: Tab, program: playwright.Browser, server: ReviewServer
-) -> None:
+def test_two_pages_do_not_lose_each_other_s_verdicts(opened: Tab, program: Browser, server: ReviewServer) -> None:
     with program.new_context() as context:
         other = Tab(context.new_page())
         other.open(server.address)
