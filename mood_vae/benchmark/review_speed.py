@@ -53,12 +53,10 @@ def make_cases(folder: Path, n_cases: int, edge: int) -> None:
     first.unlink()
     rng = np.random.default_rng(0)
     inside = np.argwhere(volume.array > 0)
-    grid = np.indices(volume.array.shape, sparse=True)
+    grid = np.moveaxis(np.indices(volume.array.shape).astype(np.float32), 0, -1)
     for number in range(n_cases):
         centres = inside[rng.integers(len(inside), size=N_FINDINGS)]
-        balls = [
-            sum((at - c) ** 2 for at, c in zip(grid, centre, strict=True)) < (edge / 20) ** 2 for centre in centres
-        ]
+        balls = [np.linalg.norm(grid - centre, axis=-1) < edge / 20 for centre in centres]
         values = rng.uniform(0.01, 0.4, volume.array.shape).astype(np.float32)
         for ball, peak in zip(balls, (0.9, 0.8, 0.7), strict=True):
             values[ball] = peak

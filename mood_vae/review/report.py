@@ -79,7 +79,16 @@ def write_report(
         )
         atomic.write_text(out_dir / "report.json", report.model_dump_json(indent=1) + "\n")
         atomic.write_text(out_dir / "index.html", page.render(report))
+        _remove_former(out_dir, report)
     return report
+
+
+def _remove_former(out_dir: Path, report: Report) -> None:
+    """Remove the pictures of an earlier report that this one does not show."""
+    shown = {out_dir / name for case in report.cases for finding in case.findings for name in finding.images.values()}
+    for path in (out_dir / IMAGES).iterdir():
+        if path not in shown and path.suffix in (".png", ".webp"):
+            path.unlink()
 
 
 def _by_score(case: CaseEntry) -> tuple[float, str]:

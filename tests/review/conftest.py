@@ -1,4 +1,4 @@
-"""A running server that several tests of the viewer ask."""
+"""What the tests of the review share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from mood_vae.review.server import ReviewServer
+from tests.review.review_cases import Folders
 from tests.review.reviews import make_site, serving
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    """Folders without any case yet."""
+    return Folders(tmp_path)
 
 
 @pytest.fixture

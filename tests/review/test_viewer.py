@@ -5,27 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mood_vae.review.server import ReviewServer
-from tests.review.browser import Browser, Picture, Tab, box, browser, needs_browser
+from tests.review.browser import opened_browser
 from tests.review.reviews import AFFINE, COMPONENTS, PEAKS, make_site, serving
+from tests.review.viewer_tab import SOFTWARE_GL, Picture, Tab, box
 
-pytestmark = [pytest.mark.slow, needs_browser]
+pytestmark = pytest.mark.slow
 
 WAIT_MS = 60_000
 
 
 @pytest.fixture(scope="module")
-def program() -> Iterator[Browser]:
-    with browser() as started:
+def program() -> Iterator[Any]:
+    with opened_browser(*SOFTWARE_GL) as started:
         yield started
 
 
 @pytest.fixture
-def tab(program: Browser) -> Iterator[Tab]:
+def tab(program: Any) -> Iterator[Tab]:
     with program.new_context(viewport={"width": 900, "height": 700}) as context:
         context.set_default_timeout(WAIT_MS)
         yield Tab(context.new_page())
@@ -39,7 +41,7 @@ def opened(tab: Tab, server: ReviewServer) -> Tab:
 
 def is_blue(picture: Picture) -> np.ndarray:
     """Where the mask's outline is, sky blue."""
-    return (picture[..., 2] - picture[..., 0] > 70) & (picture[..., 1] > 100)
+    return (picture[..., 2] - picture[..., 0] > 70) & (picture[..., 2] > 180)
 
 
 def is_warm(picture: Picture) -> np.ndarray:
@@ -66,7 +68,7 @@ def test_it_draws_complains_of_nothing_and_asks_nobody_else(opened: Tab, server:
 
 def test_a_finding_brings_the_crosshair_to_its_voxel(opened: Tab) -> None:
     for number in (2, 1):
-        opened.page.locator(f".viewer-findings [data-number='{number}']").click()
+        opened.page.locator(f"#findings [data-finding='{number}'] .pick").click()
         opened.settle()
         place = PEAKS[number - 1]
         assert opened.place("voxel") == list(place)
@@ -82,6 +84,7 @@ def test_the_page_s_own_list_leads_there_too(opened: Tab) -> None:
 
 def test_the_threshold_changes_map_and_outline(opened: Tab) -> None:
     bare(opened)
+    opened.set("label", False)
     at_half = opened.picture()
     opened.set("threshold", "0.85")  # only the peak, one voxel, is left of 36
     high = opened.picture()
@@ -91,7 +94,7 @@ def test_the_threshold_changes_map_and_outline(opened: Tab) -> None:
     assert is_warm(none).sum() == 0
     assert is_blue(none).sum() == 0
     opened.page.locator(".viewer-body [name=reset]").click()
-    opened.settle()
+    opened.set("label", False)
     np.testing.assert_array_equal(opened.picture(), at_half)
 
 
@@ -191,7 +194,7 @@ def test_a_verdict_outlives_reload_and_restart(tab: Tab, tmp_path: Path) -> None
     assert "reject" in (tmp_path / "review" / "verdicts.csv").read_text()
 
 
-def test_two_pages_do_not_lose_each_other_s_verdicts(opened: Tab, program: Browser, server: ReviewServer) -> None:
+def test_two_pages_do_not_lose_each_other_s_verdicts(opened: Tab, program: Any, server: ReviewServer) -> None:
     with program.new_context() as context:
         other = Tab(context.new_page())
         other.open(server.address)

@@ -3,10 +3,10 @@
 
 (() => {
   const { verdicts } = window.moodReview;
-  const WAIT_MS = 400;
+  const WAIT_MS = 400, SHOWN_MS = 4000;
   const known = new Map(); // what the server is known to have: {verdict, comment, version} by finding
   const waiting = new Map(); // what it is still to be told
-  let sending = false, loading = false;
+  let sending = false, loading = false, fading = 0;
 
   const keyOf = (caseId, number) => JSON.stringify([caseId, number]);
 
@@ -18,6 +18,8 @@
   function say(text, isBad = false, buttons = []) {
     status.replaceChildren(document.createTextNode(text));
     status.dataset.bad = isBad;
+    clearTimeout(fading);
+    if (!isBad) fading = setTimeout(() => status.replaceChildren(), SHOWN_MS);
     for (const [label, action] of buttons) {
       const button = document.createElement("button");
       button.type = "button";

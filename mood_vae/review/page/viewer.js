@@ -41,7 +41,6 @@
       </fieldset>
       <button type="button" name="reset">Reset</button>
     </div>
-    <div class="viewer-findings" role="group" aria-label="Go to a finding"></div>
     <div class="viewer-stage"><canvas class="viewer-gl" tabindex="0"></canvas><canvas class="viewer-lines"></canvas></div>
     <output class="viewer-place"></output>
     <p class="viewer-message" role="status" hidden></p>
@@ -54,7 +53,7 @@
 
   const control = (name) => root.querySelector(`[name="${name}"]`);
   const [canvas, lines] = root.querySelectorAll("canvas");
-  const place = root.querySelector(".viewer-place"), message = root.querySelector(".viewer-message");
+  const spot = root.querySelector(".viewer-place"), message = root.querySelector(".viewer-message");
 
   const nv = new niivue.Niivue({
     logLevel: "error",
@@ -168,13 +167,30 @@
       if (shown !== current) return;
       current.reconstruction = volume;
       volume.colorbarVisible = false;
-      nv.addVolume(volume);
-      nv.setVolume(volume, 1); // over the scan, under the map
+      atOnce(() => {
+        nv.addVolume(volume);
+        nv.setVolume(volume, 1); // over the scan, under the map
+      });
     }
     if (current.reconstruction) current.reconstruction.opacity = wanted ? 1 : 0;
     nv.updateGLVolume();
     showWindow();
   }
+
+  // ---- where it stands ---------------------------------------------------------------------------------------
+
+  const panel = review.viewerPanel();
+  const home = panel.parentElement;
+  panel.replaceChildren(root);
+  panel.hidden = false;
+
+  // Beside the case's findings, in place of their pictures; the page draws that anew whenever it likes.
+  function place() {
+    const pictures = document.getElementById("case-pictures");
+    if (pictures && pictures.previousElementSibling !== panel) pictures.before(panel);
+    home.classList.toggle("with-viewer", root.dataset.state !== "failed");
+  }
+  new MutationObserver(place).observe(document.getElementById("case"), { childList: true, subtree: true });
 
   // ---- loading -----------------------------------------------------------------------------------------------
 
@@ -191,11 +207,10 @@
   async function open(entry) {
     const mine = ++turn;
     last = null;
-    const panel = review.viewerPanel();
-    if (root.parentElement !== panel) panel.replaceChildren(root);
-    panel.hidden = false;
+    place();
     shown = null;
     root.dataset.state = "loading";
+    place();
     say(`Loading ${entry.id} …`);
     try {
       await attached();
@@ -207,27 +222,42 @@
         names.includes("label") ? fetchVolume(number, "label") : null,
       ]);
       if (mine !== turn) return;
-      for (const old of [...nv.volumes]) nv.removeVolume(old);
       image.colorbarVisible = false;
       map.colormapType = NOTHING_BELOW_MINIMUM;
+      map.cal_min = threshold();
       map.cal_max = 1;
-      nv.addVolume(image);
-      nv.addVolume(map);
+      atOnce(() => {
+        for (const old of [...nv.volumes]) nv.removeVolume(old);
+        nv.addVolume(image);
+        nv.addVolume(map);
+      });
       shown = { entry, number, image, map, label };
       root.querySelector(".of-label").hidden = !label;
       control("background").value = "image";
       control("background").parentElement.hidden = !names.includes("reconstruction");
       say("");
-      listFindings(entry);
       showWindow();
+      root.dataset.state = "ready";
       applyMap();
       goTo(selected(entry));
-      root.dataset.state = "ready";
     } catch (error) {
       if (mine !== turn) return;
       root.dataset.state = "failed";
+      place();
       say(`The viewer cannot show this case: ${error.message || error}`);
     }
+  }
+
+  // Change several volumes and build the picture once: NiiVue builds it after each, which a slow machine feels.
+  function atOnce(change) {
+    const build = nv.updateGLVolume;
+    nv.updateGLVolume = () => {};
+    try {
+      change();
+    } finally {
+      nv.updateGLVolume = build;
+    }
+    nv.updateGLVolume();
   }
 
   let attaching = null;
@@ -252,29 +282,12 @@
 
   const selected = (entry) => entry.findings.find(({ number }) => last?.[0] === entry.id && last[1] === number) || entry.findings[0];
 
-  function listFindings(entry) {
-    const buttons = entry.findings.map((finding) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.dataset.number = finding.number;
-      const size = finding.below_threshold ? "below the threshold" : `${finding.ml.toFixed(1)} mL`;
-      button.textContent = `${finding.number} · ${size}`;
-      button.title = finding.region || "";
-      button.onclick = () => choose(finding);
-      return button;
-    });
-    root.querySelector(".viewer-findings").replaceChildren(...buttons);
-  }
-
   function goTo(finding) {
     if (!finding || !shown) return;
     last = [shown.entry.id, finding.number];
     nv.scene.crosshairPos = nv.mm2frac(finding.location_mm, 0, true);
     nv.createOnLocationChange();
     nv.drawScene();
-    for (const button of root.querySelectorAll(".viewer-findings button")) {
-      button.setAttribute("aria-pressed", Number(button.dataset.number) === finding.number);
-    }
   }
 
   // The page says nothing where the finding was selected already; the crosshair may be elsewhere.
@@ -299,10 +312,10 @@
     const numbers = [...mm].slice(0, 3).map((x) => x.toFixed(1));
     const parts = [`x ${numbers[0]}  y ${numbers[1]}  z ${numbers[2]} mm`, `voxel ${voxel.join(", ")}`];
     parts.push(`scan ${short(value(shown.image))}`, `map ${short(value(shown.map))}`);
-    place.textContent = parts.join("   ·   ");
-    place.dataset.mm = JSON.stringify(numbers.map(Number));
-    place.dataset.voxel = JSON.stringify(voxel);
-    place.dataset.map = value(shown.map);
+    spot.textContent = parts.join("   ·   ");
+    spot.dataset.mm = JSON.stringify(numbers.map(Number));
+    spot.dataset.voxel = JSON.stringify(voxel);
+    spot.dataset.map = value(shown.map);
   };
 
   const short = (value) => (value === undefined ? "–" : String(Number(value.toPrecision(4))));
@@ -379,6 +392,11 @@
     if (shown) nv.drawScene();
   }
   review.onConvention(setConvention);
+  document.addEventListener("click", (event) => { // also of a finding that was selected before
+    const number = Number(event.target.closest?.("#findings .pick")?.closest("[data-finding]")?.dataset.finding);
+    const finding = shown?.entry.findings.find((one) => one.number === number);
+    if (finding) goTo(finding);
+  }, { capture: true });
   review.onCase(open);
   review.onFinding((entry, finding) => {
     last = [entry.id, finding.number];
