@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PLANES = ("sagittal", "coronal", "axial")
-_LETTERS = {"sagittal": "AP", "coronal": "LR", "axial": "LR"}
+_LETTERS = {"sagittal": ("A", "P"), "coronal": ("L", "R"), "axial": ("L", "R")}
 """What lies on the left and on the right of each square of a strip, as `thumbnails` draws it."""
 _OUTLINE = "#{:02x}{:02x}{:02x}".format(*thumbnails.MASK_COLOUR)
 _HEIGHT_PX = 450

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +14,7 @@ import pytest
 from mood_vae.errors import ConfigError
 from mood_vae.io import volume_files
 from mood_vae.io.scans import FileScan
+from mood_vae.io.volume import Volume
 from mood_vae.review import niivue
 from mood_vae.review.niivue import SafeVolumes
 from tests.review.reviews import AFFINE
@@ -118,3 +121,18 @@ def test_a_bundle_that_is_absent_or_another_is_told(
     monkeypatch.setattr(niivue.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match="found none"):
         niivue.bundle()
+
+
+def test_a_scan_that_is_no_file_is_converted(tmp_path: Path) -> None:
+    class Series:
+        """What a DICOM series is to a run: a scan that opens to a volume."""
+
+        case_id, file_name, label = "a", "a.nii.gz", "a: series 1"
+
+        @contextmanager
+        def open(self, max_voxels: int | None = None) -> Iterator[SimpleNamespace]:
+            yield SimpleNamespace(read=lambda: Volume(array=VALUES, affine=AFFINE, case_id="a"))
+
+    got = nib.load(SafeVolumes(tmp_path).file("0-image", Series()))
+    np.testing.assert_array_equal(got.get_fdata(), VALUES)
+    np.testing.assert_allclose(got.affine, AFFINE, atol=1e-4)

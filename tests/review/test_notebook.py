@@ -52,7 +52,7 @@ def found(volume: Volume) -> Found:
 
 def squares_of(figure: object) -> list[np.ndarray]:
     """Return what a figure shows in each plane, as (height, width, RGB)."""
-    canvas = FigureCanvasAgg(figure)  # type: ignore[arg-type]
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()
     pixels = np.asarray(canvas.buffer_rgba())[..., :3].astype(int)
     height = pixels.shape[0]
