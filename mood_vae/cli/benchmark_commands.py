@@ -157,3 +157,14 @@ def benchmark_review(cases: int, workers: int, edge: int) -> None:
 
     for line in review_speed.measure(cases, workers, edge):
         click.echo(line)
+
+
+@benchmark.command("regions")
+@click.argument("data_dir", type=EXISTING_FOLDER)
+@click.option("--every", default=1, type=click.IntRange(1), help="Take so manyth volume only.")
+def benchmark_regions(data_dir: Path, every: int) -> None:
+    """Count how often a place's name is right, in volumes moved by known amounts and against a registration."""
+    from mood_vae.benchmark import region_names
+
+    for line in region_names.name_table(data_dir, every=every):
+        click.echo(line)

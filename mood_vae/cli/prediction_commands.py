@@ -24,7 +24,7 @@ from mood_vae.errors import few_of, printable
 
 if TYPE_CHECKING:
     from mood_vae.detection.detector import Detection
-    from mood_vae.detection.prediction import Also, OnMismatch
+    from mood_vae.detection.prediction import MoreOutput, OnMismatch
     from mood_vae.io.challenge_layout import Level
     from mood_vae.io.scans import OpenScan, Scan
 
@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 @DEVICE
 @click.option("--resume", is_flag=True, help="Leave cases alone that have a prediction, and it is not a neutral one.")
 @click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
-@click.option("--report", type=FILE, help="Write places of maxima and failures here, as JSON, outside OUT_DIR.")
+@click.option("--report", type=FILE, help="Write places of maxima, warnings and failures here, as JSON, "
+              "outside OUT_DIR; `both` writes OUT_DIR/run.json without it.")  # fmt: skip
+@click.option("--reconstructions", type=FOLDER, help="Write what the VAE takes to be healthy there, for `report`.")
 @ON_MISMATCH
 @click.option("--prepare", is_flag=True, help="Raw scans: strip the skull, align and so on first; see `prepare`.")
 @preparation_options
@@ -56,6 +58,7 @@ def predict(
     resume: bool,
     max_voxels: int | None,
     report: Path | None,
+    reconstructions: Path | None,
     on_mismatch: OnMismatch,
     prepare: bool,
     preparation: PreparationChoice,
@@ -71,6 +74,7 @@ def predict(
     anomalous. Exits with 1 when cases failed; they get a neutral prediction.
     """
     from mood_vae.detection import prediction
+    from mood_vae.detection.detector import VaeDetector
     from mood_vae.detection.pretrained import choose_detector
     from mood_vae.dicom.find_scans import find_scans
 
@@ -78,12 +82,20 @@ def predict(
     if dicom_out and not found.are_dicom:
         raise click.UsageError("--dicom-out is for DICOM: IN_DIR holds other volumes")
     detector = choose_detector(region=region, model=model, weights=weights, device=device)
+    also = []
+    if reconstructions:
+        if not isinstance(detector, VaeDetector):
+            raise click.UsageError("--reconstructions needs a VAE: the rule for the abdomen has none")
+        detector.reconstructs = True
+        also.append(_reconstruction_writer(reconstructions))
+    if dicom_out:
+        also.append(_dicom_writer(dicom_out))
     run = prediction.predict(
         level,
         found.scans,
         out_dir,
         preparation.preparing(detector) if prepare else preparation.unused(detector),
-        also=_dicom_writer(dicom_out) if dicom_out else None,
+        also=also,
         failures=found.failures,
         progress=progress_bar,
         resume=resume,
@@ -97,10 +109,26 @@ def predict(
         sys.exit(EXIT_SOME_FAILED)
 
 
-def _dicom_writer(folder: Path) -> Also:
+def _reconstruction_writer(folder: Path) -> MoreOutput:
+    """Return what writes a case's reconstruction, under the map's name."""
+    from mood_vae.detection.prediction import MoreOutput
+    from mood_vae.io import volume_files
+
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
+        assert detection.reconstruction is not None
+        target = folder / scan.file_name
+        volume_files.write(target, detection.reconstruction, opened.geometry.affine, like=opened.geometry)
+
+    return MoreOutput(write, lambda scan: [folder / scan.file_name])
+
+
+def _dicom_writer(folder: Path) -> MoreOutput:
     """Return what writes a case's mask and map as DICOM objects."""
+    from mood_vae.detection.prediction import MoreOutput
     from mood_vae.dicom.studies import OpenStudy
-    from mood_vae.dicom.writing import write_objects
+    from mood_vae.dicom.writing import object_paths, write_objects
 
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -108,7 +136,7 @@ def _dicom_writer(folder: Path) -> Also:
         assert isinstance(opened, OpenStudy)
         write_objects(opened.scan, detection.anomaly_map, folder)
 
-    return write
+    return MoreOutput(write, lambda scan: object_paths(scan.case_id, folder))
 
 
 class _ManyLabels(click.Command):

@@ -8,7 +8,7 @@ import numpy as np
 
 from mood_vae.detection.anomaly_map import AnomalyScorer
 from mood_vae.detection.config import Calibration, CalibrationConfig
-from mood_vae.detection.postprocessing import neighbourhood_pool, top_k_mean
+from mood_vae.detection.postprocessing import neighbourhood_pool, normalise_score, top_k_mean
 from mood_vae.errors import ConfigError
 from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io.volume import Array
@@ -37,7 +37,10 @@ def calibrate(scorer: AnomalyScorer, healthy: Iterable[Brain], config: Calibrati
             found=f"threshold {threshold}, score reference {reference}",
             remedy="look at the training log, and train longer or with a smaller learning rate",
         )
-    return Calibration(threshold=threshold, score_reference=reference, config=config)
+    healthy_scores = sorted(float(normalise_score(score, reference)) for score in scores)
+    return Calibration(
+        threshold=threshold, score_reference=reference, healthy_scores=tuple(healthy_scores), config=config
+    )
 
 
 def threshold_at(rate: float, voxels: Sequence[Array], config: CalibrationConfig) -> float:

@@ -104,11 +104,13 @@ class Calibration(Config):
     Attributes:
         threshold: Value of the pooled raw map from which a voxel belongs to the mask.
         score_reference: A healthy brain's raw score; such a brain's anomaly score is 0.5.
-        config: How both were set.
+        healthy_scores: The anomaly scores of the healthy brains, rising; empty in checkpoints without.
+        config: How these were set.
     """
 
     threshold: PositiveFloat
     score_reference: PositiveFloat
+    healthy_scores: tuple[float, ...] = ()
     config: CalibrationConfig = CalibrationConfig()
 
 

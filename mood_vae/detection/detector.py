@@ -36,6 +36,10 @@ class Detection:
         location_vox: Voxel ijk of the map's maximum; None where the map is 0.
         location_mm: The same place in RAS+ millimetres.
         warnings: What speaks against trusting the map, each a sentence.
+        healthy_scores: The anomaly scores of the healthy brains that set the threshold, rising, to compare with; empty
+            where they are not known.
+        reconstruction: (I, J, K) float32 on the volume's own grid, what the VAE takes to be healthy, about in [0, 1],
+            where 1 is the brain's highest intensity (`preprocessing.intensity_range`); None unless it was asked for.
     """
 
     anomaly_map: Array
@@ -43,10 +47,19 @@ class Detection:
     location_vox: tuple[int, int, int] | None
     location_mm: tuple[float, float, float] | None
     warnings: tuple[str, ...] = ()
+    healthy_scores: tuple[float, ...] = ()
+    reconstruction: Array | None = None
 
     @classmethod
     def of(
-        cls, anomaly_map: Array, anomaly_score: float, volume: Volume, *, warnings: tuple[str, ...] = ()
+        cls,
+        anomaly_map: Array,
+        anomaly_score: float,
+        volume: Volume,
+        *,
+        warnings: tuple[str, ...] = (),
+        healthy_scores: tuple[float, ...] = (),
+        reconstruction: Array | None = None,
     ) -> Detection:
         """Return a finished map and score together with where the map is highest."""
         location = location_of_maximum(anomaly_map, volume.affine)
@@ -57,6 +70,8 @@ class Detection:
             location_vox=vox,
             location_mm=mm,
             warnings=warnings,
+            healthy_scores=healthy_scores,
+            reconstruction=reconstruction,
         )
 
 
@@ -68,10 +83,15 @@ class Detector(Protocol):
 
 
 class VaeDetector:
-    """A scorer, its calibration, and what it says of its inputs."""
+    """A scorer, its calibration, and what it says of its inputs.
+
+    Attributes:
+        reconstructs: Whether each detection has the reconstruction too, which takes about a second more.
+    """
 
     def __init__(self, scorer: AnomalyScorer, calibration: Calibration, input_check: InputCheck | None = None) -> None:
         self.scorer, self.calibration = scorer, calibration
+        self.reconstructs = False
         self.input_check = input_check or InputCheck(scorer.config.grid)
 
     @classmethod
@@ -107,7 +127,17 @@ class VaeDetector:
         anomaly_map[~placement.mask(with_gaps=self.scorer.searches_gaps)] = 0
         score = top_k_mean(raw_map, search_mask, config.aggregation)
         score = float(normalise_score(score, self.calibration.score_reference))
-        return Detection.of(anomaly_map, score, volume, warnings=warnings)
+        reconstruction = None
+        if self.reconstructs:
+            reconstruction = placement.onto_volume(self.scorer.reconstruct(brain), brain.brain_mask)
+        return Detection.of(
+            anomaly_map,
+            score,
+            volume,
+            warnings=warnings,
+            healthy_scores=self.calibration.healthy_scores,
+            reconstruction=reconstruction,
+        )
 
     def binary_mask(self, pooled: Array, search_mask: Mask) -> Mask:
         """Return the anomaly mask of a pooled map, both (K, H, W) on the model's grid."""

@@ -17,7 +17,7 @@ import numpy as np
 from mood_vae.detection.detector import Detection, Detector
 from mood_vae.detection.pretrained import load_pretrained
 from mood_vae.errors import FolderError, MoodVaeError, OutputError, VolumeError
-from mood_vae.io import atomic, output_folder, volume_files
+from mood_vae.io import atomic, json_files, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, Level, result_path
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.scans import FileScan, OpenScan, Scan
@@ -27,6 +27,8 @@ from mood_vae.system import resources
 log = logging.getLogger(__name__)
 
 NEUTRAL_SCORE = 0.0
+RUN_NAME = "run.json"
+"""The report of a run that writes both levels, beside their folders."""
 
 FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
 """What fails a case and no run; torch and SimpleITK report a lack of memory by RuntimeError."""
@@ -36,8 +38,19 @@ BYTES_PER_CASE, BYTES_PER_VOXEL = 3 * 2**28, 32
 
 
 OnMismatch = Literal["warn", "refuse", "ignore"]
-Also = Callable[[Scan, OpenScan, Detection], object]
-"""Writes more of a case, after its prediction; what it raises fails the case."""
+
+
+@dataclass(frozen=True)
+class MoreOutput:
+    """What else is written of each case.
+
+    Attributes:
+        write: Writes it, after the prediction; what it raises fails the case.
+        files: Names the files that it writes of a scan. Where one is lost, `--resume` makes the case anew.
+    """
+
+    write: Callable[[Scan, OpenScan, Detection], object]
+    files: Callable[[Scan], Sequence[Path]]
 
 
 @dataclass(kw_only=True)
@@ -46,15 +59,18 @@ class Run:
 
     Attributes:
         finished: Whether it came to its end.
-        cases: Score, location of the maximum and warnings of each case that it predicted, by file name.
+        cases: Score, location of the maximum and warnings of each case that has a prediction, by file name; of one
+            that was there already, if the report that this one replaces has them.
         kept: The files whose prediction was there already.
         failures: What went wrong, by file name.
+        healthy_scores: The anomaly scores of the healthy brains that set the model's threshold, to compare with.
     """
 
     finished: bool = False
     cases: dict[str, dict[str, Any]] = field(default_factory=dict)
     kept: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
+    healthy_scores: tuple[float, ...] = ()
 
 
 def predict(
@@ -63,7 +79,7 @@ def predict(
     out_dir: Path,
     detector: Detector | None = None,
     *,
-    also: Also | None = None,
+    also: Sequence[MoreOutput] = (),
     failures: Mapping[str, str] | None = None,
     progress: Progress = silent,
     resume: bool = False,
@@ -82,12 +98,13 @@ def predict(
         scans: A folder of volumes, or scans from wherever they come.
         out_dir: Where the predictions go.
         detector: The pretrained default for brains if none is given.
-        also: Called for each case that was predicted.
+        also: What else is written of each case that is predicted.
         failures: What failed before, for the report.
         progress: Shows how far the run is.
         resume: Leave cases alone that have sound predictions other than the neutral ones.
         max_voxels: Larger volumes are refused.
-        report: Where the `Run` goes as JSON, however the run ends short of a kill; not in the output folder.
+        report: Where the `Run` goes as JSON, however the run ends short of a kill; not in the output folder. Left out,
+            `both` writes it to `out_dir/run.json`, and the others write none.
         on_mismatch: What to do about a volume unlike those of the training: `warn` in the log, `refuse` it, or
             `ignore` it. The report has the warnings of all that are predicted.
 
@@ -104,19 +121,25 @@ def predict(
                 file=folder, expected="an output folder of its own", found="the input folder",
                 remedy="name another folder: a map has the name of its input",
             )  # fmt: skip
-    if report is not None:
+    if report is None and level == "both":
+        report = out_dir / RUN_NAME
+    elif report is not None:
         _check_place(report, [out_dir, *folders.values()], [scan.path for scan in scans if isinstance(scan, FileScan)])
     detector = detector or load_pretrained()
     run = Run(failures=dict(failures or {}))
     with ExitStack() as stack:
         for folder in folders.values():
             stack.enter_context(output_folder.opened(folder))
+        earlier = _earlier_cases(report) if resume else {}
         _write_report(report, run)  # fails now rather than in the end, and replaces that of an earlier run
         try:
             for scan in progress(scans, f"Predicting {level} level", len(scans)):
                 targets = {name: result_path(name, Path(scan.file_name), folder) for name, folder in folders.items()}
-                if resume and all(_is_done(name, target) for name, target in targets.items()):
+                others = [file for more in also for file in more.files(scan)]
+                done = resume and all(_is_done(name, target) for name, target in targets.items())
+                if done and all(file.is_file() for file in others):
                     run.kept.append(scan.file_name)
+                    run.cases |= {name: earlier[name] for name in [scan.file_name] if name in earlier}
                 else:
                     _predict_case(scan, targets, detector, run, _How(max_voxels, on_mismatch, also))
             run.finished = True
@@ -147,7 +170,7 @@ class _How:
 
     max_voxels: int | None
     on_mismatch: OnMismatch
-    also: Also | None
+    also: Sequence[MoreOutput]
 
 
 def _predict_case(
@@ -167,8 +190,9 @@ def _predict_case(
             say(scan, detection.warnings, on_mismatch=how.on_mismatch)
             for level, target in targets.items():
                 _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
-            if how.also:
-                how.also(scan, file, detection)
+            for more in how.also:
+                more.write(scan, file, detection)
+        run.healthy_scores = detection.healthy_scores
         run.cases[scan.file_name] = {
             "anomaly_score": detection.anomaly_score,
             "location_vox": detection.location_vox,
@@ -245,6 +269,15 @@ def _write_neutral(level: Level, target: Path, geometry: Geometry | None, failur
             _write(level, target, np.zeros(geometry.shape, np.float32), NEUTRAL_SCORE, geometry)
     except (MoodVaeError, MemoryError, OSError) as error:
         log.error("no neutral prediction either: %s", error)
+
+
+def _earlier_cases(report: Path | None) -> dict[str, Any]:
+    """Return what an earlier report says of its cases; nothing where there is none, or it is damaged."""
+    try:
+        cases = json_files.parse(report.read_bytes())["cases"] if report else {}
+        return cases if isinstance(cases, dict) else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def _write_report(report: Path | None, run: Run) -> None:

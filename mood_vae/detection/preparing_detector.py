@@ -52,6 +52,12 @@ class PreparingDetector:
             return dataclasses.replace(found, warnings=(*scan.warnings, *found.warnings))
         anomaly_map = to_float16_values(scan.onto_scan(found.anomaly_map))
         anomaly_map[~scan.brain_mask] = 0
+        reconstruction = found.reconstruction
         return Detection.of(
-            np.ascontiguousarray(anomaly_map), found.anomaly_score, volume, warnings=(*scan.warnings, *found.warnings)
+            np.ascontiguousarray(anomaly_map),
+            found.anomaly_score,
+            volume,
+            warnings=(*scan.warnings, *found.warnings),
+            healthy_scores=found.healthy_scores,
+            reconstruction=None if reconstruction is None else np.ascontiguousarray(scan.onto_scan(reconstruction)),
         )

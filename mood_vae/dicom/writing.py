@@ -35,6 +35,11 @@ _MAKER = {
 }
 
 
+def object_paths(case_id: str, folder: Path) -> tuple[Path, Path]:
+    """Return where the Segmentation and the Parametric Map of a case go."""
+    return folder / f"{case_id}_seg.dcm", folder / f"{case_id}_map.dcm"
+
+
 def write_objects(scan: DicomScan, anomaly_map: Array, folder: Path) -> tuple[Path, Path]:
     """Write the mask and the map of a scan.
 
@@ -44,15 +49,15 @@ def write_objects(scan: DicomScan, anomaly_map: Array, folder: Path) -> tuple[Pa
         folder: It is there; the files are named after the volume's case.
 
     Returns:
-        The paths of the Segmentation, `CASE_seg.dcm`, and of the Parametric Map, `CASE_map.dcm`.
+        The paths of the Segmentation and of the Parametric Map, see `object_paths`.
 
     Raises:
         VolumeError: The scan has no frame of reference, or its header is too damaged to be referred to.
         OutputError: A file cannot be written.
     """
-    case_id, name = scan.volume.case_id, scan.series.label
+    name = scan.series.label
     values = scan.slices_of(anomaly_map)
-    paths = folder / f"{case_id}_seg.dcm", folder / f"{case_id}_map.dcm"
+    paths = object_paths(scan.volume.case_id, folder)
     with understanding(name, "a header that DICOM objects can refer to", "take the NIfTI map"):
         sources, values = _sources(scan, values)
         for path, made in zip(paths, (_segmentation(sources, values), _parametric_map(sources, values)), strict=True):

@@ -34,6 +34,8 @@ def test_the_threshold_is_a_quantile_of_all_voxels_and_the_reference_a_median_sc
     # the mean of the 10 highest of 1000 voxels, 991 to 1000
     assert calibration.score_reference == pytest.approx(995.5)
     assert calibration.config.false_positive_rate == 0.1
+    # those of the three brains are s / (s + reference) for s of 1, 1 and 3 times the reference
+    assert calibrate(scorer, healthy, CalibrationConfig()).healthy_scores == pytest.approx((0.5, 0.5, 0.75))
     # of three brains the middle one, so that one of another kind does not matter
     assert calibrate(scorer, healthy, CalibrationConfig()).score_reference == pytest.approx(995.5)
 

@@ -152,6 +152,17 @@ def test_the_vae_detector_keeps_its_promises(small_checkpoint: Checkpoint, healt
     assert again.anomaly_score == detection.anomaly_score
 
 
+def test_the_reconstruction_lies_on_the_volumes_own_grid_where_it_is_asked_for(lattice_volume: Volume) -> None:
+    detector = stand_in(PostprocessingConfig())
+    assert detector.detect(lattice_volume).reconstruction is None
+    detector.reconstructs = True
+    reconstruction = detector.detect(lattice_volume).reconstruction
+    assert reconstruction is not None
+    # the stand-in gives back half of what it is shown, whose highest intensity is 1; the surface is left out
+    np.testing.assert_allclose(reconstruction[lattice_volume.array == 1], 0.5)
+    assert set(np.unique(reconstruction)) == {np.float32(0), np.float32(0.2), np.float32(0.5)}
+
+
 @pytest.mark.parametrize("gaps", [False, True])
 def test_a_map_of_zeros_has_no_maximum(lattice_volume: Volume, gaps: bool) -> None:
     nothing = StandInScorer(lambda brain: np.zeros_like(brain.array), searches_gaps=gaps)

@@ -101,7 +101,9 @@ def test_both_levels_are_written_in_one_pass(scans: Path, tmp_path: Path) -> Non
     detector = Bright()
     run = predict("both", scans, tmp_path / "both", detector)
     assert sorted(detector.seen) == ["00000", "00001", "broken"]  # the others cannot be read
-    assert names(tmp_path / "both") == {"sample", "pixel"}
+    assert names(tmp_path / "both") == {"sample", "pixel", "run.json"}
+    report = json.loads((tmp_path / "both" / "run.json").read_text())
+    assert set(report["cases"]) == set(run.cases) == {"00000.nii.gz", "00001.nii"}
     for level in ("sample", "pixel"):
         alone = predict(level, scans, tmp_path / level, Bright())
         assert names(tmp_path / "both" / level) == names(tmp_path / level)
@@ -191,9 +193,24 @@ def test_resuming_both_levels_needs_both_to_be_finished(scans: Path, tmp_path: P
     lost = out / level / ("00001.nii.txt" if level == "sample" else "00001.nii")
     lost.unlink()
     run = predict("both", scans, out, Bright(), resume=True)
-    assert set(run.cases) == {"00001.nii"}
     assert run.kept == ["00000.nii.gz"]
     assert lost.exists()
+
+
+def test_a_resumed_run_still_reports_the_cases_before_it(scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict("both", scans, out, Bright())
+    whole = json.loads((out / "run.json").read_text())["cases"]
+    (out / "pixel" / "00001.nii").unlink()
+    detector = Bright()
+    predict("both", scans, out, detector, resume=True)
+    assert json.loads((out / "run.json").read_text())["cases"] == whole
+    assert "00000" not in detector.seen
+    # an earlier report that says nothing usable costs nothing else
+    for text in ("[" * 100_000, "[1]", '{"cases": 3}', ""):
+        (out / "run.json").write_text(text)
+        run = predict("both", scans, out, Bright(), resume=True)
+        assert (run.kept, run.cases) == (["00000.nii.gz", "00001.nii"], {})
 
 
 @pytest.mark.parametrize(("level", "folder"), [("pixel", ""), ("sample", ""), ("both", "pixel"), ("both", "sample")])

@@ -32,7 +32,9 @@ class Ball:
         mm = [volume.affine[a, a] * index[a] + volume.affine[a, 3] for a in range(3)]
         away = np.sqrt(sum((mm[a] - self.place_mm[a]) ** 2 for a in range(3)))
         values = np.where(away <= 12, 0.75, np.where(away <= 20, 0.25, 0)).astype(np.float32)
-        return Detection.of(values, 0.625, volume, warnings=("of the inner one",))
+        return Detection.of(
+            values, 0.625, volume, warnings=("of the inner one",), healthy_scores=(0.25,), reconstruction=values + 1
+        )
 
 
 def test_the_map_lies_where_it_belongs_on_the_scans_own_grid() -> None:
@@ -43,6 +45,10 @@ def test_the_map_lies_where_it_belongs_on_the_scans_own_grid() -> None:
     assert found.anomaly_map.shape == scan.array.shape
     assert found.anomaly_score == 0.625
     assert found.warnings[-1] == "of the inner one"
+    assert found.healthy_scores == (0.25,)
+    assert found.reconstruction is not None  # it travels as the map does, and is not cut at the brain's surface
+    inside = scan.array > 0
+    np.testing.assert_allclose(found.reconstruction[inside], found.anomaly_map[inside] + 1, atol=2e-3)
     centre = scan.affine[:3, :3] @ np.argwhere(found.anomaly_map >= 0.5).mean(axis=0) + scan.affine[:3, 3]
     assert np.abs(centre - inner.place_mm).max() < 0.5 * scan.spacing_mm.min()
     assert found.location_mm is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,25 @@ def test_a_study_becomes_a_map_and_dicom_objects_and_nobody_is_named(
     texts += [found.header.binaryblock.decode("latin-1")]
     said = "\n".join(texts).casefold()
     assert [secret for secret in (*SECRETS, "1.2.3.4") if secret.casefold() in said] == []
+
+
+def test_resuming_makes_lost_objects_and_reconstructions_anew(healthy_dir: Path, tmp_path: Path, weights: Path) -> None:
+    write_brain(tmp_path / "in", healthy_dir)
+    more = [tmp_path / "objects" / "in_seg.dcm", tmp_path / "objects" / "in_map.dcm", tmp_path / "x_hat" / "in.nii.gz"]
+    command = ["predict", "both", str(tmp_path / "in"), str(tmp_path / "out"), "--weights", str(weights), "--resume"]
+    command += ["--dicom-out", str(tmp_path / "objects"), "--reconstructions", str(tmp_path / "x_hat")]
+    assert run(*command).exit_code == 0
+    reconstruction, anomaly_map = nib.load(more[2]), nib.load(tmp_path / "out" / "pixel" / "in.nii.gz")
+    np.testing.assert_array_equal(reconstruction.affine, anomaly_map.affine)
+    assert reconstruction.shape == anomaly_map.shape
+    kept = json.loads((tmp_path / "out" / "run.json").read_text())["kept"]
+    for lost in more:
+        lost.unlink()
+        assert run(*command).exit_code == 0
+        assert lost.is_file()
+    assert kept == json.loads((tmp_path / "out" / "run.json").read_text())["kept"] == []
+    assert run(*command).exit_code == 0
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["kept"] == ["in.nii.gz"]
 
 
 def test_the_same_volume_as_dicom_and_as_nifti_has_the_same_map(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Array
@@ -45,7 +46,9 @@ class Folders:
         """Those of the command, without labels."""
         return ["report", str(self.root / "pred"), str(self.root / "out"), "--images", str(self.root / "in")]
 
-    def add(self, name: str, values: Array | None, *, image: Array | None = None, label: Array | None = None) -> None:
+    def add(
+        self, name: str, values: Array | None, *, image: Array | None = None, label: npt.NDArray[Any] | None = None
+    ) -> None:
         """Write an image, and a map and a label if they are given."""
         for folder, array in (("in", brain() if image is None else image), ("pred", values), ("labels", label)):
             (self.root / folder).mkdir(exist_ok=True)

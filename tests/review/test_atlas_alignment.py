@@ -27,6 +27,12 @@ def grid(spacing_mm: float, edge_mm: float = 220) -> tuple[tuple[int, int, int],
     return (n, n, n), affine
 
 
+@pytest.fixture(autouse=True)
+def no_refinement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ellipsoids have nothing in them by which they could be registered to a brain."""
+    monkeypatch.setattr(registration, "affine_to_scan", lambda array, affine, start, spacings_mm: start)
+
+
 @pytest.fixture
 def atlas() -> Atlas:
     shape, affine = grid(2.0)
@@ -79,3 +85,19 @@ def test_too_little_brain_has_no_names(atlas: Atlas) -> None:
     found, note = atlas_alignment.to_atlas(volume, np.zeros_like(mask), atlas)
     assert found is None
     assert "too little brain" in note
+
+
+@pytest.mark.parametrize(("shift_mm", "kept"), [(10.0, True), (40.0, False)])
+def test_a_registration_that_goes_astray_does_not_count(
+    atlas: Atlas, monkeypatch: pytest.MonkeyPatch, shift_mm: float, kept: bool
+) -> None:
+    def registered(array: np.ndarray, affine: np.ndarray, start: np.ndarray, spacings_mm: object) -> np.ndarray:
+        moved = start.copy()
+        moved[0, 3] -= shift_mm
+        return moved
+
+    monkeypatch.setattr(registration, "affine_to_scan", registered)
+    volume, mask = scan(np.eye(4))
+    found, _ = atlas_alignment.to_atlas(volume, mask, atlas)
+    assert found is not None
+    assert (found @ (*CENTRE, 1))[0] == pytest.approx(shift_mm if kept else 0, abs=1.5)

@@ -52,7 +52,7 @@ def page(browser: Any, out: Path) -> Iterator[Any]:
     asked: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.accept()))
+    page.on("dialog", lambda dialog: said.append(dialog.message))
     page.on("request", lambda request: asked.append(request.url))
     page.goto(f"{out.as_uri()}/index.html")
     yield page
@@ -69,6 +69,10 @@ def names(page: Any) -> list[str]:
 def test_cases_are_read_by_keyboard_and_verdicts_survive_a_reload(page: Any) -> None:
     assert names(page) == ["high.nii.gz", HOSTILE, "low.nii.gz"]
     assert "above 3 of 4 healthy brains" in page.locator("#cases li").first.inner_text()
+    assert "40, −30, 12 mm" in page.locator("#cases li").first.inner_text()
+    # what is left out leaves no trace
+    words = " ".join(page.locator("#toolbar, #key, #cases, #pager").all_inner_texts()).split()
+    assert {"false", "null", "undefined", "NaN", "[object"}.isdisjoint(words)
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("k")

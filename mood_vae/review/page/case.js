@@ -23,6 +23,7 @@ function closeCase() {
   if (!current) return;
   current = selected = null;
   byId("case-view").hidden = true;
+  byId("toolbar").after(key);
   byId("list-view").hidden = byId("toolbar").hidden = false;
   drawList();
   focusRow();
@@ -41,10 +42,11 @@ function drawCase() {
       el("span", { class: "muted" }, index >= 0 ? `${index + 1} of ${list.shown.length}` : ""),
       link(index >= 0 && neighbour(-1), "‹ Previous", "Previous case"),
       link(index >= 0 && neighbour(1), "Next ›", "Next case")),
+    key,
     el("div", { class: "case-body" },
       el("div", { id: "case-pictures" }, selected ? pictureRows(current, selected) : "The map is 0 everywhere."),
       el("div", { class: "case-facts" },
-        current.warnings.map((warning) => el("p", { class: "warning" }, warning)),
+        current.warnings.map((warning) => el("p", { class: "warning" }, asSentence(warning))),
         factsTable(current),
         el("h3", {}, `Findings (${current.n_findings})`),
         el("ol", { class: "findings", id: "findings" }, current.findings.map(findingItem)),
@@ -81,8 +83,8 @@ function findingItem(finding) {
       type: "button", class: "pick", "aria-pressed": String(isSelected), onclick: () => selectFinding(finding.number),
     },
     el("span", { class: "number" }, String(finding.number)),
-    el("span", { class: "what" }, el("b", {}, finding.region || placeInWords(finding)),
-      el("small", {}, findingInWords(finding)), finding.region ? el("small", {}, placeInWords(finding)) : null)),
+    el("span", { class: "what" }, el("b", {}, finding.region || `Finding ${finding.number}`),
+      el("small", {}, findingInWords(finding)), el("small", {}, place(finding)))),
     el("div", { class: "choices", role: "group", "aria-label": `Verdict on finding ${finding.number}` },
       choice("accept", "✓ Accept", "a"), choice("reject", "✗ Reject", "r")),
     (isSelected || comment) && area);

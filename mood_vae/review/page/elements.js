@@ -16,6 +16,8 @@ function el(tag, properties = {}, ...children) {
 const byId = (id) => document.getElementById(id);
 const plural = (count, what) => `${count.toLocaleString("en")} ${what}${count === 1 ? "" : "s"}`;
 
+const asSentence = (text) => text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?>]$/.test(text) ? "" : ".");
+
 function ml(volume) {
   if (volume === 0) return "0 mL";
   if (volume < 0.1) return `${volume.toFixed(2)} mL`;
@@ -35,11 +37,12 @@ function healthyInWords(entry) {
   return `above ${below} of ${report.n_healthy} healthy brains`;
 }
 
-// RAS+ millimetres with the sides spelt out, since a minus is easily overlooked.
-function placeInWords(finding) {
-  const [x, y, z] = finding.location_mm.map(Math.round);
-  const side = (value, plus, minus) => `${Math.abs(value)} ${value < 0 ? minus : plus}`;
-  return `${side(x, "R", "L")}, ${side(y, "A", "P")}, ${side(z, "S", "I")} mm`;
+// The header's millimetres, which need not begin in the middle of the brain: so no "left" or "right" is made of them.
+function place(finding) {
+  const [x, y, z] = finding.location_mm.map((mm) => Math.round(mm).toLocaleString("en").replace("-", "−"));
+  return el("span", {
+    class: "muted place", title: "Millimetres of the file's header: x to the patient's right, y to the front, z up",
+  }, `${x}, ${y}, ${z} mm`);
 }
 
 function findingInWords(finding) {

@@ -63,10 +63,10 @@ function caseRow(entry, number) {
       el("p", { class: "score" }, el("strong", {}, scoreInWords(entry)), " score",
         healthyInWords(entry) && el("span", { class: "muted" }, `, ${healthyInWords(entry)}`)),
       top ? el("p", {}, top.region || "", top.region ? el("br") : null,
-        el("span", { class: "muted" }, placeInWords(top))) : null,
+        place(top)) : null,
       el("p", {}, maskInWords(entry)),
       entry.label_ml !== null && el("p", { class: "muted" }, labelInWords(entry)),
-      entry.warnings.map((warning) => el("p", { class: "warning" }, warning)),
+      entry.warnings.map((warning) => el("p", { class: "warning" }, asSentence(warning))),
       statusLine(entry)),
     top?.images.scan
       ? el("a", { class: "thumbs", href, tabindex: "-1", "aria-hidden": "true" },

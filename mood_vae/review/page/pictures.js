@@ -56,7 +56,9 @@ function pictureRows(entry, finding) {
       el("h3", {}, ROWS[row].title), el("div", { class: "strip" }, planes(entry, finding, row, { crosses: true })))));
 }
 
-// What the colours and lines mean.
+// What the colours and lines mean; it goes along into a case's view.
+const key = byId("key");
+
 function drawKey() {
   const stops = report.colours.map((colour, i) => `${colour} ${(100 * i) / (report.colours.length - 1)}%`);
   const bar = el("div", { class: "colourbar", role: "img", "aria-label": "Colours of the map, from 0 to 1" },
@@ -67,17 +69,17 @@ function drawKey() {
   opacity.addEventListener("input", () =>
     document.documentElement.style.setProperty("--map-opacity", opacity.value / 100));
   const hasLabels = report.cases.some((entry) => entry.label_ml !== null);
-  byId("key").replaceChildren(
+  key.replaceChildren(...el("div", {},
     el("span", { class: "key-title" }, "Anomaly map"), bar,
     el("span", { class: "line mask" }, "outline of the mask"),
     hasLabels && el("span", { class: "line label" }, "outline of the label"),
     el("label", { class: "opacity" }, "Map ", opacity),
-    el("span", { class: "convention-text", id: "convention-text" }));
+    el("span", { class: "convention-text", id: "convention-text" })).childNodes);
   drawConvention();
 }
 
 function drawConvention() {
-  byId("convention-text").textContent = isRadiological()
+  key.querySelector("#convention-text").textContent = isRadiological()
     ? "Radiological: the patient's right is on the left of the picture."
     : "Neurological: the patient's right is on the right of the picture.";
 }
