@@ -73,7 +73,6 @@ def is_read_alike(header: Header | None) -> bool:
     return (
         header.dtype.name in _READ_ALIKE
         and header.dtype.isnative
-        and native.endianness == "<"
         and header.shape == header.grid_shape
         and int(native["intent_code"]) == 0
         and int(native["xyzt_units"]) & 7 in _MM_OR_UNKNOWN

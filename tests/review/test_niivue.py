@@ -44,6 +44,7 @@ def test_a_plain_file_is_sent_as_it_is(tmp_path: Path, kind: str) -> None:
 
 
 BIG_ENDIAN = nib.Nifti1Image(VALUES, AFFINE, image().header.as_byteswapped(">"))
+NEARBY = AFFINE + np.array([[0, 0, 0, 0.1], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
 OTHER_FORM = np.diag([3.0, 3, 3, 1])
 
 
@@ -68,9 +69,11 @@ def test_another_file_is_converted_with_voxels_and_affine_kept(
     assert got.get_data_dtype() == np.float32
 
 
-def test_a_file_whose_two_places_differ_is_sent_with_the_one_that_counts(tmp_path: Path) -> None:
+@pytest.mark.parametrize("other", [OTHER_FORM, NEARBY], ids=["elsewhere", "0.1 mm beside it"])
+def test_a_file_whose_two_places_differ_is_sent_with_the_one_that_counts(tmp_path: Path, other: np.ndarray) -> None:
     made = image()
-    made.header.set_qform(OTHER_FORM, code=2)  # NiiVue would take the one of the larger code
+    made.header.set_sform(AFFINE, code=1)
+    made.header.set_qform(other, code=2)  # NiiVue would take the one of the larger code
     path, file = sent(tmp_path, made)
     assert file != path
     got = nib.load(file)
