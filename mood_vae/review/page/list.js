@@ -70,8 +70,9 @@ function caseRow(entry, number) {
       statusLine(entry)),
     top?.images.scan
       ? el("a", { class: "thumbs", href, tabindex: "-1", "aria-hidden": "true" },
-        el("div", { class: "strip" }, planes(entry, top, "scan")),
-        el("div", { class: "strip" }, planes(entry, top, "map")))
+        ["scan", "reconstruction", "map"].filter((row) => row !== "reconstruction" || top.images.reconstruction)
+          .map((row) => el("div", { class: "strip" }, planes(entry, top, row),
+            el("span", { class: "caption" }, ROWS[row].title))))
       : el("p", { class: "muted" }, "No picture."));
 }
 
