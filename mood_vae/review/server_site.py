@@ -28,7 +28,7 @@ SCRIPT, STYLE, PLAIN = "text/javascript", "text/css", "text/plain"
 JSON, GZIP, HTML = "application/json", "application/gzip", "text/html"
 PICTURES = {".png": "image/png", ".webp": "image/webp"}
 
-SCRIPTS = ("verdict_sync.js", "outlines.js", "viewer.js")
+SCRIPTS = ("verdict_sync.js", "outlines.js", "volumes.js", "viewer_form.js", "viewer.js")
 STYLES = ("viewer.css",)
 
 _META_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')

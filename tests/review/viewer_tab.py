@@ -69,7 +69,7 @@ class Tab:
 
     def picture(self) -> Picture:
         """Return what the viewer shows, (height, width, RGB)."""
-        png = self.page.locator(".viewer-stage").screenshot()
+        png = self.page.locator(".viewer-stage").screenshot(style="#verdict-status { visibility: hidden }")
         return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), np.int16)
 
     def voxel_px(self) -> float:

@@ -3,6 +3,8 @@
 
 (() => {
   const review = window.moodReview;
+  const { fetchVolume, usualWindow, voxelOf } = window.moodVolumes;
+  const { root, control, look } = window.moodForm;
   const namesOfCase = JSON.parse(document.currentScript.dataset.volumes);
   const MASK_LEVEL = 0.5;
   const MASK_COLOUR = "#56b4e9", LABEL_COLOUR = "#009e73"; // as in the page's pictures
@@ -10,74 +12,11 @@
   const NOTHING_BELOW_MINIMUM = 2; // NiiVue's colour scale from 0 to the maximum; of volumes, 1 is the translucent one
   const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i;
   const PLANES = 3;
-  const CROSSHAIR_MM = 0.5;
 
-  const root = document.createElement("section");
-  root.className = "viewer-body";
-  root.setAttribute("aria-label", "Viewer");
-  root.innerHTML = `
-    <div class="viewer-bar">
-      <label>View <select name="view">
-        <option value="all">Planes and 3-D</option><option value="3">Planes</option><option value="0">Axial</option>
-        <option value="1">Coronal</option><option value="2">Sagittal</option><option value="4">3-D</option>
-      </select></label>
-      <label>Background <select name="background">
-        <option value="image">Scan</option><option value="reconstruction">Reconstruction</option>
-      </select></label>
-      <fieldset><legend>Map</legend>
-        <label><input type="checkbox" name="map" checked> show</label>
-        <label>from <input type="number" name="threshold" min="0.01" max="1" step="0.01" value="0.5"></label>
-        <input type="range" name="threshold-slider" min="0.01" max="1" step="0.01" value="0.5" aria-label="Threshold">
-        <label>opacity <input type="range" name="opacity" min="0" max="1" step="0.05" value="0.6"></label>
-      </fieldset>
-      <fieldset><legend>Outlines</legend>
-        <label class="of-mask"><input type="checkbox" name="mask" checked> <span>mask</span></label>
-        <label class="of-label"><input type="checkbox" name="label" checked> <span>label</span></label>
-      </fieldset>
-      <label><input type="checkbox" name="crosshair" checked> crosshair</label>
-      <fieldset><legend>Window</legend>
-        <label>from <input type="number" name="low" step="any"></label>
-        <label>to <input type="number" name="high" step="any"></label>
-      </fieldset>
-      <button type="button" name="reset">Reset</button>
-    </div>
-    <div class="viewer-stage"><canvas class="viewer-gl" tabindex="0"></canvas><canvas class="viewer-lines"></canvas></div>
-    <output class="viewer-place"></output>
-    <p class="viewer-message" role="status" hidden></p>
-    <p class="viewer-slow" hidden>This browser draws without a graphics card, so 3-D is off. It is slow, but there: choose
-      it under View.</p>
-    <details class="viewer-help"><summary>Mouse and keys</summary>
-      <p>Click or drag: move the crosshair. Wheel: next slice. Right button and drag: window. Drag in the 3-D view: turn it.
-      Keys, once the picture has been clicked: arrows and Page Up, Page Down move the crosshair by a voxel; n and p go to
-      the next and previous finding; m shows or hides the map, o the outlines; v changes the view.</p></details>`;
-
-  const control = (name) => root.querySelector(`[name="${name}"]`);
   const [canvas, lines] = root.querySelectorAll("canvas");
   const spot = root.querySelector(".viewer-place"), message = root.querySelector(".viewer-message");
 
-  const nv = new niivue.Niivue({
-    logLevel: "error",
-    loadingText: "",
-    backColor: [0, 0, 0, 1],
-    crosshairColor: [0.9, 0.6, 0, 0.8],
-    crosshairWidth: CROSSHAIR_MM,
-    crosshairWidthUnit: "mm",
-    crosshairGap: 4,
-    fontColor: [1, 1, 1, 1],
-    showAllOrientationMarkers: true,
-    isOrientCube: true,
-    isColorbar: true,
-    multiplanarShowRender: 1,
-    multiplanarLayout: 0,
-    colorbarHeight: 0.025,
-    tileMargin: 20,
-    dragAndDropEnabled: false,
-    drawingEnabled: false,
-    isRadiologicalConvention: true,
-    clipPlaneHotKey: "",
-    cycleClipPlaneHotKey: "",
-    viewModeHotKey: "",
-  });
+  const nv = new niivue.Niivue(look);
 
   let shown = null; // {entry, number, image, map, label, reconstruction}
   let turn = 0; // counts the cases that were opened, so that a slow one never replaces a later one
@@ -194,16 +133,6 @@
 
   // ---- loading -----------------------------------------------------------------------------------------------
 
-  async function fetchVolume(number, name, options = {}) {
-    const url = `volumes/${number}/${name}.nii.gz`;
-    try {
-      return await niivue.NVImage.loadFromUrl({ url, name: `${name}.nii.gz`, ...options });
-    } catch (error) {
-      const answer = await fetch(url); // NiiVue does not say what the server said
-      throw new Error(answer.ok ? `the ${name} cannot be shown: ${error.message || error}` : (await answer.text()).trim());
-    }
-  }
-
   async function open(entry) {
     const mine = ++turn;
     last = null;
@@ -223,6 +152,8 @@
       ]);
       if (mine !== turn) return;
       image.colorbarVisible = false;
+      image.usual = usualWindow(image, map);
+      [image.cal_min, image.cal_max] = image.usual;
       map.colormapType = NOTHING_BELOW_MINIMUM;
       map.cal_min = threshold();
       map.cal_max = 1;
@@ -320,15 +251,6 @@
 
   const short = (value) => (value === undefined ? "–" : String(Number(value.toPrecision(4))));
 
-  // Return the voxel of a place, in the file's own order: the affine's inverse, by Cramer's rule.
-  function voxelOf(affine, mm) {
-    const column = (j) => [affine[0][j], affine[1][j], affine[2][j]];
-    const right = [0, 1, 2].map((i) => mm[i] - affine[i][3]);
-    const det = ([a, b, c], [d, e, f], [g, h, i]) => a * (e * i - f * h) - d * (b * i - c * h) + g * (b * f - c * e);
-    const columns = [column(0), column(1), column(2)];
-    return [0, 1, 2].map((j) => Math.round(det(...columns.map((own, i) => (i === j ? right : own))) / det(...columns)));
-  }
-
   // ---- controls ----------------------------------------------------------------------------------------------
 
   control("threshold").addEventListener("input", () => {
@@ -342,7 +264,7 @@
   for (const name of ["opacity", "map"]) control(name).addEventListener("input", applyMap);
   for (const name of ["mask", "label"]) control(name).addEventListener("input", () => nv.drawScene());
   control("crosshair").addEventListener("input", () => {
-    nv.opts.crosshairWidth = control("crosshair").checked ? CROSSHAIR_MM : 0;
+    nv.opts.crosshairWidth = control("crosshair").checked ? look.crosshairWidth : 0;
     nv.drawScene();
   });
   for (const name of ["low", "high"]) control(name).addEventListener("change", applyWindow);
@@ -355,7 +277,7 @@
     control("opacity").value = 0.6;
     for (const name of ["map", "mask", "label"]) control(name).checked = true;
     const volume = background();
-    if (volume) [volume.cal_min, volume.cal_max] = [volume.robust_min, volume.robust_max];
+    if (volume) [volume.cal_min, volume.cal_max] = volume.usual || [volume.robust_min, volume.robust_max];
     nv.setPan2Dxyzmm([0, 0, 0, 1]);
     applyMap();
     showWindow();
