@@ -41,6 +41,14 @@
     loading = true;
     verdicts.load(all);
     loading = false;
+    forget();
+  }
+
+  // The server keeps them: in the browser, the next program at this port could read them.
+  function forget() {
+    try {
+      localStorage.removeItem(`mood-vae-review-${window.moodReview.report.id}`);
+    } catch { /* a browser that keeps nothing */ }
   }
 
   async function fetchAll() {
@@ -111,6 +119,7 @@
 
   verdicts.onChange((caseId, number, entry) => {
     if (loading) return;
+    forget();
     if (number === null) sendDifferences();
     else send(caseId, number, entry);
   });
