@@ -7,6 +7,7 @@ import hashlib
 import math
 from pathlib import Path
 
+from mood_vae.evaluation.case_results import find_cases
 from mood_vae.io import atomic, output_folder
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.review import page, regions, thumbnails
@@ -49,6 +50,8 @@ def write_report(
         FolderError: As `list_cases`, or the output folder cannot be written.
     """
     found = list_cases(pred, images, labels=labels, reconstructions=reconstructions, run=run)
+    if labels is not None:
+        find_cases("pixel", maps_dir(pred), labels_dir(labels))  # fails now rather than in the end
     with output_folder.opened(out_dir):
         (out_dir / IMAGES).mkdir(exist_ok=True)
         tasks = [

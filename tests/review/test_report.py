@@ -115,6 +115,15 @@ def test_a_bad_label_or_reconstruction_leaves_the_case_in(folders: Folders) -> N
     assert "reconstruction" in b.findings[0].images
 
 
+def test_labels_of_another_set_are_refused_before_anything_is_written(folders: Folders) -> None:
+    folders.add("a.nii.gz", anomaly_map(), label=LABEL)
+    (folders.root / "labels/a.nii.gz").rename(folders.root / "labels/z.nii.gz")
+    done = CliRunner().invoke(main, [*folders.arguments, "--labels", str(folders.root / "labels")])
+    assert done.exit_code == 2
+    assert "predictions named like the labels" in done.output
+    assert not (folders.root / "out").exists()
+
+
 def test_an_empty_map_says_so(folders: Folders) -> None:
     folders.add("a.nii.gz", np.zeros(SHAPE, np.float32))
     (case,) = folders.report().cases
