@@ -93,6 +93,7 @@ def test_the_threshold_changes_map_and_outline(opened: Tab) -> None:
     none = opened.picture()
     assert is_warm(none).sum() == 0
     assert is_blue(none).sum() == 0
+    opened.set("high", "5")
     opened.page.locator(".viewer-body [name=reset]").click()
     opened.set("label", False)
     np.testing.assert_array_equal(opened.picture(), at_half)

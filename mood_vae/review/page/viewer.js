@@ -12,6 +12,7 @@
   const NOTHING_BELOW_MINIMUM = 2; // NiiVue's colour scale from 0 to the maximum; of volumes, 1 is the translucent one
   const SOFTWARE = /swiftshader|llvmpipe|softpipe|basic render/i;
   const PLANES = 3;
+  const AUTO = 0, GRID = 2; // NiiVue's ways to lay out several views
 
   const [canvas, lines] = root.querySelectorAll("canvas");
   const spot = root.querySelector(".viewer-place"), message = root.querySelector(".viewer-message");
@@ -74,6 +75,7 @@
   function applyView() {
     const view = control("view").value;
     nv.opts.multiplanarShowRender = view === "all" ? 1 : 0;
+    nv.opts.multiplanarLayout = view === "all" ? GRID : AUTO;
     nv.setSliceType(view === "all" ? PLANES : Number(view));
   }
 
@@ -88,12 +90,17 @@
     control("high").value = Number(volume.cal_max.toPrecision(4));
   }
 
+  // The same for scan and reconstruction, which are compared.
+  function setWindow([low, high]) {
+    for (const volume of [shown.image, shown.reconstruction]) {
+      if (volume) [volume.cal_min, volume.cal_max] = [low, high];
+    }
+  }
+
   function applyWindow() {
     const low = Number(control("low").value), high = Number(control("high").value);
-    const volume = background();
-    if (!volume || !(high > low)) return;
-    volume.cal_min = low;
-    volume.cal_max = high;
+    if (!shown || !(high > low)) return;
+    setWindow([low, high]);
     nv.updateGLVolume();
   }
 
@@ -106,6 +113,7 @@
       if (shown !== current) return;
       current.reconstruction = volume;
       volume.colorbarVisible = false;
+      setWindow([current.image.cal_min, current.image.cal_max]);
       atOnce(() => {
         nv.addVolume(volume);
         nv.setVolume(volume, 1); // over the scan, under the map
@@ -276,10 +284,10 @@
     control("threshold").value = control("threshold-slider").value = MASK_LEVEL;
     control("opacity").value = 0.6;
     for (const name of ["map", "mask", "label"]) control(name).checked = true;
-    const volume = background();
-    if (volume) [volume.cal_min, volume.cal_max] = volume.usual || [volume.robust_min, volume.robust_max];
+    if (shown) setWindow(shown.image.usual);
     nv.setPan2Dxyzmm([0, 0, 0, 1]);
     applyMap();
+    nv.updateGLVolume();
     showWindow();
   });
 
