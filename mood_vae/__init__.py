@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from mood_vae.detection.prediction import predict
     from mood_vae.detection.pretrained import detect, load_pretrained
     from mood_vae.evaluation.scoring import score
+    from mood_vae.review.notebook import show
     from mood_vae.synthetic.insert import insert_anomaly
     from mood_vae.training.pipeline import train
 
-__all__ = ["__version__", "detect", "insert_anomaly", "load_pretrained", "predict", "score", "train"]
+__all__ = ["__version__", "detect", "insert_anomaly", "load_pretrained", "predict", "score", "show", "train"]
 
 _HOMES = {
     "detect": "mood_vae.detection.pretrained",
@@ -30,6 +31,7 @@ _HOMES = {
     "load_pretrained": "mood_vae.detection.pretrained",
     "predict": "mood_vae.detection.prediction",
     "score": "mood_vae.evaluation.scoring",
+    "show": "mood_vae.review.notebook",
     "train": "mood_vae.training.pipeline",
 }
 

@@ -1,4 +1,4 @@
-"""The six names of the package, from a new process and from a user's own arrays."""
+"""The seven names of the package, from a new process and from a user's own arrays."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from mood_vae.detection.detector import VaeDetector
 from mood_vae.errors import CheckpointError, ConfigError, VolumeError
 from mood_vae.evaluation import scoring
 from mood_vae.io import volume_files
+from mood_vae.review import notebook
 from mood_vae.synthetic import insert, phantom
 from mood_vae.training import pipeline
 from tests.small_models import on_cpu
 
 
-def test_there_are_six_names_and_a_version() -> None:
+def test_there_are_seven_names_and_a_version() -> None:
     assert mood_vae.__all__ == [
-        "__version__", "detect", "insert_anomaly", "load_pretrained", "predict", "score", "train",
+        "__version__", "detect", "insert_anomaly", "load_pretrained", "predict", "score", "show", "train",
     ]  # fmt: skip
     assert dir(mood_vae) == mood_vae.__all__
     assert mood_vae.__version__.count(".") == 2
     for name, home in (
         ("detect", pretrained), ("load_pretrained", pretrained), ("predict", prediction), ("train", pipeline),
-        ("insert_anomaly", insert), ("score", scoring),
+        ("insert_anomaly", insert), ("score", scoring), ("show", notebook),
     ):  # fmt: skip
         assert getattr(mood_vae, name) is getattr(home, name)
 
@@ -46,6 +47,7 @@ def test_another_name_is_an_attribute_error() -> None:
         ("import mood_vae", ("torch", "numpy", "pydantic", "scipy", "SimpleITK", "click", "mood_vae.errors")),
         ("from mood_vae import __version__", ("torch", "numpy")),
         ("from mood_vae import insert_anomaly", ("torch", "lightning", "mood_vae.training", "click")),
+        ("from mood_vae import show", ("torch", "matplotlib", "IPython", "ipyniivue", "mood_vae.detection", "click")),
         ("from mood_vae import score", ("torch", "lightning", "SimpleITK", "mood_vae.detection", "click")),
         ("from mood_vae import detect, load_pretrained, predict", ("lightning", "mood_vae.training", "click")),
     ],

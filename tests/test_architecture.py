@@ -31,6 +31,7 @@ STANDS_ON = {
     "detection": {"system", "io", "imaging", "preparation", "models"},
     "training": {"system", "io", "imaging", "synthetic", "models", "detection"},
     "evaluation": {"system", "io"},
+    "review": {"system", "io", "dicom", "imaging", "preparation", "evaluation"},
     "benchmark": {
         "system",
         "io",
@@ -41,6 +42,7 @@ STANDS_ON = {
         "detection",
         "training",
         "evaluation",
+        "review",
     },
 }
 """The rooms in their order, and what each may import. `__init__` and `cli` may import everything."""

@@ -22,11 +22,13 @@ SURFACE = {
     "--reconstructions --on-mismatch --prepare --skip --extraction --mask --series --dicom-out --segmentation",
     "prepare": "IN_DIR OUT_DIR --skip --extraction --mask --series --resume --max-voxels --workers",
     "rank": "SUBMISSION_DIR... --json --picture --resamples --seed",
+    "report": "PRED OUT_DIR --images --labels --reconstructions --run --workers",
     "score": "LEVEL PRED LABEL --json --strict --subsets --lesions/--no-lesions --resamples --false-positive-ml "
     "--workers",
     "toy": "HEALTHY_DIR OUT_DIR --seed --cases --clean-fraction --types/--families --workers",
     "train": "DATA_DIR --out --preset --vae --discriminators/--heads --resume --set --device --devices --nodes "
     "--strategy --precision",
+    "view": "PRED --images --labels --reconstructions --run --out --port --no-browser --workers",
 }
 """Arguments and options of each command, in their order; names after a slash are aliases or the off switch."""
 

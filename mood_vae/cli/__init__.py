@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from mood_vae.cli import benchmark_commands, commands, prediction_commands, preparation_commands
+from mood_vae.cli import benchmark_commands, commands, prediction_commands, preparation_commands, review_commands
 from mood_vae.cli.options import EXIT_WRONG_USE
 from mood_vae.errors import MoodVaeError
 from mood_vae.system import signals
@@ -42,6 +42,8 @@ for command in (
     prediction_commands.predict,
     prediction_commands.bids,
     preparation_commands.prepare,
+    review_commands.report,
+    review_commands.view,
     commands.score,
     commands.rank,
     commands.train,

@@ -187,3 +187,26 @@ def figure_case(out: Path, image: Path, label: Path) -> None:
     from mood_vae.detection.pretrained import load_pretrained
 
     stage_figure.draw(stage_figure.case_rows(image, label, load_pretrained("paper")), "label", out)
+
+
+@benchmark.command("review")
+@click.option("--cases", default=100, type=click.IntRange(1), help="Volumes that are reported.")
+@click.option("--workers", default=2, type=click.IntRange(1), help="Parallel processes.")
+@click.option("--edge", default=160, type=click.IntRange(24), help="Voxels along each axis of a volume.")
+def benchmark_review(cases: int, workers: int, edge: int) -> None:
+    """Measure `mood-vae report`: seconds a case, memory, and the size of the page and its pictures."""
+    from mood_vae.benchmark import review_speed
+
+    for line in review_speed.measure(cases, workers, edge):
+        click.echo(line)
+
+
+@benchmark.command("regions")
+@click.argument("data_dir", type=EXISTING_FOLDER)
+@click.option("--every", default=1, type=click.IntRange(1), help="Take so manyth volume only.")
+def benchmark_regions(data_dir: Path, every: int) -> None:
+    """Count how often a place's name is right, in volumes moved by known amounts and against a registration."""
+    from mood_vae.benchmark import region_names
+
+    for line in region_names.name_table(data_dir, every=every):
+        click.echo(line)

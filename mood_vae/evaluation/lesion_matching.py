@@ -37,25 +37,58 @@ class LesionCounts:
     n_false_positives: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class LesionMatch:
+    """Which lesions of a case are found.
+
+    Attributes:
+        lesion_voxels: (lesions,) the size of each lesion of the label, in the order of their first voxels.
+        is_detected: (lesions,) bool, whether a finding matches it.
+        n_false_positives: Findings that match no lesion.
+    """
+
+    lesion_voxels: npt.NDArray[np.int64]
+    is_detected: npt.NDArray[np.bool_]
+    n_false_positives: int
+
+    @property
+    def counts(self) -> LesionCounts:
+        """How many there are of each kind."""
+        return LesionCounts(
+            n_lesions=len(self.lesion_voxels),
+            n_detected=int(np.count_nonzero(self.is_detected)),
+            n_false_positives=self.n_false_positives,
+        )
+
+
 def count_lesions(mask: Mask, truth: Mask) -> LesionCounts:
-    """Match the components of a mask with those of the truth.
+    """Match the components of a mask with those of the truth, and count.
 
     Args:
         mask: (I, J, K) bool, the voxels that are called anomalous.
         truth: (I, J, K) bool, those that are.
     """
+    return match_lesions(mask, truth).counts
+
+
+def match_lesions(mask: Mask, truth: Mask) -> LesionMatch:
+    """Match the components of a mask with those of the truth; the arguments are those of `count_lesions`."""
     box = _bounding_box(mask | truth)
     mask, truth = mask[box], truth[box]
     findings, n_findings = cc3d.connected_components(mask, connectivity=26, return_N=True)
     lesions, n_lesions = cc3d.connected_components(truth, connectivity=26, return_N=True)
-    n_detected = 0
+    is_detected = np.zeros(n_lesions, bool)
     if n_lesions and n_findings:
-        n_detected = _n_matched(findings[truth], lesions[truth], np.bincount(findings[mask]))
-    return LesionCounts(n_lesions=n_lesions, n_detected=n_detected, n_false_positives=n_findings - n_detected)
+        is_detected[_matched(findings[truth], lesions[truth], np.bincount(findings[mask])) - 1] = True
+    return LesionMatch(
+        lesion_voxels=np.bincount(lesions[truth], minlength=n_lesions + 1)[1:],
+        is_detected=is_detected,
+        n_false_positives=n_findings - int(np.count_nonzero(is_detected)),
+    )
 
 
-def _n_matched(findings: Labels, lesions: Labels, finding_voxels: npt.NDArray[np.int64]) -> int:
-    """Return the number of matched pairs.
+def _matched(findings: Labels, lesions: Labels, finding_voxels: npt.NDArray[np.int64]) -> Labels:
+    """Return the lesions that a finding matches.
 
     Args:
         findings: (voxels,) the finding at each voxel of the truth, 0 where there is none.
@@ -70,13 +103,14 @@ def _n_matched(findings: Labels, lesions: Labels, finding_voxels: npt.NDArray[np
     matched_findings, rows = np.unique(pairs[0], return_inverse=True)
     matched_lesions, columns = np.unique(pairs[1], return_inverse=True)
     if len(matched_findings) == len(matched_lesions) == len(iou):
-        return len(iou)
+        return matched_lesions
     # this rare case alone needs scipy.optimize, which takes longer to import than a case to read
     from scipy.optimize import linear_sum_assignment
 
     table = np.zeros((len(matched_findings), len(matched_lesions)))
     table[rows, columns] = iou
-    return int(np.count_nonzero(table[linear_sum_assignment(table, maximize=True)]))
+    chosen = linear_sum_assignment(table, maximize=True)
+    return matched_lesions[chosen[1][table[chosen] > 0]]
 
 
 def _bounding_box(mask: Mask) -> tuple[slice, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -42,10 +43,16 @@ def as_text(*parts: Table | str) -> str:
 def _overall(report: dict[str, Any]) -> Table:
     confidence = f"{100 * report['config']['confidence']:g} % interval"
     table = Table("metric", "pooled", confidence, "mean over cases", confidence, box=None)
+    for row in overall_rows(report):
+        table.add_row(*row)
+    return table
+
+
+def overall_rows(report: dict[str, Any]) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield each metric's name, its pooled value and interval, and its mean over the cases and interval, as texts."""
     means = report["mean_over_cases"]
     for name in [*report["overall"], *(name for name in means if name not in report["overall"])]:
-        table.add_row(_title(name, report), *_figures(report["overall"].get(name)), *_figures(means.get(name)))
-    return table
+        yield (_title(name, report), *_figures(report["overall"].get(name)), *_figures(means.get(name)))
 
 
 def _title(name: str, report: dict[str, Any]) -> str:

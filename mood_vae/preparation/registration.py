@@ -48,6 +48,24 @@ def rigid_to_scan(array: Array, affine: Affine) -> Affine:
     return matrix_of(best)
 
 
+def affine_to_scan(array: Array, affine: Affine, start: Affine, spacings_mm: Sequence[float]) -> Affine:
+    """Return the affine map from the template's space to the scan's, (4, 4), both RAS+ mm, near a start.
+
+    Args:
+        array: (I, J, K) float32, the brain alone, 0 outside, none below.
+        affine: (4, 4), indices to RAS+ mm.
+        start: (4, 4), where the registration begins.
+        spacings_mm: Of the grids on which it goes on, one after the other.
+    """
+    centre = centre_mm(template.load(COARSE_MM).array, template.load(COARSE_MM).affine)
+    transform = sitk.AffineTransform(start[:3, :3].ravel().tolist(), [0.0, 0.0, 0.0], centre.tolist())
+    transform.SetTranslation((start[:3, :3] @ centre + start[:3, 3] - centre).tolist())
+    found: sitk.Transform = transform
+    for spacing_mm in spacings_mm:
+        found, _ = registered(found, brain_pair(array, affine, spacing_mm))
+    return matrix_of(found)
+
+
 def matching_motion(fixed: Volume, moving: Volume, start: sitk.Euler3DTransform) -> Affine:
     """Return the rigid motion, (4, 4), from a brain's mm to those of another image of the same brain, near a start."""
     motion: sitk.Transform = start

@@ -21,6 +21,8 @@ SURFACE = {
     "report": "out_dir --project",
     "inputs": "data_dir --model --every",
     "maps": "data_dir out_dir row",
+    "regions": "data_dir --every",
+    "review": "--cases --workers --edge",
     "speed": "--cases --reference-cases --edge",
     "figure": "",
     "figure network": "out --preset",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mood_vae.evaluation.lesion_matching import MIN_IOU, LesionCounts, count_lesions
+from mood_vae.evaluation.lesion_matching import MIN_IOU, LesionCounts, count_lesions, match_lesions
 
 
 def test_lesions_are_matched_one_to_one() -> None:
@@ -23,6 +23,14 @@ def test_no_lesions_and_no_findings() -> None:
     nothing = np.zeros((3, 3, 3), bool)
     expected = LesionCounts(n_lesions=0, n_detected=0, n_false_positives=0)
     assert count_lesions(nothing, nothing) == expected
+
+
+def test_each_lesion_is_told_with_its_size() -> None:
+    # in the order of the voxels: missed, found, and of two lesions of one finding the one that shares more
+    match = match_lesions(row((10, 14), (20, 31)), row((0, 3), (10, 15), (20, 22), (24, 31)))
+    assert match.lesion_voxels.tolist() == [3, 5, 2, 7]
+    assert match.is_detected.tolist() == [False, True, False, True]
+    assert match.n_false_positives == 0
 
 
 def row(*runs: tuple[int, int]) -> np.ndarray:

@@ -1,0 +1,97 @@
+const report = JSON.parse(document.getElementById("report").textContent);
+
+// A reader's verdicts: what was said of each finding, kept in the browser unless a server keeps it.
+
+function makeVerdicts(report) {
+  const key = `mood-vae-review-${report.id}`;
+  const listeners = [];
+  let byCase = {};
+
+  function read() {
+    try {
+      return clean(JSON.parse(localStorage.getItem(key) || "{}"));
+    } catch {
+      return {};
+    }
+  }
+
+  function keep() {
+    try {
+      localStorage.setItem(key, JSON.stringify(byCase));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  // Take only what has the form of verdicts: a stored or imported file may hold anything.
+  function clean(all) {
+    const found = Object.create(null);
+    for (const [caseId, findings] of Object.entries(all && typeof all === "object" ? all : {})) {
+      for (const [number, entry] of Object.entries(findings && typeof findings === "object" ? findings : {})) {
+        const verdict = ["accept", "reject"].includes(entry?.verdict) ? entry.verdict : null;
+        const comment = typeof entry?.comment === "string" ? entry.comment : "";
+        if (/^\d+$/.test(number) && (verdict || comment)) {
+          (found[caseId] ??= {})[number] = { verdict, comment };
+        }
+      }
+    }
+    return found;
+  }
+
+  byCase = read();
+  return {
+    get(caseId, number) {
+      return byCase[caseId]?.[number] || { verdict: null, comment: "" };
+    },
+    set(caseId, number, entry) {
+      byCase = clean({ ...byCase, [caseId]: { ...byCase[caseId], [number]: entry } });
+      const kept = keep();
+      listeners.forEach((callback) => callback(caseId, Number(number), this.get(caseId, number), kept));
+    },
+    all() {
+      return JSON.parse(JSON.stringify(byCase));
+    },
+    load(all) {
+      byCase = clean(all);
+      keep();
+      listeners.forEach((callback) => callback(null, null, null, true));
+    },
+    merge(all) {
+      const added = clean(all);
+      const both = { ...byCase };
+      for (const id of Object.keys(added)) both[id] = { ...both[id], ...added[id] };
+      this.load(both);
+    },
+    onChange(callback) {
+      listeners.push(callback);
+    },
+  };
+}
+
+const verdicts = makeVerdicts(report);
+
+// A spreadsheet takes a text that begins with one of these for a formula.
+function csvText(text) {
+  const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
+  return `"${safe.replaceAll('"', '""')}"`;
+}
+
+function verdictsAsCsv(report, verdicts) {
+  const lines = ["case,finding,verdict,comment,score,peak,ml,x_mm,y_mm,z_mm,region"];
+  for (const entry of report.cases) {
+    for (const finding of entry.findings) {
+      const { verdict, comment } = verdicts.get(entry.id, finding.number);
+      const numbers = [entry.score ?? "", finding.peak, finding.ml, ...finding.location_mm.map((mm) => mm.toFixed(1))];
+      lines.push(
+        [csvText(entry.id), finding.number, verdict ?? "", csvText(comment), ...numbers, csvText(finding.region ?? "")]
+          .join(","),
+      );
+    }
+  }
+  return `${lines.join("\r\n")}\r\n`;
+}
+
+function verdictsAsJson(report, verdicts) {
+  return `${JSON.stringify({ report: report.id, verdicts: verdicts.all() }, null, 1)}\n`;
+}

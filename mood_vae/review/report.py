@@ -1,0 +1,106 @@
+"""A folder for people to review predictions: one page, its pictures, and the same as JSON."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import math
+from pathlib import Path
+
+from mood_vae.evaluation.case_results import find_cases
+from mood_vae.io import atomic, output_folder
+from mood_vae.io.output_folder import Progress, silent
+from mood_vae.review import page, regions, thumbnails
+from mood_vae.review.case_entry import IMAGES, Task, describe
+from mood_vae.review.cases import labels_dir, list_cases, maps_dir
+from mood_vae.review.label_evaluation import evaluate
+from mood_vae.review.report_data import CaseEntry, Failure, Report
+from mood_vae.system import resources
+from mood_vae.system.parallel import parallel_map
+from mood_vae.version import __version__
+
+MOST_WORKERS = 2
+"""Processes by default, where there are as many processors; each holds the volumes of one case."""
+
+
+def write_report(
+    pred: Path,
+    images: Path,
+    out_dir: Path,
+    *,
+    labels: Path | None = None,
+    reconstructions: Path | None = None,
+    run: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Write index.html, report.json and the pictures; a case that cannot be used is listed as failed.
+
+    Args:
+        pred: What `mood-vae predict` wrote, see `list_cases`, as are the next four.
+        images: What was predicted.
+        out_dir: Where the report goes; what an earlier one left there is replaced, verdicts.* stays.
+        labels: What is anomalous in truth.
+        reconstructions: What the model made of the images.
+        run: What `predict --report` wrote.
+        workers: Processes; at most two by default.
+        progress: Shows how far it is.
+
+    Raises:
+        FolderError: As `list_cases`, or the output folder cannot be written.
+    """
+    found = list_cases(pred, images, labels=labels, reconstructions=reconstructions, run=run)
+    if labels is not None:
+        find_cases("pixel", maps_dir(pred), labels_dir(labels))  # fails now rather than in the end
+    with output_folder.opened(out_dir):
+        (out_dir / IMAGES).mkdir(exist_ok=True)
+        tasks = [
+            Task(case=case, number=number, out_dir=out_dir, healthy_scores=found.healthy_scores)
+            for number, case in enumerate(found.cases)
+        ]
+        n_workers = workers or min(MOST_WORKERS, resources.allowed())
+        described = parallel_map(describe, tasks, n_workers)
+        entries = list(progress(described, "Reviewing", len(tasks)))
+        cases = sorted((entry for entry in entries if isinstance(entry, CaseEntry)), key=_by_score)
+        failures = [Failure(id=name, reason=reason) for name, reason in found.failures.items()]
+        failures += [entry for entry in entries if isinstance(entry, Failure)]
+        evaluation = None
+        if labels is not None:
+            evaluation = evaluate(maps_dir(pred), labels_dir(labels), workers=n_workers, progress=progress)
+        atlas, atlas_note = regions.state()
+        report = Report(
+            id=report_id(cases),
+            made=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            version=__version__,
+            cases=tuple(cases),
+            failures=tuple(sorted(failures, key=lambda failure: failure.id)),
+            n_healthy=len(found.healthy_scores),
+            colours=thumbnails.legend_colours(),
+            atlas=atlas,
+            atlas_note=atlas_note,
+            evaluation=evaluation,
+        )
+        atomic.write_text(out_dir / "report.json", report.model_dump_json(indent=1) + "\n")
+        atomic.write_text(out_dir / "index.html", page.render(report))
+        _remove_former(out_dir, report)
+    return report
+
+
+def _remove_former(out_dir: Path, report: Report) -> None:
+    """Remove the pictures of an earlier report that this one does not show."""
+    shown = {out_dir / name for case in report.cases for finding in case.findings for name in finding.images.values()}
+    for path in (out_dir / IMAGES).iterdir():
+        if path not in shown and path.suffix in (".png", ".webp"):
+            path.unlink()
+
+
+def _by_score(case: CaseEntry) -> tuple[float, str]:
+    return (math.inf if case.score is None else -case.score, case.id)
+
+
+def report_id(cases: list[CaseEntry]) -> str:
+    """Return what changes when a case or a place of a finding changes, and not when the report is made again."""
+    digest = hashlib.sha256()
+    for case in sorted(cases, key=lambda case: case.id):
+        digest.update(repr((case.id, [finding.location_vox for finding in case.findings])).encode("utf-8", "replace"))
+    return digest.hexdigest()[:16]
