@@ -61,6 +61,7 @@ def test_one_pass_leaves_both_levels(toys: list[CaseFolder], tmp_path: Path) -> 
     assert names == {
         *(f"pixel/0000{n}.nii.gz" for n in range(4)),
         *(f"sample/0000{n}.nii.gz.txt" for n in range(4)),
+        "run.json",
     }
 
 
