@@ -22,7 +22,7 @@ from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint
 from mood_vae.detection.config import CalibrationConfig, DetectorConfig
 from mood_vae.detection.detector import Detector, VaeDetector
 from mood_vae.detection.residual import ResidualConfig
-from mood_vae.models.vae import Vae
+from mood_vae.models.vae3d import make_vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.normative import normative_maps
 from mood_vae.training.pipeline import calibration_brains
@@ -141,7 +141,7 @@ def without_discriminators(trained: Checkpoint, residual: ResidualConfig, health
     detector = paper.detector.replaced(grid=networks.grid, vae=networks.vae, residual=residual)
     tensors = {name: tensor for name, tensor in trained.tensors.items() if name.startswith("vae.")}
     if residual.standardised:
-        vae = Vae(networks.vae)
+        vae = make_vae(networks.vae)
         checkpoint.fill(vae, tensors, "vae")
         training = trained.description.provenance["training_subjects"]
         tensors[NORMATIVE] = normative_maps(vae.eval(), healthy, training)

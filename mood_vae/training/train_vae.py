@@ -13,16 +13,17 @@ from torch.utils.data import DataLoader
 
 from mood_vae.imaging.augmentation import hide_squares
 from mood_vae.models.vae import Elbo, Vae, VaeConfig, VaeOutput, negative_elbo
+from mood_vae.models.vae3d import make_vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
-from mood_vae.training.slice_dataset import GlobalBatches, KnownSubjects, SliceDataset, split_subjects
+from mood_vae.training.slice_dataset import GlobalBatches, KnownSubjects, make_dataset, split_subjects
 
 
 def fresh_vae(vae_config: VaeConfig, config: VaeTrainingConfig) -> Vae:
     """Return the untrained network that the seed determines."""
     L.seed_everything(config.seed, verbose=False)
-    return Vae(vae_config)
+    return make_vae(vae_config)
 
 
 class VaeTraining(L.LightningModule):
@@ -31,7 +32,8 @@ class VaeTraining(L.LightningModule):
     def __init__(self, vae: Vae, config: VaeTrainingConfig) -> None:
         super().__init__()
         self.config = config
-        self.vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = torch.channels_last if vae.config.volume_slices is None else torch.channels_last_3d
+        self.vae = vae.to(memory_format=layout)  # type: ignore[call-overload]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, as in the paper."""
@@ -77,6 +79,8 @@ class ReconstructionPictures(Callback):
             return
         x_BCHW = next(iter(loader))[:6].to(pl_module.device)
         x_hat_BCHW = pl_module.vae(x_BCHW).x_hat_BCHW.float().clamp(0, 1)
+        if x_BCHW.ndim == 5:  # the middle slices of volumes
+            x_BCHW, x_hat_BCHW = (of[:, :, of.shape[2] // 2] for of in (x_BCHW, x_hat_BCHW))
         picture = torch.cat([torch.cat(list(row), dim=2) for row in (x_BCHW, x_hat_BCHW)], dim=1)
         board.experiment.add_image("validation/reconstruction", picture.cpu(), trainer.current_epoch)
 
@@ -115,7 +119,7 @@ def fit_vae(
     state = resume_from(run_dir, resume=resume)
 
     def loader(subjects: list[str], *, augmented: bool) -> DataLoader[Tensor]:
-        dataset = SliceDataset(cache, subjects, vae_config, seed=config.seed, augmented=augmented)
+        dataset = make_dataset(cache, subjects, vae_config, seed=config.seed, augmented=augmented)
         batches = GlobalBatches(
             len(dataset),
             config.batch_size,
