@@ -14,7 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mood_vae.benchmark.baselines import Atlas, Chance, Intensity, Standardised, WithFlatRegions
+from mood_vae.benchmark.baselines import (
+    Atlas,
+    Chance,
+    Intensity,
+    LatentScore,
+    Standardised,
+    WeightedMean,
+    WithFlatRegions,
+)
+from mood_vae.benchmark.sample_scores import latent_scores
 from mood_vae.detection import checkpoint, pretrained
 from mood_vae.detection.anomaly_map import make_scorer
 from mood_vae.detection.calibration import calibrate
@@ -29,6 +38,11 @@ from mood_vae.training.pipeline import calibration_brains
 from mood_vae.training.presets import find_preset
 
 CPU = torch.device("cpu")
+
+PLANS = ("gmvae", "vae3d")
+"""The rows of the VAEs that the paper plans, whose weights `--weights` brings."""
+FUSED_SHARE = 0.1
+"""What their maps weigh beside the default's in the rows that bring both together."""
 
 Maker = Callable[[], Detector]
 
@@ -89,6 +103,7 @@ def make_rows(shipped: Shipped, own: Mapping[str, Path]) -> dict[str, Maker]:
         **_of_paper(shipped),
         **{name: partial(_own, path) for name, path in own.items()},
         **_of_discriminators(shipped),
+        **_of_plans(shipped, own),
     }
 
 
@@ -133,6 +148,31 @@ def _of_discriminators(shipped: Shipped) -> dict[str, Maker]:
         "discriminators": as_shipped,
         "discriminators, flat regions": lambda: WithFlatRegions(as_shipped()),
     }
+
+
+def _of_plans(shipped: Shipped, own: Mapping[str, Path]) -> dict[str, Maker]:
+    """Return the further rows of the VAEs that the paper plans, where their weights are given."""
+
+    def fused(path: Path) -> Detector:
+        return WeightedMean(VaeDetector.of(shipped.discriminators, CPU), _own(path), FUSED_SHARE)
+
+    plans = {name: own[name] for name in PLANS if name in own}
+    return {
+        **{f"{name}, latent score": partial(with_latent_score, path, shipped) for name, path in plans.items()},
+        **{f"discriminators, with {name}": partial(fused, path) for name, path in plans.items()},
+    }
+
+
+def with_latent_score(path: Path, shipped: Shipped) -> LatentScore:
+    """Return a checkpoint with its VAE's latent score, of which healthy validation subjects give the reference."""
+    trained = checkpoint.load(path)
+    description = trained.description
+    vae = make_vae(description.detector.vae)
+    checkpoint.fill(vae, trained.tensors, "vae")
+    subjects, config = description.provenance["validation_subjects"], description.calibration.config
+    healthy = calibration_brains(shipped.volumes, subjects, config)
+    reference = float(np.median([latent_scores(vae, brain)["mean NLL"] for brain in healthy]))
+    return LatentScore(VaeDetector.of(trained, CPU), vae.eval(), reference)
 
 
 def without_discriminators(trained: Checkpoint, residual: ResidualConfig, healthy: SliceCache) -> VaeDetector:
