@@ -2,13 +2,15 @@
 
     p(z) = 1/C sum_c N(z; m_c, diag s_c^2)
 
-Means m_c and deviations s_c are learned with the network. All components weigh the same, so that one without data is
-not lost: it costs log C nats at most, and keeps its share.
+Means m_c and deviations s_c are learned with the network. All components weigh the same, so that none dies of a small
+share. They begin as one Gaussian; once the encoder tells slices apart, k-means of its posterior means makes them
+different (`MixturePrior.part`). Components that begin at random places collapse: two of twelve take all slices.
 
-Source: Jiang et al., "Variational deep embedding", IJCAI 2017, whose ELBO is this one once its q(c|x) is the best
-possible, p(c|z); Tomczak and Welling, "VAE with a VampPrior", AISTATS 2018, have it as their mixture of Gaussians.
-Dilokthanakul et al. 2016 (arXiv 1611.02648), whom Baur et al. (Medical Image Analysis 2021) follow for brain MRI, reach
-such a prior by a second latent vector and a network for q(c|z), with a loss of four terms; this one has two.
+Source: Jiang et al., "Variational deep embedding", IJCAI 2017, who begin with clusters of a trained encoder as well, and
+whose ELBO is this one once their q(c|x) is the best possible, p(c|z); Tomczak and Welling, "VAE with a VampPrior",
+AISTATS 2018, have it as their mixture of Gaussians. Dilokthanakul et al. 2016 (arXiv 1611.02648), whom Baur et al.
+(Medical Image Analysis 2021) follow for brain MRI, reach such a prior by a second latent vector and a network for
+q(c|z), with a loss of four terms; this one has two.
 
 Tensor names carry their axes: B batch, C component, L latent variable.
 """
@@ -18,19 +20,33 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.cluster.vq import kmeans2
 from torch import Tensor, nn
-
-START_SPREAD = 0.3
-"""Standard deviation of the components' first means: apart enough to become different, near enough to share slices."""
 
 
 class MixturePrior(nn.Module):
-    """A mixture of so many Gaussians with diagonal covariances, in so many latent variables."""
+    """A mixture of so many Gaussians with diagonal covariances, in so many latent variables; at first N(0, 1) each."""
 
     def __init__(self, components: int, latents: int) -> None:
         super().__init__()
-        self.mean_CL = nn.Parameter(START_SPREAD * torch.randn(components, latents))
+        self.mean_CL = nn.Parameter(torch.zeros(components, latents))
         self.log_var_CL = nn.Parameter(torch.zeros(components, latents))
+
+    @torch.no_grad()
+    def part(self, mu_SL: Tensor, log_var_SL: Tensor, *, seed: int) -> None:
+        """Set each component to a cluster of S posteriors: the moments of the mixture of those in it.
+
+        Args:
+            mu_SL: The means, which k-means clusters.
+            log_var_SL: The log-variances.
+            seed: Of k-means.
+        """
+        _, clusters = kmeans2(mu_SL.double().cpu().numpy(), len(self.mean_CL), minit="++", rng=seed)
+        for component in range(len(self.mean_CL)):
+            of_one = torch.from_numpy(clusters == component).to(mu_SL.device)
+            variance_L = mu_SL[of_one].var(dim=0, correction=0) + log_var_SL[of_one].exp().mean(dim=0)
+            self.mean_CL[component] = mu_SL[of_one].mean(dim=0)
+            self.log_var_CL[component] = variance_L.log()
 
     def log_joint(self, z_BL: Tensor) -> Tensor:
         """Return log p(z, c) of each component, (B, C), in nats."""

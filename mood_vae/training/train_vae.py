@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -17,7 +19,19 @@ from mood_vae.models.vae3d import make_vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
-from mood_vae.training.slice_dataset import GlobalBatches, KnownSubjects, make_dataset, split_subjects
+from mood_vae.training.slice_dataset import (
+    Batch,
+    BrainDataset,
+    GlobalBatches,
+    KnownSubjects,
+    SliceDataset,
+    make_dataset,
+    split_subjects,
+)
+
+PARTING_EPOCH = 1
+"""The epoch, counted from 0, that begins with the components of a mixture prior parted by k-means."""
+PARTING_SLICES = 4096
 
 
 def fresh_vae(vae_config: VaeConfig, config: VaeTrainingConfig) -> Vae:
@@ -38,6 +52,21 @@ class VaeTraining(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, as in the paper."""
         return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
+
+    def on_train_epoch_start(self) -> None:
+        """Part the components of a mixture prior, once the encoder has seen all slices."""
+        if self.vae.prior is not None and self.current_epoch == PARTING_EPOCH:
+            self.vae.prior.part(*self._posteriors(), seed=self.config.seed)
+
+    @torch.no_grad()
+    def _posteriors(self) -> tuple[Tensor, Tensor]:
+        """Return means and log-variances of training slices, or brains, evenly chosen: at most `PARTING_SLICES`."""
+        dataset = cast("SliceDataset | BrainDataset", cast(DataLoader[Tensor], self.trainer.train_dataloader).dataset)
+        positions = np.linspace(0, len(dataset) - 1, min(len(dataset), PARTING_SLICES)).round().astype(int)
+        parts = np.array_split(positions, max(1, len(positions) // self.config.batch_size))
+        batches = (dataset[Batch(self.current_epoch, part.tolist())] for part in parts)
+        means, log_vars = zip(*(self.vae.encode(x_BCHW.to(self.device)) for x_BCHW in batches), strict=True)
+        return torch.cat(means), torch.cat(log_vars)
 
     def training_step(self, x_BCHW: Tensor) -> Tensor:
         """One step on the ELBO of a posterior sample and, with its weight, on slices with hidden squares."""

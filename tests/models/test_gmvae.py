@@ -106,6 +106,7 @@ def test_the_latent_score_is_how_much_less_likely_than_at_best() -> None:
     expected = (normal.log_prob(torch.zeros(4)) - normal.log_prob(z)).sum(dim=1)
     torch.testing.assert_close(paper.latent_score(z), expected)
     assert mixture.prior is not None
+    mixture.prior.part(torch.randn(50, 4), torch.zeros(50, 4), seed=0)
     means = mixture.prior.mean_CL
     assert mixture.latent_score(means).min() == 0
     differences = mixture.prior.log_density(z[:3]) - mixture.prior.log_density(z[3:])
@@ -121,3 +122,19 @@ def test_a_pass_pays_the_kl_of_its_own_sample() -> None:
     torch.testing.assert_close(sampled.kl_B, vae.kl_divergence(sampled.mu_BL, sampled.log_var_BL, z))
     torch.testing.assert_close(plain.kl_B, vae.kl_divergence(plain.mu_BL, plain.log_var_BL))
     assert (sampled.kl_B - plain.kl_B).abs().min() > 1e-4
+
+
+def test_the_components_part_into_clusters_of_posteriors() -> None:
+    rng = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[5.0, 0.0], [-5.0, 1.0], [0.0, 6.0]])
+    which = torch.arange(600) % 3
+    mu = centres[which] + 0.5 * torch.randn(600, 2, generator=rng)
+    prior = MixturePrior(3, 2)
+    # before, one normal distribution
+    torch.testing.assert_close(prior.kl_divergence(mu, torch.zeros(600, 2)), kl_divergence(mu, torch.zeros(600, 2)))
+    prior.part(mu, torch.full((600, 2), math.log(0.25)), seed=0)
+    order = prior.log_joint(centres).argmax(dim=1)
+    assert sorted(order.tolist()) == [0, 1, 2]
+    torch.testing.assert_close(prior.mean_CL[order], centres, rtol=0, atol=0.15)
+    # the scatter of the means and the variance of each posterior
+    torch.testing.assert_close(prior.log_var_CL.exp(), torch.full((3, 2), 0.25 + 0.25), rtol=0, atol=0.08)
