@@ -6,7 +6,7 @@ Means m_c and deviations s_c are learned with the network. All components weigh 
 share. They begin as one Gaussian; once the encoder tells slices apart, k-means of its posterior means makes them
 different (`MixturePrior.part`). Components that begin at random places collapse: two of twelve take all slices.
 
-Source: Jiang et al., "Variational deep embedding", IJCAI 2017, who begin with clusters of a trained encoder as well, and
+Source: Jiang et al., "Variational deep embedding", IJCAI 2017, who begin with clusters of a trained encoder too, and
 whose ELBO is this one once their q(c|x) is the best possible, p(c|z); Tomczak and Welling, "VAE with a VampPrior",
 AISTATS 2018, have it as their mixture of Gaussians. Dilokthanakul et al. 2016 (arXiv 1611.02648), whom Baur et al.
 (Medical Image Analysis 2021) follow for brain MRI, reach such a prior by a second latent vector and a network for

@@ -127,11 +127,10 @@ _PRESETS = (
     ),
     # what the paper plans: a mixture of Gaussians as the prior, and whole brains, each on the default's VAE
     Preset(name="gmvae", detector=DetectorConfig(vae=VaeConfig(components=24)), training=DISCRIMINATORS.training),
-    # with so few whole brains, the loss on validation brains rises after some ten epochs
     Preset(
         name="vae3d",
         detector=DetectorConfig(vae=VaeConfig(volume_slices=64, slice_shape=(64, 80), pooling_vox=2)),
-        training=DISCRIMINATORS.training.replaced(epochs=10, batch_size=4),
+        training=DISCRIMINATORS.training.replaced(epochs=100, batch_size=4),
     ),
     # the paper's method for abdominal CT: a coarser grid, and no position in the world to rely on
     Preset(

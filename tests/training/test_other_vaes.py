@@ -69,6 +69,14 @@ def test_a_resumed_run_ends_at_the_same_weights(
         assert torch.equal(resumed[name], tensor), name
 
 
+def test_the_components_of_a_mixture_part(run: Path, trained: Checkpoint) -> None:
+    means = trained.tensors.get("vae.prior.mean_CL")
+    assert (means is not None) == (run.name == "gmvae")
+    if means is not None:
+        distances = torch.cdist(means.float(), means.float())
+        assert distances[~torch.eye(3, dtype=torch.bool)].min() > 1e-4
+
+
 def test_the_map_is_in_order(trained: Checkpoint, healthy_dir: Path) -> None:
     """It is one of the volume's own grid, in [0, 1), 0 outside the brain, and highest in a gross anomaly."""
     volume = volume_files.read(volume_files.list_volumes(healthy_dir)[0])
