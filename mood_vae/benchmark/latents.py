@@ -14,6 +14,7 @@ from sklearn.metrics import mutual_info_score
 from mood_vae.detection.reconstruction import views
 from mood_vae.imaging import slices
 from mood_vae.imaging.preprocessing import Brain
+from mood_vae.models.gmvae import MixturePrior
 from mood_vae.models.vae import Vae
 from mood_vae.training.cache import SliceCache
 
@@ -22,6 +23,7 @@ Labels = npt.NDArray[np.int64]
 ACTIVE_NATS = 0.05
 """A latent is in use if its posterior differs so much from a normal one with the latent's own mean and deviation."""
 PERMUTATIONS = 20
+BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,14 +31,12 @@ class Latents:
     """The axial slices of some brains, S of them all together, one after the other.
 
     subjects: (S,) number of the brain. ks: (S,) number of the slice on the grid. mu_SL, log_var_SL: the posteriors.
-    components: (S,) the most probable component of each posterior mean; 0 with a standard normal prior.
     """
 
     subjects: Labels
     ks: Labels
     mu_SL: torch.Tensor
     log_var_SL: torch.Tensor
-    components: Labels
 
 
 @torch.inference_mode()
@@ -51,12 +51,22 @@ def latents_of(vae: Vae, volumes: SliceCache, subjects: Sequence[str]) -> Latent
         visible = [np.unique(batch) for batch in slices.visible_batches(brain.brain_mask)]
         ks.append(np.concatenate(visible) if vae.config.volume_slices is None else np.zeros(1, np.int64))
         numbers.append(np.full(len(ks[-1]), number))
-    mu_SL = torch.cat(mus)
-    components = np.zeros(len(mu_SL), np.int64) if vae.prior is None else vae.prior.log_joint(mu_SL).argmax(1).numpy()
     return Latents(
-        subjects=np.concatenate(numbers), ks=np.concatenate(ks), mu_SL=mu_SL, log_var_SL=torch.cat(log_vars),
-        components=components,
+        subjects=np.concatenate(numbers), ks=np.concatenate(ks), mu_SL=torch.cat(mus), log_var_SL=torch.cat(log_vars)
     )  # fmt: skip
+
+
+@torch.inference_mode()
+def components_of(prior: MixturePrior, latents: Latents) -> Labels:
+    """Return the most probable component of each posterior mean, (S,)."""
+    return torch.cat([prior.log_joint(mu_BL).argmax(dim=1) for mu_BL in latents.mu_SL.split(BATCH)]).numpy()
+
+
+@torch.inference_mode()
+def mean_kl(prior: MixturePrior, latents: Latents) -> float:
+    """Return the mean KL of the posteriors from a mixture, its upper bound, in nats."""
+    batches = zip(latents.mu_SL.split(BATCH), latents.log_var_SL.split(BATCH), strict=True)
+    return float(torch.cat([prior.kl_divergence(mu_BL, log_var_BL) for mu_BL, log_var_BL in batches]).mean())
 
 
 def active_latents(latents: Latents) -> int:
@@ -106,20 +116,20 @@ def contrast_and_brightness(volumes: SliceCache, subjects: Sequence[str]) -> Map
     return dict(zip(("contrast", "brightness"), thirds, strict=True))
 
 
-def draw_components(latents: Latents, sites: Sequence[str], count: int, path: Path) -> None:
+def draw_components(latents: Latents, components: Labels, sites: Sequence[str], count: int, path: Path) -> None:
     """Draw where in the head each component's slices lie, and of which site its brains are.
 
-    sites: of each brain, by number.
+    components: of each slice. sites: of each brain, by number.
     """
     from matplotlib.figure import Figure
 
-    order = np.argsort([np.median(latents.ks[latents.components == c]) if c in latents.components else np.inf
+    order = np.argsort([np.median(latents.ks[components == c]) if c in components else np.inf
                         for c in range(count)])  # fmt: skip
     names = sorted(set(sites))
     of_slice = np.array([names.index(site) for site in sites])[latents.subjects]
     edges = np.arange(latents.ks.min(), latents.ks.max() + 5, 4)
-    heights = np.array([np.histogram(latents.ks[latents.components == c], edges)[0] for c in order])
-    parts = np.array([np.bincount(of_slice[latents.components == c], minlength=len(names)) for c in order])
+    heights = np.array([np.histogram(latents.ks[components == c], edges)[0] for c in order])
+    parts = np.array([np.bincount(of_slice[components == c], minlength=len(names)) for c in order])
     all_of_site = np.bincount(of_slice, minlength=len(names))
 
     figure = Figure(figsize=(9, 0.35 * count + 1.4), layout="constrained")
