@@ -12,12 +12,13 @@ CACHE: the `cache` folder of their training, or a new one.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mood_vae.benchmark import latents
-from mood_vae.benchmark.latents import Latents
+from mood_vae.benchmark.latents import Labels, Latents
 from mood_vae.benchmark.manifest import Manifest
 from mood_vae.detection import checkpoint
 from mood_vae.io import volume_files
@@ -25,7 +26,6 @@ from mood_vae.io.output_folder import silent
 from mood_vae.models.gmvae import MixturePrior
 from mood_vae.models.vae3d import make_vae
 from mood_vae.training import cache
-from mood_vae.training.cache import SliceCache
 
 
 def main() -> None:
@@ -58,16 +58,23 @@ def main() -> None:
         priors = [MixturePrior(count, config.vae.latents) for count in arguments.components]
         for prior in priors:
             prior.part(found["training"].mu_SL, found["training"].log_var_SL, seed=0)
+    classes = {
+        name: {
+            "site": np.unique(sites[name], return_inverse=True)[1],
+            **latents.contrast_and_brightness(volumes, subjects),
+        }
+        for name, subjects in parts.items()
+    }
     for prior in priors:
         print(f"{len(prior.mean_CL)} components")
         for name, subjects in parts.items():
             print(f"  {name}: {len(subjects)} brains, {len(found[name].ks)} slices")
-            describe(prior, found[name], volumes, subjects, sites[name])
+            describe(prior, found[name], classes[name])
     components = latents.components_of(priors[-1], found["training"])
     latents.draw_components(found["training"], components, sites["training"], len(priors[-1].mean_CL), arguments.out)
 
 
-def describe(prior: MixturePrior, found: Latents, volumes: SliceCache, subjects: list[str], sites: list[str]) -> None:
+def describe(prior: MixturePrior, found: Latents, of_brains: Mapping[str, Labels]) -> None:
     """Print the figures of some brains."""
     components = latents.components_of(prior, found)
     used = latents.shares(components, len(prior.mean_CL))
@@ -75,9 +82,6 @@ def describe(prior: MixturePrior, found: Latents, volumes: SliceCache, subjects:
     print(f"    components of more than 1 % of the slices: {(used > 0.01).sum()}; shares, %:", end=" ")
     print(*(f"{100 * share:.1f}" for share in sorted(used, reverse=True)))
     table = {"height": latents.mutual_information(components, latents.position_classes(found))}
-    of_brains = {
-        "site": np.unique(sites, return_inverse=True)[1], **latents.contrast_and_brightness(volumes, subjects)
-    }  # fmt: skip
     for what, classes in of_brains.items():
         table[what] = latents.mutual_information(components, classes, found.subjects)
     entropy = -float(np.sum(used[used > 0] * np.log(used[used > 0])))
