@@ -28,6 +28,8 @@ def test_the_rows_are_these() -> None:
         "VAE, three axes",
         "VAE, augmented slices",
         "cevae",
+        "gmvae",
+        "gmvae, latent score",
         "vae3d",
         "vae3d, latent score",
         "short 2-D discriminator",
@@ -36,6 +38,7 @@ def test_the_rows_are_these() -> None:
         "discriminators, not mirrored",
         "discriminators",
         "discriminators, flat regions",
+        "discriminators, with gmvae",
         "discriminators, with vae3d",
     ]
 

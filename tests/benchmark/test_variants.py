@@ -28,14 +28,14 @@ from mood_vae.training.pipeline import calibration_brains
 
 NOT_SHIPPED = {
     *("VAE, 160 x 208 pixels", "VAE, 64 x 80 pixels", "VAE, three axes", "VAE, augmented slices", "cevae"),
-    *("short 2-D discriminator", "short 2-D discriminator, no VAE", "vae3d"),
+    *("short 2-D discriminator", "short 2-D discriminator, no VAE", "gmvae", "vae3d"),
 }
 """Rows whose weights only `--weights` brings."""
 
 WITH_PLANS = {
-    *("vae3d, latent score", "discriminators, with vae3d"),
+    *("gmvae, latent score", "vae3d, latent score", "discriminators, with gmvae", "discriminators, with vae3d"),
 }
-"""Rows that are made of the weights of vae3d."""
+"""Rows that are made of the weights of gmvae and vae3d."""
 
 CPU = torch.device("cpu")
 
