@@ -10,12 +10,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from mood_vae.detection.detector import Detection, Detector
+from mood_vae.benchmark.sample_scores import latent_scores
+from mood_vae.detection.detector import Detection, Detector, VaeDetector
 from mood_vae.detection.flat_regions import FlatRegionDetector
 from mood_vae.detection.postprocessing import AggregationConfig, normalise_score, to_float16_values, top_k_mean
 from mood_vae.imaging import foreground
 from mood_vae.imaging.preprocessing import Brain, GridConfig, Placement, prepare
 from mood_vae.io.volume import Array, Volume
+from mood_vae.models.vae import Vae
 from mood_vae.training.cache import SliceCache
 
 PERCENTILES = (1, *range(10, 100, 10), 99)
@@ -102,6 +104,34 @@ class WithFlatRegions:
         found, flat = self._detector.detect(volume), self._rule.detect(volume)
         anomaly_map = np.maximum(found.anomaly_map, flat.anomaly_map)
         return Detection.of(anomaly_map, max(found.anomaly_score, flat.anomaly_score), volume)
+
+
+class WeightedMean:
+    """Two detectors' maps and scores, averaged; `share` is the weight of the second."""
+
+    def __init__(self, first: Detector, second: Detector, share: float) -> None:
+        self._first, self._second, self._share = first, second, share
+
+    def detect(self, volume: Volume) -> Detection:
+        """Return the mean of both maps at each voxel, and of both scores."""
+        found, other = self._first.detect(volume), self._second.detect(volume)
+        anomaly_map = found.anomaly_map + np.float32(self._share) * (other.anomaly_map - found.anomaly_map)
+        score = found.anomaly_score + self._share * (other.anomaly_score - found.anomaly_score)
+        return Detection.of(to_float16_values(anomaly_map), score, volume)
+
+
+class LatentScore:
+    """A detector of a VAE whose score is the mean of its slices' latent scores (`Vae.latent_score`), not the map's."""
+
+    def __init__(self, detector: VaeDetector, vae: Vae, reference: float) -> None:
+        self._detector, self._vae, self._reference = detector, vae, reference
+
+    def detect(self, volume: Volume) -> Detection:
+        """Return the detector's map, and the latent score as a score in [0, 1), 0.5 at the reference."""
+        found = self._detector.detect(volume)
+        brain, _ = prepare(volume, self._detector.scorer.config.grid)
+        score = latent_scores(self._vae, brain)["mean NLL"]
+        return replace(found, anomaly_score=float(normalise_score(score, self._reference)))
 
 
 def _percentiles(tissue: Array) -> np.ndarray:

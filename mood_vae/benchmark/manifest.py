@@ -34,6 +34,7 @@ class DataSet:
 
 DATA_SETS: Mapping[str, DataSet] = {
     "malf_oasis": DataSet("OASIS"),
+    "IXI": DataSet("IXI"),  # so are two shares of it, IXI and IXI40
     "BraTS": DataSet("BraTS", "glioma"),
     "open_ms": DataSet("open_ms_data", "MS"),
 }

@@ -28,12 +28,18 @@ ROWS: Mapping[str, str] = {
     "VAE, three axes": "that VAE, trained on slices along three axes; the mean of the three",
     "VAE, augmented slices": "that VAE, trained on slices as other scanners might have them",
     "cevae": "the recipe of the challenge's own example: context encoding, squared residual times the KL gradient",
+    "gmvae": "the default's VAE with a mixture of Gaussians as its prior, after 5 of its 20 epochs: absolute residual",
+    "gmvae, latent score": "the same map, scored by how unlikely the brain's latents are",
+    "vae3d": "a VAE of whole brains at 2.5 mm, after 10 of its 100 epochs: absolute residual",
+    "vae3d, latent score": "the same map, scored by how unlikely the brain's latents are",
     "short 2-D discriminator": "a discriminator of slices on the default's VAE, after a short training",
     "short 2-D discriminator, no VAE": "the same, with zeros in place of reconstruction and residual",
     "discriminators, 2-D alone": "a U-Net of slices, trained on synthetic anomalies, sees brain and reconstruction",
     "discriminators, not mirrored": "the default, asked of the brain and not of its mirror image",
     "discriminators": "the default: that U-Net, then a 3-D one that sees what it found; mean with the mirror image",
     "discriminators, flat regions": "the default, or the rule of flat regions where that is higher",
+    "discriminators, with gmvae": "the weighted mean of the default's map and score and those of gmvae",
+    "discriminators, with vae3d": "the weighted mean of the default's map and score and those of vae3d",
 }
 """Every published row, bottom first, and what it is."""
 

@@ -11,11 +11,13 @@ import torch
 from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.postprocessing import AggregationConfig, normalise_score, top_k_mean
-from mood_vae.imaging import slices
+from mood_vae.detection.reconstruction import views
 from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io.volume import Array, Mask
-from mood_vae.models.vae import Vae, kl_divergence
+from mood_vae.models.vae import Vae
+from mood_vae.models.vae3d import make_vae
 
+LATENT_SCORES = ("mean KL", "largest KL", "mean NLL", "largest NLL")
 SHARES = (1e-6, 1e-5, 1e-4, 1e-3, 5e-3, 0.02, 0.1, 1.0)
 """The strongest shares of the raw map whose mean is tried, from its maximum to its mean."""
 
@@ -29,14 +31,14 @@ class Found(NamedTuple):
 
 
 class SampleScores:
-    """Means of the strongest raw map, the VAE's KL divergence, and both together.
+    """Means of the strongest raw map, what the VAE's latents say, and both together.
 
     healthy: brains whose median scores are the units in which two scores are brought together.
     """
 
     def __init__(self, trained: Checkpoint, healthy: Sequence[Found]) -> None:
         config = trained.description.detector
-        self._vae = Vae(config.vae)
+        self._vae = make_vae(config.vae)
         checkpoint.fill(self._vae, trained.tensors, "vae")
         self._vae.eval()
         self._top_share = config.aggregation.top_share
@@ -48,7 +50,7 @@ class SampleScores:
         scores = self._alone(found)
         relative = {name: float(normalise_score(score, self._reference[name])) for name, score in scores.items()}
         top = f"the top {self._top_share:g}"
-        for name in ("mean KL", "largest KL"):
+        for name in LATENT_SCORES:
             scores[f"{top} and {name}"] = relative[top] + relative[name]
         return scores
 
@@ -57,17 +59,23 @@ class SampleScores:
             f"the top {share:g}": top_k_mean(found.raw_map, found.search_mask, AggregationConfig(top_share=share))
             for share in sorted({*SHARES, self._top_share})
         }
-        kl_B = self._kl_divergences(found.brain)
-        return scores | {"mean KL": float(kl_B.mean()), "largest KL": float(kl_B.max())}
+        return scores | latent_scores(self._vae, found.brain)
 
-    @torch.inference_mode()
-    def _kl_divergences(self, brain: Brain) -> torch.Tensor:
-        """Return the KL divergence of each slice that shows brain, along each axis of the VAE, in nats."""
-        config = self._vae.config
-        parts = []
-        for axis in config.axes:
-            x_BCHW = torch.from_numpy(slices.split(brain.array, axis, config.slice_shape))
-            # a batch repeats slices to be full
-            batches = map(np.unique, slices.visible_batches(brain.brain_mask, axis))
-            parts += [kl_divergence(*self._vae.encode(x_BCHW[numbers])) for numbers in batches]
-        return torch.cat(parts)
+
+@torch.inference_mode()
+def latent_scores(vae: Vae, brain: Brain) -> dict[str, float]:
+    """Return `LATENT_SCORES` of a brain, in nats: the mean and the largest over its slices, along each axis of the VAE.
+
+    A VAE of volumes has one value for the whole brain, which is both. The KL is that of the posterior from the prior;
+    the NLL is -log p(mu), of the posterior mean under the prior, see `Vae.latent_score`.
+    """
+    kl, nll = [], []
+    for x_BCHW in views(vae, brain.array, brain.brain_mask):
+        mu_BL, log_var_BL = vae.encode(x_BCHW)
+        kl.append(vae.kl_divergence(mu_BL, log_var_BL))
+        nll.append(vae.latent_score(mu_BL))
+    return {
+        f"{over} {name}": float(value)
+        for name, parts in (("KL", kl), ("NLL", nll))
+        for over, value in (("mean", torch.cat(parts).mean()), ("largest", torch.cat(parts).max()))
+    }

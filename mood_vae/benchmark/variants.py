@@ -14,7 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mood_vae.benchmark.baselines import Atlas, Chance, Intensity, Standardised, WithFlatRegions
+from mood_vae.benchmark.baselines import (
+    Atlas,
+    Chance,
+    Intensity,
+    LatentScore,
+    Standardised,
+    WeightedMean,
+    WithFlatRegions,
+)
+from mood_vae.benchmark.sample_scores import latent_scores
 from mood_vae.detection import checkpoint, pretrained
 from mood_vae.detection.anomaly_map import make_scorer
 from mood_vae.detection.calibration import calibrate
@@ -22,13 +31,18 @@ from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint
 from mood_vae.detection.config import CalibrationConfig, DetectorConfig
 from mood_vae.detection.detector import Detector, VaeDetector
 from mood_vae.detection.residual import ResidualConfig
-from mood_vae.models.vae import Vae
+from mood_vae.models.vae3d import make_vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.normative import normative_maps
 from mood_vae.training.pipeline import calibration_brains
 from mood_vae.training.presets import find_preset
 
 CPU = torch.device("cpu")
+
+PLANS = ("gmvae", "vae3d")
+"""The rows of the VAEs that the paper plans, whose weights `--weights` brings."""
+FUSED_SHARE = 0.1
+"""What their maps weigh beside the default's in the rows that bring both together."""
 
 Maker = Callable[[], Detector]
 
@@ -89,6 +103,7 @@ def make_rows(shipped: Shipped, own: Mapping[str, Path]) -> dict[str, Maker]:
         **_of_paper(shipped),
         **{name: partial(_own, path) for name, path in own.items()},
         **_of_discriminators(shipped),
+        **_of_plans(shipped, own),
     }
 
 
@@ -135,13 +150,38 @@ def _of_discriminators(shipped: Shipped) -> dict[str, Maker]:
     }
 
 
+def _of_plans(shipped: Shipped, own: Mapping[str, Path]) -> dict[str, Maker]:
+    """Return the further rows of the VAEs that the paper plans, where their weights are given."""
+
+    def fused(path: Path) -> Detector:
+        return WeightedMean(VaeDetector.of(shipped.discriminators, CPU), _own(path), FUSED_SHARE)
+
+    plans = {name: own[name] for name in PLANS if name in own}
+    return {
+        **{f"{name}, latent score": partial(with_latent_score, path, shipped) for name, path in plans.items()},
+        **{f"discriminators, with {name}": partial(fused, path) for name, path in plans.items()},
+    }
+
+
+def with_latent_score(path: Path, shipped: Shipped) -> LatentScore:
+    """Return a checkpoint with its VAE's latent score, of which healthy validation subjects give the reference."""
+    trained = checkpoint.load(path)
+    description = trained.description
+    vae = make_vae(description.detector.vae)
+    checkpoint.fill(vae, trained.tensors, "vae")
+    subjects, config = description.provenance["validation_subjects"], description.calibration.config
+    healthy = calibration_brains(shipped.volumes, subjects, config)
+    reference = float(np.median([latent_scores(vae, brain)["mean NLL"] for brain in healthy]))
+    return LatentScore(VaeDetector.of(trained, CPU), vae.eval(), reference)
+
+
 def without_discriminators(trained: Checkpoint, residual: ResidualConfig, healthy: SliceCache) -> VaeDetector:
     """Return the VAE of a checkpoint alone, with some residual and all else as in the preset `paper`."""
     paper, networks = find_preset("paper"), trained.description.detector
     detector = paper.detector.replaced(grid=networks.grid, vae=networks.vae, residual=residual)
     tensors = {name: tensor for name, tensor in trained.tensors.items() if name.startswith("vae.")}
     if residual.standardised:
-        vae = Vae(networks.vae)
+        vae = make_vae(networks.vae)
         checkpoint.fill(vae, tensors, "vae")
         training = trained.description.provenance["training_subjects"]
         tensors[NORMATIVE] = normative_maps(vae.eval(), healthy, training)

@@ -24,6 +24,7 @@ from mood_vae.io.volume import Array
 from mood_vae.models.discriminator import Discriminator, predict_logits
 from mood_vae.models.discriminator_inputs import BrainView
 from mood_vae.models.vae import Vae
+from mood_vae.models.vae3d import make_vae
 
 MAX_PROBABILITY = 1 - 1e-6  # at a probability of 1 the map would be infinite
 
@@ -136,7 +137,7 @@ def make_scorer(config: DetectorConfig, tensors: Mapping[str, Tensor], device: t
     Raises:
         CheckpointError: The tensors are not those that the configuration asks for.
     """
-    vae = Vae(config.vae)
+    vae = make_vae(config.vae)
     fill(vae, tensors, "vae")
     vae.eval().to(device)
     normative_CKHW = _normative(config, tensors).to(device)

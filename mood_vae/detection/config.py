@@ -50,6 +50,15 @@ class DetectorConfig(Config):
         return self
 
     def _check_slices(self) -> None:
+        i, j, k = self.grid.shape
+        if self.vae.volume_slices is not None:
+            most = tuple(edge * self.vae.pooling_vox for edge in self.vae.shape)
+            if any(length > edge for length, edge in zip((k, i, j), most, strict=True)):
+                raise ConfigError(
+                    expected=f"a VAE of volumes that hold the grid's {(k, i, j)} voxels, slices first", found=f"{most}",
+                    remedy="make the volumes of the network larger or those of the grid smaller",
+                )  # fmt: skip
+            return
         for axis in self.vae.axes:
             size = tuple(length for other, length in enumerate(self.grid.shape) if other != axis)
             if any(length > most for length, most in zip(size, self.vae.slice_shape, strict=True)):
@@ -58,7 +67,7 @@ class DetectorConfig(Config):
                     found=f"slice_shape={self.vae.slice_shape}",
                     remedy="make the slices of the network larger or those of the grid smaller",
                 )
-        if self.discriminators and (self.vae.axes != (2,) or self.vae.slice_shape != self.grid.shape[:2]):
+        if self.discriminators and (self.vae.axes != (2,) or self.vae.slice_shape != (i, j)):
             raise ConfigError(
                 expected=f"for discriminators, a VAE of axial slices of {self.grid.shape[:2]} pixels",
                 found=f"axes={self.vae.axes}, slice_shape={self.vae.slice_shape}",

@@ -139,18 +139,22 @@ MOST_SQUARES = 3
 def hide_squares(x_BCHW: Tensor, generator: torch.Generator) -> Tensor:
     """Return slices (B, 1, H, W) with up to three squares each replaced by one random intensity in [0, 1].
 
-    Squares are up to half as wide as the slice. Source: Zimmerer et al., "Context-encoding variational autoencoder for
-    unsupervised anomaly detection", MIDL 2019, with the sizes of the MOOD challenge's example.
+    Squares are up to half as wide as the slice; of volumes (B, 1, K, H, W) they are cubes.
+
+    Source: Zimmerer et al., "Context-encoding variational autoencoder for unsupervised anomaly detection", MIDL 2019,
+    with the sizes of the MOOD challenge's example; cubes as in Bengs et al., "3-dimensional deep learning with
+    spatial erasing for unsupervised anomaly segmentation in brain MRI", IJCARS 2021.
     """
     hidden_BCHW = x_BCHW.clone()
-    height, width = x_BCHW.shape[2:]
+    shape = x_BCHW.shape[2:]
 
     def below(limit: int) -> int:
         return int(torch.randint(limit, (1,), generator=generator))
 
     for slice_CHW in hidden_BCHW:
         for _ in range(below(MOST_SQUARES + 1)):
-            size = 1 + below(min(height, width) // 2)
-            top, left = below(height - size + 1), below(width - size + 1)
-            slice_CHW[:, top : top + size, left : left + size] = torch.rand(1, generator=generator).item()
+            size = 1 + below(min(shape) // 2)
+            starts = [below(edge - size + 1) for edge in shape]
+            square = tuple(slice(start, start + size) for start in starts)
+            slice_CHW[:, *square] = torch.rand(1, generator=generator).item()
     return hidden_BCHW

@@ -62,11 +62,16 @@ class VaeMonitor(Callback):
 
 @torch.inference_mode()
 def reconstructions(vae: torch.nn.Module, x_BCHW: Tensor) -> list[Array]:
-    """Return input, reconstruction and residual of slices, each (B, H, W) in [0, 1]; 1 is `RESIDUAL_TOP` and more."""
+    """Return input, reconstruction and residual of slices, each (B, H, W) in [0, 1]; 1 is `RESIDUAL_TOP` and more.
+
+    Of volumes (B, 1, K, H, W) it is the slice in the middle.
+    """
     x_BCHW = x_BCHW.to(next(vae.parameters()).device)
     x_hat_BCHW = vae(x_BCHW).x_hat_BCHW.float()
     residual_BCHW = (x_BCHW - x_hat_BCHW).abs() / RESIDUAL_TOP
-    return [part[:, 0].clamp(0, 1).cpu().numpy() for part in (x_BCHW, x_hat_BCHW, residual_BCHW)]
+    parts = (part[:, 0] for part in (x_BCHW, x_hat_BCHW, residual_BCHW))
+    slices_BHW = (part if part.ndim == 3 else part[:, part.shape[1] // 2] for part in parts)
+    return [part.clamp(0, 1).cpu().numpy() for part in slices_BHW]
 
 
 class DiscriminatorMonitor(Callback):

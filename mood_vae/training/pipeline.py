@@ -23,6 +23,7 @@ from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.vae import Vae
+from mood_vae.models.vae3d import make_vae
 from mood_vae.training import cache
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.input_reference import reference_of
@@ -169,7 +170,7 @@ def _given_vae(path: Path, preset: Preset) -> Vae:
             file=path, expected=f"a VAE like {wanted.vae} on {wanted.grid}", found="another",
             remedy="train without --vae",
         )  # fmt: skip
-    vae = Vae(wanted.vae)
+    vae = make_vae(wanted.vae)
     checkpoint.fill(vae, loaded.tensors, "vae")
     return vae.eval()
 

@@ -54,6 +54,11 @@ class Preset(Config):
                 expected=f"a training for each of the {len(self.detector.discriminators)} discriminators",
                 found=f"{len(self.discriminator_training)}", remedy="give each its own",
             )  # fmt: skip
+        if self.detector.vae.volume_slices is not None and any(one.epochs for one in self.discriminator_training):
+            raise ConfigError(
+                expected="a VAE of slices, since discriminators learn from parts of brains", found="one of volumes",
+                remedy="train them on a VAE of slices",
+            )  # fmt: skip
         return self
 
 
@@ -119,6 +124,13 @@ _PRESETS = (
         name="cevae",
         detector=DetectorConfig(residual=ResidualConfig(kind="squared", kl_gradient=True)),
         training=VaeTrainingConfig(epochs=20, batch_size=16, likelihood="laplace", pixel_sigma=0.4, context_share=0.5),
+    ),
+    # what the paper plans: a mixture of Gaussians as the prior, and whole brains, each on the default's VAE
+    Preset(name="gmvae", detector=DetectorConfig(vae=VaeConfig(components=24)), training=DISCRIMINATORS.training),
+    Preset(
+        name="vae3d",
+        detector=DetectorConfig(vae=VaeConfig(volume_slices=64, slice_shape=(64, 80), pooling_vox=2)),
+        training=DISCRIMINATORS.training.replaced(epochs=100, batch_size=4),
     ),
     # the paper's method for abdominal CT: a coarser grid, and no position in the world to rely on
     Preset(

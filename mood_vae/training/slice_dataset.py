@@ -1,4 +1,4 @@
-"""Batches of slices of training subjects."""
+"""Batches of slices of training subjects, or of whole brains for a VAE of volumes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from mood_vae.imaging import augmentation
 from mood_vae.imaging.slices import pad
 from mood_vae.io.volume import Array
 from mood_vae.models.vae import VaeConfig
+from mood_vae.models.vae3d import pool
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 
@@ -51,7 +52,7 @@ def split_subjects(
 
 
 class Batch(NamedTuple):
-    """Positions of slices in a data set, as they come together in an epoch."""
+    """Positions of slices or brains in a data set, as they come together in an epoch."""
 
     epoch: int
     positions: list[int]
@@ -100,6 +101,41 @@ class SliceDataset(Dataset[Tensor]):
             rng = np.random.default_rng((self._seed, epoch, position))
             array = augmentation.augment(array[None], np.zeros((1, *array.shape), np.uint8), rng)[0][0]
         return pad(array, self._shape)
+
+
+class BrainDataset(Dataset[Tensor]):
+    """Batches of whole brains (B, 1, K, H, W) as a VAE of volumes sees them; otherwise as `SliceDataset`."""
+
+    def __init__(
+        self, cache: SliceCache, subjects: list[str], vae_config: VaeConfig, *, seed: int, augmented: bool = False
+    ) -> None:
+        self._cache, self._subjects, self._config = cache, subjects, vae_config
+        self._seed, self._augmented = seed, augmented
+
+    def __len__(self) -> int:
+        return len(self._subjects)
+
+    def __getitem__(self, batch: Batch) -> Tensor:
+        return torch.cat([self._brain(batch.epoch, position) for position in batch.positions])
+
+    def examples(self, n: int) -> Tensor:
+        """Return the same n brains at each call, as different as there are, (n, 1, K, H, W)."""
+        return self[Batch(0, [number * len(self) // n for number in range(n)])]
+
+    def _brain(self, epoch: int, position: int) -> Tensor:
+        array = self._cache.volume(self._subjects[position])
+        if self._augmented:
+            rng = np.random.default_rng((self._seed, epoch, position))
+            array = augmentation.augment(array, np.zeros(array.shape, np.uint8), rng)[0]
+        return pool(torch.from_numpy(array), self._config)
+
+
+def make_dataset(
+    cache: SliceCache, subjects: list[str], vae_config: VaeConfig, *, seed: int, augmented: bool
+) -> SliceDataset | BrainDataset:
+    """Return the data set of slices or of brains, as the network takes them; the arguments are those of both."""
+    kind = SliceDataset if vae_config.volume_slices is None else BrainDataset
+    return kind(cache, subjects, vae_config, seed=seed, augmented=augmented)
 
 
 class GlobalBatches(Sampler[Batch]):

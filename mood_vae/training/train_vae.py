@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor
@@ -12,18 +14,31 @@ from torch.utils.data import DataLoader
 
 from mood_vae.imaging.augmentation import hide_squares
 from mood_vae.models.vae import Elbo, Vae, VaeConfig, VaeOutput, negative_elbo
+from mood_vae.models.vae3d import make_vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
 from mood_vae.training.monitoring import N_EXAMPLES, VaeMonitor, reconstructions
-from mood_vae.training.slice_dataset import GlobalBatches, KnownSubjects, SliceDataset, split_subjects
+from mood_vae.training.slice_dataset import (
+    Batch,
+    BrainDataset,
+    GlobalBatches,
+    KnownSubjects,
+    SliceDataset,
+    make_dataset,
+    split_subjects,
+)
 from mood_vae.training.training_page import write_vae_page
+
+PARTING_EPOCH = 1
+"""The epoch, counted from 0, that begins with the components of a mixture prior parted by k-means."""
+PARTING_SLICES = 4096
 
 
 def fresh_vae(vae_config: VaeConfig, config: VaeTrainingConfig) -> Vae:
     """Return the untrained network that the seed determines."""
     L.seed_everything(config.seed, verbose=False)
-    return Vae(vae_config)
+    return make_vae(vae_config)
 
 
 class VaeTraining(L.LightningModule):
@@ -32,11 +47,27 @@ class VaeTraining(L.LightningModule):
     def __init__(self, vae: Vae, config: VaeTrainingConfig) -> None:
         super().__init__()
         self.config = config
-        self.vae = vae.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        layout = torch.channels_last if vae.config.volume_slices is None else torch.channels_last_3d
+        self.vae = vae.to(memory_format=layout)  # type: ignore[call-overload]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, as in the paper."""
         return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
+
+    def on_train_epoch_start(self) -> None:
+        """Part the components of a mixture prior, once the encoder has seen all slices."""
+        if self.vae.prior is not None and self.current_epoch == PARTING_EPOCH:
+            self.vae.prior.part(*self._posteriors(), seed=self.config.seed)
+
+    @torch.no_grad()
+    def _posteriors(self) -> tuple[Tensor, Tensor]:
+        """Return means and log-variances of training slices, or brains, evenly chosen: at most `PARTING_SLICES`."""
+        dataset = cast("SliceDataset | BrainDataset", cast(DataLoader[Tensor], self.trainer.train_dataloader).dataset)
+        positions = np.linspace(0, len(dataset) - 1, min(len(dataset), PARTING_SLICES)).round().astype(int)
+        parts = np.array_split(positions, max(1, len(positions) // self.config.batch_size))
+        batches = (dataset[Batch(self.current_epoch, part.tolist())] for part in parts)
+        means, log_vars = zip(*(self.vae.encode(x_BCHW.to(self.device)) for x_BCHW in batches), strict=True)
+        return torch.cat(means), torch.cat(log_vars)
 
     def training_step(self, x_BCHW: Tensor) -> Tensor:
         """One step on the ELBO of a posterior sample and, with its weight, on slices with hidden squares."""
@@ -96,7 +127,8 @@ def fit_vae(
     """
     training, validation = split_subjects(cache.subjects, config, known=known)
     module = VaeTraining(fresh_vae(vae_config, config), config)
-    examples_BCHW = SliceDataset(cache, validation, vae_config, seed=config.seed).examples(N_EXAMPLES)
+    shown = make_dataset(cache, validation, vae_config, seed=config.seed, augmented=False)
+    examples_BCHW = shown.examples(N_EXAMPLES)
     callbacks: list[Callback] = [VaeMonitor(examples_BCHW)]
     if config.patience is not None:
         callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
@@ -104,7 +136,7 @@ def fit_vae(
     state = resume_from(run_dir, resume=resume)
 
     def loader(subjects: list[str], *, augmented: bool) -> DataLoader[Tensor]:
-        dataset = SliceDataset(cache, subjects, vae_config, seed=config.seed, augmented=augmented)
+        dataset = make_dataset(cache, subjects, vae_config, seed=config.seed, augmented=augmented)
         batches = GlobalBatches(
             len(dataset),
             config.batch_size,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mood_vae.benchmark.baselines import Atlas, Chance, Intensity, Standardised, WithFlatRegions
+from mood_vae.benchmark.baselines import Atlas, Chance, Intensity, Standardised, WeightedMean, WithFlatRegions
 from mood_vae.detection.detector import Detection
 from mood_vae.imaging.preprocessing import GridConfig
 from mood_vae.io.volume import Array, Volume
@@ -122,3 +122,20 @@ def test_flat_regions_raise_map_and_score(rng: np.random.Generator) -> None:
         WithFlatRegions(Spy()).detect(replace(volume, array=rng.random((9, 9, 9)).astype(np.float32))).anomaly_score
         == 0.25
     )
+
+
+def test_a_weighted_mean_is_one_of_maps_and_of_scores(volume: Volume) -> None:
+    class Two:
+        def __init__(self, value: float, score: float) -> None:
+            self.value, self.score = value, score
+
+        def detect(self, volume: Volume) -> Detection:
+            anomaly_map = np.zeros(volume.array.shape, np.float32)
+            anomaly_map[60, 60, 60] = self.value
+            return Detection.of(anomaly_map, self.score, volume)
+
+    found = WeightedMean(Two(0.5, 0.2), Two(0.25, 0.6), 0.25).detect(volume)
+    assert found.anomaly_map[60, 60, 60] == float16(0.4375)
+    assert np.count_nonzero(found.anomaly_map) == 1
+    assert found.anomaly_score == pytest.approx(0.3)
+    assert found.location_vox == (60, 60, 60)

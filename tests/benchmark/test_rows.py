@@ -28,12 +28,18 @@ def test_the_rows_are_these() -> None:
         "VAE, three axes",
         "VAE, augmented slices",
         "cevae",
+        "gmvae",
+        "gmvae, latent score",
+        "vae3d",
+        "vae3d, latent score",
         "short 2-D discriminator",
         "short 2-D discriminator, no VAE",
         "discriminators, 2-D alone",
         "discriminators, not mirrored",
         "discriminators",
         "discriminators, flat regions",
+        "discriminators, with gmvae",
+        "discriminators, with vae3d",
     ]
 
 

@@ -107,7 +107,8 @@ def test_sample_scores_are_means_of_the_strongest_voxels_in_units_of_healthy_bra
     assert scores["mean KL"] < scores["largest KL"]
     # against itself every score is 1/2
     assert scores["the top 0.005 and mean KL"] == pytest.approx(1.0)
-    assert len(scores) == len(SHARES) + 4
+    assert scores["mean NLL"] < scores["largest NLL"]
+    assert len(scores) == len(SHARES) + 8
 
 
 def test_a_brain_is_measured_where_the_detector_looks_and_where_the_anomaly_is(

@@ -11,6 +11,7 @@ from mood_vae.detection.checkpoint import Checkpoint, fill
 from mood_vae.detection.reconstruction import kl_gradient, reconstruct
 from mood_vae.imaging.preprocessing import Brain
 from mood_vae.models.vae import Vae, kl_divergence
+from mood_vae.models.vae3d import make_vae
 from tests.small_models import SLICES_FIRST, SMALL_MODEL
 
 
@@ -66,6 +67,24 @@ def test_along_several_axes_it_is_the_mean_of_each_axis_s_reconstruction(brain: 
         sagittal[:, i] = alone(array[:, i].T).T
     expected = (axial + coronal + sagittal) / 3
     np.testing.assert_allclose(reconstruct(vae, array, brain.search_mask), expected, atol=1e-6)
+
+
+def test_a_vae_of_volumes_reconstructs_the_whole_brain_at_once(brain: Brain) -> None:
+    torch.manual_seed(0)
+    vae = make_vae(SMALL_MODEL.replaced(volume_slices=32)).eval()
+    x = np.zeros((32, 32, 48), np.float32)
+    x[:28] = brain.array
+    with torch.inference_mode():
+        expected = vae(torch.from_numpy(x)[None, None]).x_hat_BCHW[0, 0, :28].numpy()
+    x_hat = reconstruct(vae, brain.array, brain.search_mask)
+    np.testing.assert_allclose(x_hat[6:20], expected[6:20], atol=1e-6)
+    # slices without brain, as for a VAE of slices
+    assert not x_hat[:6].any()
+    assert not x_hat[20:].any()
+    assert kl_gradient(vae, brain.array, brain.search_mask).shape == SLICES_FIRST
+    # half as fine, interpolated: close to the mean of the voxels
+    coarse = make_vae(SMALL_MODEL.replaced(volume_slices=16, slice_shape=(16, 32), pooling_vox=2)).eval()
+    assert reconstruct(coarse, brain.array, brain.search_mask).shape == SLICES_FIRST
 
 
 def test_the_kl_gradient_is_the_kl_divergence_s_slope(vae: Vae, brain: Brain) -> None:

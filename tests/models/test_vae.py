@@ -61,12 +61,19 @@ def test_kl_is_that_of_two_gaussians() -> None:
     torch.testing.assert_close(kl_divergence(mu, 2 * sigma.log()), expected[None])
 
 
+def test_a_pass_pays_its_kl_to_a_standard_normal() -> None:
+    vae = Vae(VaeConfig(slice_shape=(16, 32), channels=(2, 2, 2, 2), latents=3))
+    x, noise = torch.rand(2, 1, 16, 32), torch.randn(2, 3)
+    for output in (vae(x), vae(x, noise_BL=noise)):
+        torch.testing.assert_close(output.kl_B, kl_divergence(*vae.encode(x)))
+
+
 def test_elbo_is_log_likelihood_minus_kl() -> None:
     x = torch.tensor([0.0, 0.2, 0.9, 1.0]).reshape(1, 1, 2, 2)
     x_hat = torch.tensor([0.1, 0.2, 0.5, 1.2]).reshape(1, 1, 2, 2)
-    mu, log_var = torch.tensor([[1.0]]), torch.tensor([[0.0]])
-    elbo = negative_elbo(x, VaeOutput(x_hat, mu, log_var), pixel_sigma=0.1, beta=2.0)
-    # squared errors 0.01 + 0 + 0.16 + 0.04 = 0.21, over 2 * 0.01, and four normalisers; KL(N(1, 1) || N(0, 1)) = 1/2
+    output = VaeOutput(x_hat, torch.zeros(1, 1), torch.zeros(1, 1), torch.tensor([0.5]))
+    elbo = negative_elbo(x, output, pixel_sigma=0.1, beta=2.0)
+    # squared errors 0.01 + 0 + 0.16 + 0.04 = 0.21, over 2 * 0.01, and four normalisers
     reconstruction = 0.21 / 0.02 + 4 * (0.5 * math.log(2 * math.pi) + math.log(0.1))
     assert elbo.reconstruction.item() == pytest.approx(reconstruction, rel=1e-5)
     assert elbo.kl.item() == pytest.approx(0.5)
@@ -75,7 +82,7 @@ def test_elbo_is_log_likelihood_minus_kl() -> None:
 
 def test_a_laplace_pixel_costs_its_absolute_error() -> None:
     x, x_hat = torch.tensor([0.0, 0.2, 0.9, 1.0]), torch.tensor([0.1, 0.2, 0.5, 1.2])
-    output = VaeOutput(x_hat.reshape(1, 1, 2, 2), torch.zeros(1, 1), torch.zeros(1, 1))
+    output = VaeOutput(x_hat.reshape(1, 1, 2, 2), torch.zeros(1, 1), torch.zeros(1, 1), torch.zeros(1))
     elbo = negative_elbo(x.reshape(1, 1, 2, 2), output, pixel_sigma=0.5, likelihood="laplace")
     expected = -torch.distributions.Laplace(x_hat, 0.5).log_prob(x).sum()
     torch.testing.assert_close(elbo.reconstruction, expected)

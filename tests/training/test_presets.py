@@ -31,7 +31,7 @@ def at(config: Config, path: Sequence[str]) -> Any:
 
 
 def test_every_preset_has_its_name() -> None:
-    assert list(PRESETS) == ["paper", "discriminators", "discriminator-2d", "cevae", "paper-abdom"]
+    assert list(PRESETS) == ["paper", "discriminators", "discriminator-2d", "cevae", "gmvae", "vae3d", "paper-abdom"]
     for name, preset in PRESETS.items():
         assert preset.name == name
         assert find_preset(name) is preset
