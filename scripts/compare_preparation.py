@@ -32,6 +32,7 @@ from mood_vae.preparation.scan import prepare_scan
 from mood_vae.synthetic.insert import insert_anomaly
 
 TOYS = ("lesion", "intensity", "deformation")
+SAME_BRAIN = 0.9
 
 
 def main() -> None:
@@ -58,11 +59,21 @@ def main() -> None:
 
 
 def _same_brain(prepared: Volume, raw: Volume) -> Affine:
-    """Return the rigid motion from the prepared brain's mm to the raw scan's, by registering the two images."""
+    """Return the rigid motion from the prepared brain's mm to the raw scan's, by registering the two images.
+
+    Another brain than the raw scan's ends the program: brains of two people correlate by 0.5 to 0.75.
+    """
     scan = prepare_scan(raw)
     centre = registration.centre_mm(prepared.array, prepared.affine)
     start = registration.euler(centre, np.zeros(3), 0, 0.0)
-    return scan.to_scan @ registration.matching_motion(prepared, scan.volume, start)
+    motion = registration.matching_motion(prepared, scan.volume, start)
+    to_index = np.linalg.inv(scan.volume.affine) @ motion @ prepared.affine
+    there = resample(scan.volume.array, to_index, CHALLENGE_GRID.shape)
+    inside = (there > 0) & (prepared.array > 0)
+    correlation = np.corrcoef(there[inside], prepared.array[inside])[0, 1]
+    if correlation < SAME_BRAIN:
+        sys.exit(f"{raw.case_id} and {prepared.case_id} show two brains: they correlate by {correlation:.2f}")
+    return scan.to_scan @ motion
 
 
 def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.random.Generator) -> tuple[Counts, Counts]:
