@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 
 from mood_vae.detection.anomaly_map import AnomalyScorer, make_scorer
@@ -21,7 +22,7 @@ from mood_vae.detection.postprocessing import (
     top_k_mean,
     widely_ranked_map,
 )
-from mood_vae.imaging.preprocessing import prepare
+from mood_vae.imaging.preprocessing import Brain, Placement, in_units_of, prepare
 from mood_vae.io.volume import Array, Mask, Volume
 
 
@@ -38,8 +39,8 @@ class Detection:
         warnings: What speaks against trusting the map, each a sentence.
         healthy_scores: The anomaly scores of the healthy brains that set the threshold, rising, to compare with; empty
             where they are not known.
-        reconstruction: (I, J, K) float32 on the volume's own grid, what the VAE takes to be healthy, about in [0, 1],
-            where 1 is the brain's highest intensity (`preprocessing.intensity_range`); None unless it was asked for.
+        reconstruction: (I, J, K) float32 on the volume's own grid and in its units, what the VAE takes to be healthy, 0
+            outside the brain; None unless it was asked for.
     """
 
     anomaly_map: Array
@@ -129,7 +130,7 @@ class VaeDetector:
         score = float(normalise_score(score, self.calibration.score_reference))
         reconstruction = None
         if self.reconstructs:
-            reconstruction = placement.onto_volume(self.scorer.reconstruct(brain), brain.brain_mask)
+            reconstruction = self._reconstruction(volume, brain, placement)
         return Detection.of(
             anomaly_map,
             score,
@@ -138,6 +139,13 @@ class VaeDetector:
             healthy_scores=self.calibration.healthy_scores,
             reconstruction=reconstruction,
         )
+
+    def _reconstruction(self, volume: Volume, brain: Brain, placement: Placement) -> Array:
+        x_hat, x = (
+            placement.onto_volume(values, brain.brain_mask) for values in (self.scorer.reconstruct(brain), brain.array)
+        )
+        inside = x > 0
+        return np.where(inside, in_units_of(x_hat, x, volume.array, inside), np.float32(0))
 
     def binary_mask(self, pooled: Array, search_mask: Mask) -> Mask:
         """Return the anomaly mask of a pooled map, both (K, H, W) on the model's grid."""

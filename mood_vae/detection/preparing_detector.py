@@ -10,6 +10,7 @@ import numpy as np
 
 from mood_vae.detection.detector import Detection, Detector
 from mood_vae.detection.postprocessing import to_float16_values
+from mood_vae.imaging.preprocessing import in_units_of
 from mood_vae.io.volume import Mask, Volume
 from mood_vae.preparation.config import PreparationConfig
 from mood_vae.preparation.scan import PreparedScan, prepare_scan
@@ -53,11 +54,16 @@ class PreparingDetector:
         anomaly_map = to_float16_values(scan.onto_scan(found.anomaly_map))
         anomaly_map[~scan.brain_mask] = 0
         reconstruction = found.reconstruction
+        if reconstruction is not None:
+            brain = scan.onto_scan(scan.volume.array)
+            inside = scan.brain_mask & (brain > 0)
+            reconstruction = in_units_of(scan.onto_scan(reconstruction), brain, volume.array, inside)
+            reconstruction = np.where(inside, reconstruction, np.float32(0))
         return Detection.of(
             np.ascontiguousarray(anomaly_map),
             found.anomaly_score,
             volume,
             warnings=(*scan.warnings, *found.warnings),
             healthy_scores=found.healthy_scores,
-            reconstruction=None if reconstruction is None else np.ascontiguousarray(scan.onto_scan(reconstruction)),
+            reconstruction=reconstruction,
         )

@@ -159,6 +159,22 @@ def intensity_range(tissue: Array, grid: GridConfig) -> tuple[float, float]:
     return min(low, 0.0), top
 
 
+def in_units_of(values: Array, known: Array, wanted: Array, inside: Mask) -> Array:
+    """Return values in the units of `wanted`, given an image in both units: by linear regression.
+
+    Args:
+        values: Any shape, float32, in the units of `known`.
+        known: (I, J, K), the image in those units.
+        wanted: (I, J, K), the same image in others.
+        inside: (I, J, K) bool, the voxels that are compared; where they are all alike, values come out as they are.
+    """
+    x, y = known[inside].astype(np.float64), wanted[inside].astype(np.float64)
+    if not x.size or np.ptp(x) == 0:
+        return values
+    slope = np.mean((x - x.mean()) * (y - y.mean())) / x.var()
+    return (y.mean() + slope * (values - x.mean())).astype(np.float32)
+
+
 def _on_dark_background(array: Array, native: Mask, grid: GridConfig) -> Array:
     """Return the array with its background at 0, or at the darkest tissue where that lies below 0.
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +34,18 @@ class Ball:
         away = np.sqrt(sum((mm[a] - self.place_mm[a]) ** 2 for a in range(3)))
         values = np.where(away <= 12, 0.75, np.where(away <= 20, 0.25, 0)).astype(np.float32)
         return Detection.of(
-            values, 0.625, volume, warnings=("of the inner one",), healthy_scores=(0.25,), reconstruction=values + 1
+            values,
+            0.625,
+            volume,
+            warnings=("of the inner one",),
+            healthy_scores=(0.25,),
+            reconstruction=volume.array * np.float32(0.5),
         )
 
 
 def test_the_map_lies_where_it_belongs_on_the_scans_own_grid() -> None:
     scan = scans.on_other_grid(scans.brain(), (2, 0, 1), (1, -1, 1), np.diag([0.8, 1.2, 1.5]))
+    scan = dataclasses.replace(scan, array=scan.array * np.float32(300))
     inner = Ball((20.0, -30.0, 30.0))
     found = PreparingDetector(inner, QUICK).detect(scan)
     assert inner.seen[0].array.shape == CHALLENGE_GRID.shape
@@ -46,9 +53,10 @@ def test_the_map_lies_where_it_belongs_on_the_scans_own_grid() -> None:
     assert found.anomaly_score == 0.625
     assert found.warnings[-1] == "of the inner one"
     assert found.healthy_scores == (0.25,)
-    assert found.reconstruction is not None  # it travels as the map does, and is not cut at the brain's surface
-    inside = scan.array > 0
-    np.testing.assert_allclose(found.reconstruction[inside], found.anomaly_map[inside] + 1, atol=2e-3)
+    assert found.reconstruction is not None  # half of what was prepared is half of the scan, in the scan's units
+    inside = scan.array > 0.2 * scan.array.max()
+    assert np.median(found.reconstruction[inside] / scan.array[inside]) == pytest.approx(0.5, abs=0.05)
+    assert not found.reconstruction[scan.array == 0].any() or (found.reconstruction[scan.array == 0] > 0).mean() < 0.05
     centre = scan.affine[:3, :3] @ np.argwhere(found.anomaly_map >= 0.5).mean(axis=0) + scan.affine[:3, 3]
     assert np.abs(centre - inner.place_mm).max() < 0.5 * scan.spacing_mm.min()
     assert found.location_mm is not None
