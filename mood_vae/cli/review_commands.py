@@ -14,14 +14,28 @@ from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import few_of
 
 
+PRED = click.argument("pred", type=EXISTING_FOLDER)
+IMAGES = click.option(
+    "--images", type=EXISTING_FOLDER, required=True, help="What was predicted: the IN_DIR of predict."
+)
+LABELS = click.option(
+    "--labels", type=EXISTING_FOLDER, help="Labels of the same names: adds curves and the scorer's table."
+)
+RECONSTRUCTIONS = click.option("--reconstructions", type=EXISTING_FOLDER, help="What predict --reconstructions wrote.")
+RUN = click.option("--run", type=FILE, help="What predict --report wrote [default: PRED/run.json where it is there].")
+WORKERS = click.option(
+    "--workers", type=click.IntRange(1), help="Parallel processes [default: two, where there are as many]."
+)
+
+
 @click.command(short_help="Make a page to review predictions.")
-@click.argument("pred", type=EXISTING_FOLDER)
+@PRED
 @click.argument("out_dir", type=FOLDER)
-@click.option("--images", type=EXISTING_FOLDER, required=True, help="What was predicted: the IN_DIR of predict.")
-@click.option("--labels", type=EXISTING_FOLDER, help="Labels of the same names: adds curves and the scorer's table.")
-@click.option("--reconstructions", type=EXISTING_FOLDER, help="What the model made of the images.")
-@click.option("--run", type=FILE, help="What predict --report wrote [default: PRED/run.json where it is there].")
-@click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: two, where there are as many].")
+@IMAGES
+@LABELS
+@RECONSTRUCTIONS
+@RUN
+@WORKERS
 def report(
     pred: Path,
     out_dir: Path,
@@ -54,28 +68,28 @@ def report(
         sys.exit(EXIT_SOME_FAILED)
 
 
-@click.command(short_help="Look at predictions in the browser, and judge them.")
-@click.argument("pred", type=EXISTING_FOLDER)
-@click.option("--images", type=EXISTING_FOLDER, required=True, help="What was predicted: anything that predict takes.")
-@click.option("--labels", type=EXISTING_FOLDER, help="What is anomalous in truth, under the same names.")
-@click.option("--reconstructions", type=EXISTING_FOLDER, help="What predict --reconstructions wrote.")
-@click.option("--run", "run_file", type=FILE, help="What predict --report wrote [default: PRED/run.json].")
+@click.command(short_help="Look at predictions in the browser, and give verdicts.")
+@PRED
+@IMAGES
+@LABELS
+@RECONSTRUCTIONS
+@RUN
 @click.option("--out", "out_dir", type=FOLDER, help="Where report and verdicts go [default: PRED-review, beside PRED].")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any that is free", help="Listen there.")
 @click.option("--no-browser", is_flag=True, help="Print the address; open nothing.")
-@click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: two, where there are as many].")
+@WORKERS
 def view(
     pred: Path,
     images: Path,
     labels: Path | None,
     reconstructions: Path | None,
-    run_file: Path | None,
+    run: Path | None,
     out_dir: Path | None,
     port: int,
     no_browser: bool,
     workers: int | None,
 ) -> None:
-    """Look at predictions in the browser, and judge them.
+    """Look at predictions in the browser, and give verdicts.
 
     Writes the report of PRED, what `predict` wrote, and serves it on this machine alone with an interactive viewer.
     Verdicts are kept beside the report, in verdicts.json and verdicts.csv. Ctrl-C ends it.
@@ -88,7 +102,7 @@ def view(
         out_dir,
         labels=labels,
         reconstructions=reconstructions,
-        run=run_file,
+        run=run,
         port=port,
         workers=workers,
         progress=progress_bar,
