@@ -13,7 +13,6 @@ from mood_vae.cli.options import EXISTING_FOLDER, EXIT_SOME_FAILED, FILE, FOLDER
 from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import few_of
 
-
 PRED = click.argument("pred", type=EXISTING_FOLDER)
 IMAGES = click.option(
     "--images", type=EXISTING_FOLDER, required=True, help="What was predicted: the IN_DIR of predict."
