@@ -3,8 +3,8 @@
     python scripts/compare_preparation.py RAW_AND_PREPARED... [--toys NAME...] [--seed 0]
 
 Each argument is RAW.nii.gz=PREPARED.nii.gz, the same scan as it came and in the challenge's form. Toy anomalies are
-made in the prepared brain; what they change there is brought onto the raw scan's grid and added to it, in its units.
-The same change, back from the raw grid, is added to the prepared brain, so that both show the anomaly at the scan's
+made in the prepared brain; what they change there is brought onto the raw scan's grid and added to it, in its local
+units. The same change, back from the raw grid, is added to the prepared brain, so that both show the anomaly at the scan's
 resolution. `predict --prepare` then takes the raw scan, `predict` the prepared brain. The two maps are compared on the
 prepared brain's grid.
 """
@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
 from mood_vae.detection.preparing_detector import PreparingDetector
 from mood_vae.detection.pretrained import load_pretrained
@@ -25,7 +26,7 @@ from mood_vae.evaluation.metrics import Counts
 from mood_vae.imaging.foreground import body_mask
 from mood_vae.imaging.preprocessing import resample
 from mood_vae.io import volume_files
-from mood_vae.io.volume import Affine, Volume
+from mood_vae.io.volume import Affine, Array, Volume
 from mood_vae.preparation import registration
 from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
 from mood_vae.preparation.scan import prepare_scan
@@ -33,6 +34,7 @@ from mood_vae.synthetic.insert import insert_anomaly
 
 TOYS = ("lesion", "intensity", "deformation")
 SAME_BRAIN = 0.9
+UNITS_MM = 12.0
 
 
 def main() -> None:
@@ -89,8 +91,7 @@ def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.rando
     seen = resample(change + 1, np.linalg.inv(to_index), CHALLENGE_GRID.shape) - 1
     array = np.where(prepared.array > 0, np.clip(prepared.array + seen, 0, 1), 0).astype(np.float32)
     there = resample(prepared.array, to_index, (shape[0], shape[1], shape[2]))
-    tissue = there > 0.3
-    units = float(np.median(raw.array[tissue]) / np.median(there[tissue]))
+    units = _local_units(raw, there)
     reach = resample(toy.label.astype(np.float32), to_index, (shape[0], shape[1], shape[2])) > 0
     changed = np.where(reach, np.maximum(raw.array + units * change, 0), raw.array).astype(np.float32)
     raw_toy = Volume(array=changed, affine=raw.affine, case_id=raw.case_id)
@@ -110,6 +111,18 @@ def _row(raw: Volume, prepared: Volume, to_raw: Affine, kind: str, rng: np.rando
     size_ml = toy.parameters["changed_mm3"] / 1000
     print(f"| {raw.case_id} | {kind} | {size_ml:.1f} | {scores[0]:.3f} | {scores[1]:.3f} | {dice} | {seconds} |")
     return prepared_counts, raw_counts
+
+
+def _local_units(raw: Volume, there: Array) -> Array:
+    """Return how many of the raw scan's units are one of the prepared brain's, at each voxel: its bias field, too."""
+    tissue = there > 0.3
+    sigma = UNITS_MM / raw.spacing_mm
+
+    def smooth(array: Array) -> Array:
+        return ndimage.gaussian_filter(np.where(tissue, array, np.float32(0)), sigma)
+
+    units: Array = smooth(raw.array) / np.maximum(smooth(there), np.float32(1e-3))
+    return units
 
 
 def _average_precision(counts: Counts) -> float:
