@@ -4,9 +4,9 @@
 
 Each argument is RAW.nii.gz=PREPARED.nii.gz, the same scan as it came and in the challenge's form. Toy anomalies are
 made in the prepared brain; what they change there is brought onto the raw scan's grid and added to it, in its local
-units. The same change, back from the raw grid, is added to the prepared brain, so that both show the anomaly at the scan's
-resolution. `predict --prepare` then takes the raw scan, `predict` the prepared brain. The two maps are compared on the
-prepared brain's grid.
+units. The same change, back from the raw grid, is added to the prepared brain, so that both show the anomaly at the
+scan's resolution. `predict --prepare` then takes the raw scan, `predict` the prepared brain. The two maps are compared
+on the prepared brain's grid.
 """
 
 from __future__ import annotations
@@ -119,10 +119,10 @@ def _local_units(raw: Volume, there: Array) -> Array:
     sigma = UNITS_MM / raw.spacing_mm
 
     def smooth(array: Array) -> Array:
-        return ndimage.gaussian_filter(np.where(tissue, array, np.float32(0)), sigma)
+        smoothed: Array = ndimage.gaussian_filter(np.where(tissue, array, np.float32(0)), sigma)
+        return smoothed
 
-    units: Array = smooth(raw.array) / np.maximum(smooth(there), np.float32(1e-3))
-    return units
+    return (smooth(raw.array) / np.maximum(smooth(there), 1e-3)).astype(np.float32)
 
 
 def _average_precision(counts: Counts) -> float:
