@@ -158,7 +158,7 @@ def predict_in_new_processes(volume: Volume, folder: Path, *options: str) -> lis
 def test_every_process_writes_the_same_bytes(volume: Volume, toy: Checkpoint, tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "toy.safetensors", toy)
     one, other = predict_in_new_processes(volume, tmp_path, "--weights", str(tmp_path / "toy.safetensors"))
-    assert list(one) == ["pixel/case.nii.gz", "sample/case.nii.gz.txt"]
+    assert list(one) == ["pixel/case.nii.gz", "run.json", "sample/case.nii.gz.txt"]
     assert one == other
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+PATIENCE_S = 60
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -25,3 +27,11 @@ def opened_browser(*arguments: str) -> Iterator[Any]:
             yield browser
         finally:
             browser.close()
+
+
+def wait_until(page: Any, expression: str) -> None:
+    """Wait for JavaScript to be true on a page, whose policy forbids playwright's own `wait_for_function`."""
+    end = time.monotonic() + PATIENCE_S
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"not true within {PATIENCE_S} s: {expression}"
+        page.wait_for_timeout(50)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.review.browser import opened_browser
+from tests.review.browser import opened_browser, wait_until
 from tests.review.review_cases import SHAPE, Folders, anomaly_map
 
 pytestmark = pytest.mark.slow
@@ -80,7 +80,7 @@ def test_cases_are_read_by_keyboard_and_verdicts_survive_a_reload(page: Any) -> 
     page.wait_for_selector("#case-title")
     assert page.inner_text("#case-title") == "high.nii.gz"
     assert page.locator("#case-pictures img").evaluate_all("all => all.length") == 3 * (1 + 4)
-    page.wait_for_function("[...document.querySelectorAll('#case-pictures img')].every(one => one.naturalWidth)")
+    wait_until(page, "[...document.querySelectorAll('#case-pictures img')].every(one => one.naturalWidth)")
     page.keyboard.press("a")
     page.keyboard.press("2")
     page.keyboard.press("r")
@@ -88,7 +88,7 @@ def test_cases_are_read_by_keyboard_and_verdicts_survive_a_reload(page: Any) -> 
     page.keyboard.type("a vessel; ask jr")  # letters that are keys elsewhere
     page.keyboard.press("Escape")
     page.keyboard.press("j")
-    page.wait_for_function("document.getElementById('case-title').textContent.startsWith('<img')")
+    wait_until(page, "document.getElementById('case-title').textContent.startsWith('<img')")
     page.keyboard.press("Escape")
     page.wait_for_selector("#cases li")
     assert page.inner_text("#progress-text") == "1 of 3 reviewed"
@@ -155,7 +155,7 @@ def test_verdicts_are_exported_and_imported(page: Any, tmp_path: Path) -> None:
     page.evaluate("moodReview.verdicts.load({})")
     assert page.evaluate("moodReview.verdicts.all()") == {}
     page.set_input_files("#import-json", exported)
-    page.wait_for_function("Object.keys(moodReview.verdicts.all()).length === 1")
+    wait_until(page, "Object.keys(moodReview.verdicts.all()).length === 1")
 
 
 def test_hostile_texts_are_text(page: Any) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mood_vae.review.server import ReviewServer
-from tests.review.browser import opened_browser
+from tests.review.browser import opened_browser, wait_until
 from tests.review.reviews import AFFINE, COMPONENTS, PEAKS, make_site, serving
 from tests.review.viewer_tab import SOFTWARE_GL, Picture, Tab, box
 
@@ -136,8 +136,7 @@ def test_opacity_window_background_and_toggles_change_the_picture(opened: Tab) -
     ):  # fmt: skip
         opened.set(name, value)
         if name == "background":
-            while opened.page.evaluate("moodViewer.nv.volumes.length") < 3:  # the policy forbids wait_for_function
-                opened.page.wait_for_timeout(50)
+            wait_until(opened.page, "moodViewer.nv.volumes.length >= 3")
             opened.settle()
         assert (opened.picture() != before).any(axis=-1).sum() > 20, name
         opened.set(name, usual)
