@@ -12,7 +12,7 @@ from mood_vae.io import atomic, output_folder
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.review import page, regions, thumbnails
 from mood_vae.review.case_entry import IMAGES, Task, describe
-from mood_vae.review.cases import labels_dir, list_cases, maps_dir
+from mood_vae.review.cases import CaseList, labels_dir, list_cases, maps_dir
 from mood_vae.review.label_evaluation import evaluate
 from mood_vae.review.report_data import CaseEntry, Failure, Report
 from mood_vae.system import resources
@@ -50,6 +50,19 @@ def write_report(
         FolderError: As `list_cases`, or the output folder cannot be written.
     """
     found = list_cases(pred, images, labels=labels, reconstructions=reconstructions, run=run)
+    return write_report_of(found, pred, out_dir, labels=labels, workers=workers, progress=progress)
+
+
+def write_report_of(
+    found: CaseList,
+    pred: Path,
+    out_dir: Path,
+    *,
+    labels: Path | None = None,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Report:
+    """Write the report of cases that `list_cases` found; all else is as in `write_report`."""
     if labels is not None:
         find_cases("pixel", maps_dir(pred), labels_dir(labels))  # fails now rather than in the end
     with output_folder.opened(out_dir):

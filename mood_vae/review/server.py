@@ -24,7 +24,7 @@ from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.scans import FileScan, Scan
 from mood_vae.review.cases import ReviewCase, list_cases
 from mood_vae.review.niivue import SafeVolumes, bundle
-from mood_vae.review.report import write_report
+from mood_vae.review.report import write_report_of
 from mood_vae.review.server_site import NOT_FOUND, Answer, ServedVolume, Site
 from mood_vae.review.verdicts import VerdictStore
 
@@ -211,11 +211,8 @@ def started(
     """
     niivue = bundle()  # fails now rather than after the report
     out_dir = out_dir or pred.resolve().with_name(f"{pred.resolve().name}-review")
-    report = write_report(
-        pred, images, out_dir, labels=labels, reconstructions=reconstructions, run=run,
-        workers=workers, progress=progress,
-    )  # fmt: skip
     found = list_cases(pred, images, labels=labels, reconstructions=reconstructions, run=run)
+    report = write_report_of(found, pred, out_dir, labels=labels, workers=workers, progress=progress)
     cases = {case.id: case for case in found.cases}
     folders = {"image": images, "map": pred, "label": labels, "reconstruction": reconstructions}
     volumes = [_volumes(cases[entry.id], folders) for entry in report.cases]
