@@ -48,7 +48,7 @@ def enlarge_ventricles(array: Array, label: Label, rng: np.random.Generator) -> 
     inside = array > 0
     if not inside.any():
         return array, label
-    fluid = (_depth(inside) > rng.uniform(9, 16)) & (array < DARK * np.median(array[inside][::8]))
+    fluid = (depth_vox(inside) > rng.uniform(9, 16)) & (array < DARK * np.median(array[inside][::8]))
     components, _ = ndimage.label(ndimage.binary_opening(fluid))
     sizes = np.bincount(components.ravel())
     sizes[0] = 0
@@ -66,7 +66,7 @@ def enlarge_ventricles(array: Array, label: Label, rng: np.random.Generator) -> 
     return np.where(inside, np.maximum(old, 1e-3), 0).astype(np.float32), old_label * inside
 
 
-def _depth(inside: Mask) -> Array:
+def depth_vox(inside: Mask) -> Array:
     """Return about how many voxels deep each voxel lies in a mask, to two voxels."""
     coarse = 2 * ndimage.distance_transform_edt(inside[::2, ::2, ::2]).astype(np.float32)
     for axis, size in enumerate(inside.shape):
@@ -131,7 +131,7 @@ def recolour_tissues(array: Array, inside: Mask, rng: np.random.Generator) -> Ar
         for spread in rng.uniform(0, 0.07, 2)
     )
     steps = (smooth * 1023).astype(np.int16)
-    deepness = special.expit((_depth(inside) - rng.uniform(14, 26)) / 3).astype(np.float32)
+    deepness = special.expit((depth_vox(inside) - rng.uniform(14, 26)) / 3).astype(np.float32)
     shifted = array + everywhere[steps] + deep[steps] * deepness
     top = max(1.0, float(np.percentile(shifted[inside][::8], 99.9)))
     return np.where(inside, shifted / np.float32(top), 0)

@@ -72,8 +72,9 @@ class SynthesisConfig(Config):
         most: The largest number of anomalies in one sample.
         anomaly_types: What may be inserted, and how often relative to each other.
         left_out: Types that are not inserted after all, to measure how well an unseen type is detected.
-        anatomical: Types that belong to the anatomy and are inserted before the augmentation; the others, such as
-            artefacts, are inserted after it.
+        anatomical: Types that belong to the anatomy and are inserted before the augmentation, so that they have the
+            scanner's sharpness and contrast; the others, such as artefacts, are inserted after it.
+        early_share: Share of these others that is inserted before the augmentation all the same.
         small_share: Share of the anomalies that are made smaller than their type's range, up to so many times.
         shrinking: The most that a length of these is divided by.
     """
@@ -85,6 +86,7 @@ class SynthesisConfig(Config):
     anomaly_types: tuple[str, ...] = LOCAL
     left_out: tuple[str, ...] = ()
     anatomical: tuple[str, ...] = ANATOMICAL
+    early_share: Share = 0.0
     small_share: Share = 0.0
     shrinking: Annotated[float, Field(ge=1)] = 2.0
 

@@ -86,6 +86,7 @@ CASCADE_TRAINING = DiscriminatorTrainingConfig(
         most=6,
         anomaly_types=(*LOCAL, *SLICE_FILLING, "ghost", *COMPOSED),
         anatomical=(*ANATOMICAL, *FROM_DONOR),
+        early_share=0.5,
         small_share=0.25,
         shrinking=2,
     ),

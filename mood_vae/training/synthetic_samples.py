@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
+from operator import not_
 from typing import NamedTuple
 
 import numpy as np
@@ -60,10 +62,11 @@ class SyntheticSamples(Dataset[Sample]):
         label: Label = np.zeros(array.shape, np.uint8)
         names = self._names(rng)
         donor = self._slab(other, first) if any(TRAINING_TYPES[name].needs_donor for name in names) else None
-        for name in (name for name in names if name in config.anatomical):
+        early = [name in config.anatomical or rng.random() < config.early_share for name in names]
+        for name in compress(names, early):
             array, label = self._insert(array, label, name, donor, rng)
         array, label = augment(array, label, rng)
-        for name in (name for name in names if name not in config.anatomical):
+        for name in compress(names, map(not_, early)):
             array, label = self._insert(array, label, name, donor, rng)
         ks = np.sort(_target_slices(label, min(config.target_slices, len(array)), rng))
         x_KHW, y_BHW, search_BHW = (

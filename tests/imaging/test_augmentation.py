@@ -165,7 +165,7 @@ def test_a_brain_after_curvature_flow_is_smooth_between_edges_that_stay() -> Non
     sides = np.repeat(np.array([0.3, 0.7], np.float32), 12)[:, None, None]
     noisy = (sides + 0.02 * rng.standard_normal((24, 26, 28))).astype(np.float32)
     left = []
-    for number in range(8):
+    for number in range(12):
         smooth = augmentation.curvature_flow(noisy, np.random.default_rng(number))
         assert smooth.shape == noisy.shape
         left.append(float((smooth - sides)[2:10, 2:-2, 2:-2].std()) / 0.02)
@@ -177,9 +177,24 @@ def test_a_brain_after_curvature_flow_is_smooth_between_edges_that_stay() -> Non
         assert rough.dtype == np.float32
         assert rough.min() >= 0
         assert rough.max() <= 1
-    # half of the time it is smoothed less in some places
-    assert np.median(left) < 0.5
-    assert max(left) < 0.95
+    # in two of three it is smoothed less in some places, and nowhere near the depth in so small a brain
+    assert np.median(left) < 0.9
+    assert min(left) < 0.3
+    assert max(left) <= 1
+
+
+def test_curvature_flow_smooths_some_brains_more_in_the_depth() -> None:
+    rng = np.random.default_rng(0)
+    noisy = (0.5 + 0.02 * rng.standard_normal((96, 96, 96))).astype(np.float32)
+    noisy[:2], noisy[-2:], noisy[:, :2], noisy[:, -2:], noisy[..., :2], noisy[..., -2:] = (0,) * 6
+    core, rim = (slice(44, 52),) * 3, (slice(44, 52), slice(44, 52), slice(4, 10))
+    ratios = []
+    for number in range(12):
+        smooth = augmentation.curvature_flow(noisy, np.random.default_rng(number))
+        ratios.append(float(smooth[core].std() / smooth[rim].std()))
+    assert sum(ratio < 0.5 for ratio in ratios) >= 3
+    # as rough in others, or rougher
+    assert sum(ratio > 0.8 for ratio in ratios) >= 3
 
 
 def test_context_encoding_hides_squares_of_one_intensity_each() -> None:

@@ -97,10 +97,15 @@ def test_a_type_that_is_left_out_is_not_inserted(small_cache: SliceCache) -> Non
 def test_types_of_the_anatomy_are_augmented_and_artefacts_are_not(small_cache: SliceCache) -> None:
     """A sphere of one intensity keeps it to the bit only where no noise, bias field or blur comes after it."""
 
-    def alike(anatomical: tuple[str, ...]) -> list[float]:
+    def alike(anatomical: tuple[str, ...], early_share: float = 0.0) -> list[float]:
         """Return the share of an anomaly's voxels that have its most common value, for some samples."""
         config = SYNTHESIS.replaced(
-            clean_share=0.0, most=1, anomaly_types=("uniform_sphere",), anatomical=anatomical, target_slices=12
+            clean_share=0.0,
+            most=1,
+            anomaly_types=("uniform_sphere",),
+            anatomical=anatomical,
+            early_share=early_share,
+            target_slices=12,
         )
         dataset = samples(small_cache, config)
         anomalies = [sample.x_KHW[sample.ks][sample.y_BHW > 0] for sample in (dataset[number] for number in range(8))]
@@ -108,6 +113,8 @@ def test_types_of_the_anatomy_are_augmented_and_artefacts_are_not(small_cache: S
 
     assert min(alike(())) > 0.25  # the rest is its soft edge
     assert max(alike(("uniform_sphere",))) < 0.2
+    # a rare augmentation changes no intensity
+    assert np.median(alike((), early_share=1.0)) < 0.1
 
 
 def test_a_donor_is_another_subject(small_cache: SliceCache) -> None:
