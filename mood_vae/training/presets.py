@@ -54,10 +54,12 @@ class Preset(Config):
                 expected=f"a training for each of the {len(self.detector.discriminators)} discriminators",
                 found=f"{len(self.discriminator_training)}", remedy="give each its own",
             )  # fmt: skip
-        if self.detector.vae.volume_slices is not None and any(one.epochs for one in self.discriminator_training):
+        slices = self.detector.grid.shape[2]
+        parts = [one for one in self.discriminator_training if one.epochs and one.synthesis.slab_slices < slices]
+        if self.detector.vae.volume_slices is not None and parts:
             raise ConfigError(
-                expected="a VAE of slices, since discriminators learn from parts of brains", found="one of volumes",
-                remedy="train them on a VAE of slices",
+                expected=f"whole brains to train discriminators on a VAE of volumes, synthesis.slab_slices={slices}",
+                found=f"{parts[0].synthesis.slab_slices} slices", remedy="take whole brains, or a VAE of slices",
             )  # fmt: skip
         return self
 

@@ -17,6 +17,7 @@ from torch.utils.data import BatchSampler, DataLoader, Sampler
 from mood_vae.models.discriminator import Discriminator, predict_logits
 from mood_vae.models.discriminator_inputs import BrainView, DiscriminatorConfig, input_channels
 from mood_vae.models.vae import Vae
+from mood_vae.models.vae3d import pool, unpool
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import DiscriminatorTrainingConfig
 from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
@@ -112,20 +113,28 @@ class DiscriminatorTraining(L.LightningModule):
     @torch.no_grad()
     def inputs(self, samples: list[Sample]) -> list[Tensor]:
         """Return the input channels of each sample's target slices, (B, C, H, W)."""
-        x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
-        x_hat_BHW = self._vae[0].to(self.device)(x_BCHW).x_hat_BCHW[:, 0].float()
         cascade = [earlier.to(self.device) for earlier in self._cascade]
         inputs = []
-        for sample, x_hat in zip(samples, x_hat_BHW.split([len(sample.ks) for sample in samples]), strict=True):
+        for sample, x_hat_BHW in zip(samples, self._reconstructed(samples), strict=True):
             view = BrainView(
                 x_KHW=sample.x_KHW,
                 ks=sample.ks,
                 search_BHW=sample.search_BHW,
-                x_hat_BHW=x_hat,
+                x_hat_BHW=x_hat_BHW.float(),
                 normative_BCHW=self.normative_CKHW[:, sample.ks + sample.first].transpose(0, 1),
             )
             inputs.append(input_channels(view, slice(None), predict_logits(cascade, view), self.discriminator.config))
         return inputs
+
+    def _reconstructed(self, samples: list[Sample]) -> Sequence[Tensor]:
+        """Return the reconstruction of each sample's target slices, (B, H, W); a VAE of volumes sees whole samples."""
+        vae = self._vae[0].to(self.device)
+        if vae.config.volume_slices is not None:
+            x_KHWs = (sample.x_KHW for sample in samples)
+            volumes = (unpool(vae(pool(x, vae.config)).x_hat_BCHW, vae.config, x.shape) for x in x_KHWs)
+            return [x_hat_KHW[sample.ks] for x_hat_KHW, sample in zip(volumes, samples, strict=True)]
+        x_BCHW = torch.cat([sample.x_KHW[sample.ks, None] for sample in samples])
+        return vae(x_BCHW).x_hat_BCHW[:, 0].split([len(sample.ks) for sample in samples])
 
 
 def discriminator_loss(

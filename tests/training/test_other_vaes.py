@@ -11,13 +11,19 @@ import torch
 
 from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
+from mood_vae.detection.reconstruction import reconstruct
 from mood_vae.errors import ConfigError
 from mood_vae.io import volume_files
+from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.discriminator_inputs import DiscriminatorConfig
+from mood_vae.models.vae3d import make_vae
 from mood_vae.training import pipeline
-from mood_vae.training.config import DiscriminatorTrainingConfig
+from mood_vae.training.cache import SliceCache
+from mood_vae.training.config import DiscriminatorTrainingConfig, SynthesisConfig
 from mood_vae.training.lightning_run import Hardware
 from mood_vae.training.presets import Preset, changed_preset
+from mood_vae.training.synthetic_samples import Sample
+from mood_vae.training.train_discriminator import DiscriminatorTraining, Given
 from tests.small_models import SMALL_MODEL, SMALL_PRESET, on_cpu
 
 CPU = Hardware(accelerator="cpu")
@@ -93,13 +99,32 @@ def test_the_map_is_in_order(trained: Checkpoint, healthy_dir: Path) -> None:
     assert cube.mean() > 1.5 * found.anomaly_map[inside].mean()
 
 
-def test_discriminators_are_not_trained_on_a_vae_of_volumes() -> None:
+def test_discriminators_on_a_vae_of_volumes_learn_from_whole_brains() -> None:
     deep = SHAPES["vae3d"].replaced(volume_slices=32, slice_shape=(32, 48), pooling_vox=1)
     detector = SMALL_PRESET.detector.replaced(vae=deep, discriminators=(DiscriminatorConfig(),))
-    with pytest.raises(ConfigError, match="a VAE of slices, since discriminators learn from parts"):
-        Preset(name="two", detector=detector, discriminator_training=(DiscriminatorTrainingConfig(),))
-    left = Preset(name="two", detector=detector, discriminator_training=(DiscriminatorTrainingConfig(epochs=0),))
-    assert left.detector.vae == deep
+
+    def preset(slab_slices: int, epochs: int = 1) -> Preset:
+        synthesis = SynthesisConfig(slab_slices=slab_slices)
+        training = DiscriminatorTrainingConfig(epochs=epochs, synthesis=synthesis)
+        return Preset(name="two", detector=detector, discriminator_training=(training,))
+
+    with pytest.raises(ConfigError, match=r"whole brains .*slab_slices=28.*27 slices"):
+        preset(27)
+    assert preset(28).detector.vae == preset(27, epochs=0).detector.vae == deep
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_discriminator_learns_from_the_reconstruction_that_it_will_see(name: str, small_cache: SliceCache) -> None:
+    vae = make_vae(SHAPES[name]).eval()
+    array = small_cache.volume(small_cache.subjects[0])
+    ks = torch.tensor([3, 9, 20])
+    search = array > 0
+    sample = Sample(torch.from_numpy(array), ks, torch.zeros(3, *array.shape[1:]), torch.from_numpy(search[ks]), 0)
+    given = Given(vae=vae, cascade=[], normative_CKHW=torch.ones(3, *array.shape), spacing_mm=6.0)
+    config = DiscriminatorConfig(offsets=(0,), widths=(4, 6))
+    training = DiscriminatorTraining(Discriminator(config), given, DiscriminatorTrainingConfig(), steps=1)
+    x_hat = training.inputs([sample])[0][:, 3]  # after the slice, its mirror image and the search mask
+    np.testing.assert_allclose(x_hat, reconstruct(vae, array, np.ones(array.shape, bool))[ks], atol=1e-6)
 
 
 def test_volumes_must_hold_the_grid() -> None:
