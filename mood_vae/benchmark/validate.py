@@ -1,7 +1,8 @@
 """How well weights find each anomaly type in their own validation subjects: what designs and settings are chosen by.
 
 Whole brains are seen as by other scanners, as in training, with one synthetic anomaly each, or none. Voxel AP pools the
-brains of a type with all healthy ones. Sample AP and AUROC tell all brains with an anomaly from the healthy ones.
+brains of a type with all healthy ones. Sample AP and AUROC tell all brains with an anomaly from the healthy ones. The
+types of other authors, from which no network learns, are counted apart.
 Healthy brains of other sites, by which choices may be made, are seen as they are.
 """
 
@@ -27,11 +28,12 @@ from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import interval, resample_weights
+from mood_vae.imaging.augmentation import augment
 from mood_vae.imaging.preprocessing import Brain, prepare
 from mood_vae.io import volume_files
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Mask
-from mood_vae.synthetic.insert import ANOMALY_TYPES, find_anomaly_type
+from mood_vae.synthetic.insert import ANOMALY_TYPES, OUTSIDE_TYPES, find_anomaly_type, insert_anomaly
 from mood_vae.training import cache
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import ANATOMICAL, FROM_DONOR, SynthesisConfig
@@ -50,10 +52,12 @@ Note = Callable[[str], None]
 class ValidationConfig(Config):
     """How many brains are looked at.
 
-    per_type: brains of each anomaly type; four times as many are healthy. seed: of the brains.
+    per_type: brains of each anomaly type; four times as many are healthy. outside: whether the types of other authors
+    follow. seed: of the brains.
     """
 
     per_type: PositiveInt = 9
+    outside: bool = False
     seed: NonNegativeInt = 77
 
 
@@ -112,9 +116,24 @@ def validate(
         note(voxel_line(name, _of(found, {anomaly_type})))
     for line in _summary(found, learnt, thresholds, grid.spacing_mm):
         note(line)
+    others: list[BrainResult] = []
+    for anomaly_type in OUTSIDE_TYPES if config.outside else ():
+        for brain, label in outside_brains_of(anomaly_type, volumes, subjects, config, grid.spacing_mm):
+            others.append(measure(detector, sample_scores, thresholds, anomaly_type, brain, label))
+    for line in _of_others(others, found):
+        note(line)
     for line in _of_sites(detector, sites):
         note(line)
-    return found
+    return [*found, *others]
+
+
+def _of_others(others: Sequence[BrainResult], found: Sequence[BrainResult]) -> Iterator[str]:
+    """Yield what becomes of the types of other authors; `found` has the healthy brains."""
+    if others:
+        for anomaly_type in OUTSIDE_TYPES:
+            yield voxel_line(anomaly_type, _of([*found, *others], {anomaly_type}))
+        yield voxel_line("all of other authors", _of([*found, *others], set(OUTSIDE_TYPES)))
+        yield from summary([one.mask for one in others], [one.anomaly_map for one in others])
 
 
 def _of_sites(detector: VaeDetector, sites: Mapping[Path, str]) -> Iterator[str]:
@@ -168,6 +187,23 @@ def brains_of(
         turn = [subjects[number % len(subjects)], subjects[(number + 1) % len(subjects)]]
         sample = SyntheticSamples(volumes, turn, synthesis, spacing_mm=spacing_mm, seed=config.seed)[number]
         yield Brain.of(sample.x_KHW.numpy()), sample.y_BHW.numpy()
+
+
+def outside_brains_of(
+    anomaly_type: str, volumes: SliceCache, subjects: Sequence[str], config: ValidationConfig, spacing_mm: float
+) -> Iterator[tuple[Brain, np.ndarray]]:
+    """Yield whole brains with one anomaly of another author's type each, with their labels (K, H, W).
+
+    All are seen as by other scanners, the anomaly included: another subject's tissue is not told by its contrast alone.
+    """
+    for number in range(config.per_type):
+        rng = np.random.default_rng((config.seed, number))
+        array, donor = (volumes.volume(subjects[(number + more) % len(subjects)]) for more in range(2))
+        insertion = insert_anomaly(
+            array, array > 0, anomaly_type=anomaly_type, rng=rng, donor=donor, spacing_mm=spacing_mm
+        )
+        seen, label = augment(insertion.array, insertion.label, rng)
+        yield Brain.of(seen), label
 
 
 def look(detector: VaeDetector, brain: Brain) -> Found:

@@ -71,6 +71,7 @@ def benchmark_time(data_dir: Path, out_dir: Path, rows: tuple[str, ...], own: tu
 @click.argument("cache_dir", type=FOLDER)
 @click.option("--discriminator", type=click.IntRange(0), help="Only this one, by its number, instead of all.")
 @click.option("--per-type", "--per-family", default=9, type=click.IntRange(1), help="Brains of each anomaly type.")
+@click.option("--outside", is_flag=True, help="Anomaly types of other authors too, from which no network learns.")
 @click.option("--seed", default=77, type=click.IntRange(0), help="Same seed, same brains.")
 @click.option("--sites", "sites_dir", type=EXISTING_FOLDER, help="Healthy volumes of other sites, given for choices.")
 def benchmark_validate(
@@ -79,6 +80,7 @@ def benchmark_validate(
     cache_dir: Path,
     discriminator: int | None,
     per_type: int,
+    outside: bool,
     seed: int,
     sites_dir: Path | None,
 ) -> None:
@@ -88,7 +90,7 @@ def benchmark_validate(
     """
     from mood_vae.benchmark import validate
 
-    config = validate.ValidationConfig(per_type=per_type, seed=seed)
+    config = validate.ValidationConfig(per_type=per_type, outside=outside, seed=seed)
     validate.validate(
         healthy_dir,
         weights,

@@ -27,6 +27,7 @@ from mood_vae.synthetic.compositions import TRAINING_ONLY
 from mood_vae.synthetic.host import Host, measure_host
 from mood_vae.synthetic.lesions import LESIONS
 from mood_vae.synthetic.local_anomalies import LOCAL_ANOMALIES
+from mood_vae.synthetic.outside_types import OUTSIDE
 
 ANOMALY_TYPES: dict[str, AnomalyType] = {
     anomaly_type.name: anomaly_type for anomaly_type in (*LOCAL_ANOMALIES, *LESIONS, *ARTEFACTS)
@@ -35,6 +36,9 @@ ANOMALY_TYPES: dict[str, AnomalyType] = {
 
 TRAINING_TYPES: Mapping[str, AnomalyType] = ANOMALY_TYPES | {one.name: one for one in TRAINING_ONLY}
 """Every type that a network may learn from by its name: the same, and those that no toy set holds."""
+
+OUTSIDE_TYPES: Mapping[str, AnomalyType] = {one.name: one for one in OUTSIDE}
+"""The types of other authors by their names, from which no network may learn."""
 
 FORMER_NAMES = {
     "foreign_patch": "foreign_patch_interpolation",
@@ -85,7 +89,7 @@ def insert_anomaly(
     Args:
         array: (I, J, K) float32, finite, in any units (MRI, CT); it is not written to.
         foreground: (I, J, K) bool; nothing outside it is changed. By default `body_mask` finds it.
-        anomaly_type: A name out of TRAINING_TYPES or FORMER_NAMES.
+        anomaly_type: A name out of TRAINING_TYPES, OUTSIDE_TYPES or FORMER_NAMES.
         rng: The source of all random choices.
         donor: Another subject on the same grid, in the same units; FPI and PII need it.
         spacing_mm: Voxel edge lengths, one number or three, so that sizes are in mm.
@@ -114,19 +118,17 @@ def insert_anomaly(
 
 
 def find_anomaly_type(name: str) -> AnomalyType:
-    """Return the anomaly type of a name or a former name, those for training alone included.
+    """Return the anomaly type of a name or a former name, those that no toy set holds included.
 
     Raises:
         ConfigError: There is none; the message lists all names.
     """
-    name = FORMER_NAMES.get(name, name)
-    if name not in TRAINING_TYPES:
+    name, known = FORMER_NAMES.get(name, name), {**TRAINING_TYPES, **OUTSIDE_TYPES}
+    if name not in known:
         raise ConfigError(
-            expected=f"an anomaly type out of {', '.join(TRAINING_TYPES)}",
-            found=repr(name),
-            remedy="choose one of them",
+            expected=f"an anomaly type out of {', '.join(known)}", found=repr(name), remedy="choose one of them"
         )
-    return TRAINING_TYPES[name]
+    return known[name]
 
 
 def _check_grids(array: Array, foreground: Mask, donor: Array | None, chosen: AnomalyType) -> None:

@@ -29,7 +29,7 @@ from mood_vae.detection.detector import VaeDetector
 from mood_vae.evaluation import metrics
 from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io import volume_files
-from mood_vae.synthetic.insert import ANOMALY_TYPES
+from mood_vae.synthetic.insert import ANOMALY_TYPES, OUTSIDE_TYPES
 from mood_vae.training.cache import SliceCache
 from tests.benchmark.conftest import SOURCES
 
@@ -165,5 +165,11 @@ def test_validation_reports_every_type_and_every_choice(trained: Checkpoint, hea
     assert names[1 + len(ANOMALY_TYPES) :][:3] == ["learnt", "not shown", "all"]
     assert sum(line.startswith("threshold at") for line in lines) == len(RATES)
     assert sum(line.startswith("sample score from") for line in lines) == len(found[0].scores)
+    assert not set(names) & set(OUTSIDE_TYPES)
+    lines.clear()
+    more = config.replaced(outside=True)
+    found_more = validate(healthy_dir, tmp_path / "model.json", tmp_path / "cache", more, note=lines.append)
+    assert [one.anomaly_type for one in found_more[len(found) :]] == list(OUTSIDE_TYPES)
+    assert {"all of other authors", *OUTSIDE_TYPES} <= {line[:32].strip() for line in lines}
     one = validate(healthy_dir, tmp_path / "model.json", tmp_path / "cache", config, discriminator=0, note=lines.append)
     assert any((a.anomaly_map != b.anomaly_map).any() for a, b in zip(found, one, strict=True))
