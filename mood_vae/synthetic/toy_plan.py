@@ -97,8 +97,8 @@ def plan_cases(paths: Sequence[Path], config: ToyConfig) -> list[CasePlan]:
     for index, (source, seeds) in enumerate(zip(sources, case_seeds, strict=True)):
         anomaly_type, donor = None, None
         if index not in clean:
-            anomaly_type = next(name for name in turns if donors[source] or not ANOMALY_TYPES[name].needs_donor)
-            if ANOMALY_TYPES[anomaly_type].needs_donor:
+            anomaly_type = next(name for name in turns if donors[source] or not find_anomaly_type(name).needs_donor)
+            if find_anomaly_type(anomaly_type).needs_donor:
                 donor = donors[source][int(rng.integers(len(donors[source])))]
         plans.append(CasePlan(case=f"{index:05d}", source=source, donor=donor, anomaly_type=anomaly_type, seeds=seeds))
     return plans
@@ -125,7 +125,7 @@ def _donors(paths: Sequence[Path]) -> dict[Path, list[Path]]:
 
 def _check_donors_suffice(config: ToyConfig, donors: Mapping[Path, Sequence[Path]]) -> None:
     alone = [path.name for path, others in donors.items() if not others]
-    needy = [name for name in config.chosen_types if ANOMALY_TYPES[name].needs_donor]
+    needy = [name for name in config.chosen_types if find_anomaly_type(name).needs_donor]
     if not alone or not needy:
         return
     if config.anomaly_types is not None:

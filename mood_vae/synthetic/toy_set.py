@@ -27,7 +27,7 @@ from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Array, Mask, Volume
 from mood_vae.synthetic import contact_sheet
 from mood_vae.synthetic.healthy_volume import check_folder, read_healthy
-from mood_vae.synthetic.insert import ANOMALY_TYPES, TOLERANCE, insert_anomaly
+from mood_vae.synthetic.insert import TOLERANCE, find_anomaly_type, insert_anomaly
 from mood_vae.synthetic.toy_plan import CasePlan, ToyConfig, plan_cases
 from mood_vae.system import resources
 from mood_vae.system.parallel import parallel_map
@@ -154,6 +154,6 @@ def _manifest(config: ToyConfig, entries: Sequence[dict[str, Any]]) -> dict[str,
         "seed": config.seed,
         "clean_fraction": config.clean_fraction,
         "tolerance": TOLERANCE,
-        "anomaly_types": {name: ANOMALY_TYPES[name].stated_ranges() for name in config.chosen_types},
+        "anomaly_types": {name: find_anomaly_type(name).stated_ranges() for name in config.chosen_types},
         "cases": list(entries),
     }
