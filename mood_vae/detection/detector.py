@@ -108,6 +108,11 @@ class VaeDetector:
         input_check = InputCheck(description.detector.grid, reference_CKHW, description.input_reference)
         return cls(scorer, description.calibration, input_check)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What its networks compute in."""
+        return torch.float32
+
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume.
 
