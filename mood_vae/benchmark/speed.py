@@ -29,6 +29,7 @@ from mood_vae.detection.prediction import predict
 from mood_vae.evaluation import metrics
 from mood_vae.imaging.preprocessing import prepare, resample
 from mood_vae.io import volume_files
+from mood_vae.models.precision import fastest_dtype
 from mood_vae.system import resources
 
 ANOMALY_TYPE = "uniform_sphere"
@@ -44,6 +45,7 @@ class SpeedConfig:
         edges: Voxels along each axis of the volumes.
         rounds: How often.
         device: `auto`, `cpu` or `cuda`.
+        precision: `float32` or `bfloat16`, what the discriminators compute in; None for the fastest.
         threads: Of torch; None for all processors.
         volumes: The largest number of volumes in a folder, whose time is measured for 1, 2, 4 and so on; 0 for none.
         plain: Whether the plain prediction runs too, which takes longest.
@@ -52,6 +54,7 @@ class SpeedConfig:
     edges: tuple[int, ...] = (160, 256)
     rounds: int = 3
     device: str = "auto"
+    precision: str | None = None
     threads: int | None = None
     volumes: int = 0
     plain: bool = True
@@ -60,14 +63,17 @@ class SpeedConfig:
 def measure(config: SpeedConfig) -> Iterator[str]:
     """Measure the default model and yield the lines of tables and of what follows from them."""
     device = pretrained.choose_device(config.device)
-    detector = pretrained.load_pretrained(device=device.type)
+    dtype = getattr(torch, config.precision) if config.precision else fastest_dtype(device)
+    trained = checkpoint.load(pretrained.path_of(pretrained.DEFAULT["brain"]))
+    detector = VaeDetector.of(trained, device, dtype=dtype)
+    pretrained.limit_threads()
     torch.set_num_threads(config.threads or resources.threads())
     yield f"{device.type}, {torch.get_num_threads()} threads of torch, medians of {config.rounds} rounds"
     with tempfile.TemporaryDirectory() as folder:
         for edge in config.edges:
             place = Path(folder, str(edge))
             place.mkdir()
-            yield from _one_size(detector, device, write_toy(place, edge), config)
+            yield from _one_size(detector, dtype, write_toy(place, edge), config)
             if config.volumes:
                 yield from _growth(place, config.volumes)
         yield from _start_up(Path(folder, str(config.edges[0]), "toy.nii.gz"))
@@ -92,13 +98,14 @@ def write_toy(folder: Path, edge: int) -> Path:
     return folder / "toy.nii.gz"
 
 
-def _one_size(detector: VaeDetector, device: torch.device, path: Path, config: SpeedConfig) -> Iterator[str]:
+def _one_size(detector: VaeDetector, dtype: torch.dtype, path: Path, config: SpeedConfig) -> Iterator[str]:
+    device = pretrained.choose_device(config.device)
     out, plain_out = path.parent / "ours", path.parent / "plain"
     out.mkdir()
     plain_out.mkdir()
     whole(detector, path, out)  # the first time takes longer
     brain, _ = prepare(volume_files.read(path), detector.scorer.config.grid)
-    floor = Floor(path=path, result=out / "map.nii.gz", device=device, dtype=detector.dtype)
+    floor = Floor(path=path, result=out / "map.nii.gz", device=device, dtype=dtype)
     parts = stages(detector, path, out)
     parts += [Stage(name="**whole**", call=lambda: whole(detector, path, out)), *floor.parts()]
     if config.plain:
@@ -114,7 +121,7 @@ def _one_size(detector: VaeDetector, device: torch.device, path: Path, config: S
         for part in parts:
             taken[part.name].append(seconds(part.call, device))
     size = " x ".join(str(length) for length in volume_files.read_geometry(path).shape)
-    yield f"\n{size} voxels, {detector.dtype}\n\n| stage | times | wall s | processor s | device s | share |"
+    yield f"\n{size} voxels, {dtype}\n\n| stage | times | wall s | processor s | device s | share |"
     yield "|---|---|---|---|---|---|"
     of_whole = _median(taken["**whole**"], lambda one: one.cpu)
     for part in parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -129,16 +130,17 @@ def benchmark_maps(data_dir: Path, out_dir: Path, row: str) -> None:
 )
 @click.option("--rounds", default=3, type=click.IntRange(1), help="How often everything is measured.")
 @DEVICE
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16"]), help="Of the discriminators [default: faster]."
+)
 @click.option("--threads", type=click.IntRange(1), help="Of torch [default: all processors].")
 @click.option("--volumes", default=0, type=click.IntRange(0), help="Also folders of 1, 2, 4 and so on up to this many.")
 @click.option("--plain/--no-plain", default=True, help="Also predict plainly, as the challenge's examples do.")
-def benchmark_speed(
-    edges: tuple[int, ...], rounds: int, device: str, threads: int | None, volumes: int, plain: bool
-) -> None:
+def benchmark_speed(edges: tuple[int, ...], **choices: Any) -> None:
     """Measure a prediction: each stage, the whole, the least that it could take, and a plain one beside it."""
     from mood_vae.benchmark import speed
 
-    config = speed.SpeedConfig(edges=edges, rounds=rounds, device=device, threads=threads, volumes=volumes, plain=plain)
+    config = speed.SpeedConfig(edges=edges, **choices)
     for line in speed.measure(config):
         click.echo(line)
 

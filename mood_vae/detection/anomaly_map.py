@@ -23,6 +23,7 @@ from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io.volume import Array, Mask
 from mood_vae.models.discriminator import Discriminator, predict_logits
 from mood_vae.models.discriminator_inputs import BrainView
+from mood_vae.models.precision import fastest_dtype
 from mood_vae.models.vae import Vae
 from mood_vae.models.vae3d import make_vae
 
@@ -138,8 +139,16 @@ class Mirrored:
         return np.mean([raw_map, mirrored_map[:, ::-1]], axis=0, dtype=np.float32)
 
 
-def make_scorer(config: DetectorConfig, tensors: Mapping[str, Tensor], device: torch.device) -> AnomalyScorer:
+def make_scorer(
+    config: DetectorConfig, tensors: Mapping[str, Tensor], device: torch.device, *, dtype: torch.dtype | None = None
+) -> AnomalyScorer:
     """Return the scorer of a configuration, with the weights of a checkpoint.
+
+    Args:
+        config: The configuration.
+        tensors: Of the checkpoint.
+        device: Where the networks compute.
+        dtype: What the discriminators compute in; the `fastest_dtype` of the device if not given.
 
     Raises:
         CheckpointError: The tensors are not those that the configuration asks for.
@@ -153,7 +162,7 @@ def make_scorer(config: DetectorConfig, tensors: Mapping[str, Tensor], device: t
         discriminators = [Discriminator(shape) for shape in config.discriminators]
         for number, discriminator in enumerate(discriminators):
             fill(discriminator, tensors, f"discriminator.{number}")
-            discriminator.eval().to(device)
+            discriminator.eval().to(device, dtype or fastest_dtype(device))
         scorer = DiscriminatorScorer(config, vae, discriminators, normative_CKHW)
     return Mirrored(scorer) if config.mirroring else scorer
 

@@ -275,7 +275,7 @@ def _along_axes(
         index = to_array[array_axis, grid_axis] * np.arange(shape[grid_axis]) + to_array[array_axis, 3]
         inside.append((index >= 0) & (index <= size - 1))
         matrix = np.maximum(1 - np.abs(index[:, None] - np.arange(size)), 0)
-        if sigma.max() > 0.1:
+        if sigma.max() > 0.1 and sigma[array_axis] > 0:
             matrix = matrix @ ndimage.gaussian_filter1d(np.eye(size), sigma[array_axis], axis=0, truncate=3)
         weights[array_axis] = matrix.astype(np.float32)
     # as the array lies in memory, so that nothing is copied

@@ -43,7 +43,8 @@ class Discriminator(UNet):
         self.load_state_dict(weights)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return logits (B, H, W), higher is more anomalous."""
+        """Return logits (B, H, W), higher is more anomalous, in the type of the weights."""
+        x_BCHW = x_BCHW.to(self.out.weight.dtype)
         return self._of_volume(x_BCHW) if self.volumetric else super().forward(x_BCHW)
 
     def _of_volume(self, x_KCHW: Tensor) -> Tensor:

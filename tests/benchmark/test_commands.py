@@ -24,7 +24,7 @@ SURFACE = {
     "regions": "data_dir --every",
     "review": "--cases --workers --edge",
     "scoring": "--cases --reference-cases --edge",
-    "speed": "--edge --rounds --device --threads --volumes --plain",
+    "speed": "--edge --rounds --device --precision --threads --volumes --plain",
     "figure": "",
     "figure network": "out --preset",
     "figure toy": "out --image --type --seed",

@@ -38,7 +38,7 @@ def residual_scorer(
 
 def ensemble(checkpoint: Checkpoint, discriminators: Sequence[Discriminator]) -> DiscriminatorScorer:
     made = with_discriminators(checkpoint, discriminators)
-    scorer = make_scorer(made.description.detector, made.tensors, torch.device("cpu"))
+    scorer = make_scorer(made.description.detector, made.tensors, torch.device("cpu"), dtype=torch.float32)
     assert isinstance(scorer, DiscriminatorScorer)
     return scorer
 
