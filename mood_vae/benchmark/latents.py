@@ -48,7 +48,7 @@ def latents_of(vae: Vae, volumes: SliceCache, subjects: Sequence[str]) -> Latent
         posteriors = [vae.encode(x_BCHW) for x_BCHW in views(vae, brain.array, brain.brain_mask)]
         mus += [mu_BL for mu_BL, _ in posteriors]
         log_vars += [log_var_BL for _, log_var_BL in posteriors]
-        visible = [np.unique(batch) for batch in slices.visible_batches(brain.brain_mask)]
+        visible = list(slices.visible_batches(brain.brain_mask))
         ks.append(np.concatenate(visible) if vae.config.volume_slices is None else np.zeros(1, np.int64))
         numbers.append(np.full(len(ks[-1]), number))
     return Latents(

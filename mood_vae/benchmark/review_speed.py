@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mood_vae.benchmark.speed import Run, timed
+from mood_vae.benchmark.timing import Run, timed
 from mood_vae.io import volume_files
 from mood_vae.synthetic import phantom
 

@@ -1,225 +1,230 @@
-"""`mood-vae score` against scikit-learn on joined voxels: time, peak memory, growth and parity, all in one run.
+"""What a prediction takes: each stage, the whole, what it could take at the least, and a plain one; all in one run.
 
-The reference is written here, plainly: nibabel reads every file, the voxels of all cases are joined, one call of
-scikit-learn's average_precision_score. It holds all voxels at once, so it may run on fewer cases.
+Every round measures everything once, one after the other, so that what else runs on the machine hits all alike; the
+figures are medians over the rounds.
 """
 
 from __future__ import annotations
 
-import json
-import multiprocessing
 import os
-import resource
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from statistics import median
 
 import numpy as np
-import numpy.typing as npt
-from scipy.ndimage import uniform_filter
+import torch
 
+from mood_vae.benchmark.demo import SAMPLES, with_large_anomaly
+from mood_vae.benchmark.plain_prediction import PlainPrediction
+from mood_vae.benchmark.speed_floor import Floor, operations
+from mood_vae.benchmark.speed_stages import Seconds, Stage, seconds, stages, whole
+from mood_vae.benchmark.timing import Run, in_its_own_process, timed
+from mood_vae.detection import checkpoint, pretrained
+from mood_vae.detection.detector import VaeDetector
+from mood_vae.detection.prediction import predict
 from mood_vae.evaluation import metrics
+from mood_vae.imaging.preprocessing import prepare, resample
 from mood_vae.io import volume_files
+from mood_vae.models.precision import fastest_dtype
 from mood_vae.system import resources
+
+ANOMALY_TYPE = "uniform_sphere"
+BACKGROUND = 0.02
+"""What lies below this share of the brightest voxel after a resampling becomes background again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
-    """What a piece of work returned, and what it took: wall-clock and processor seconds, the largest process."""
+class SpeedConfig:
+    """What is measured.
 
-    result: float
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
+    Attributes:
+        edges: Voxels along each axis of the volumes.
+        rounds: How often.
+        device: `auto`, `cpu` or `cuda`.
+        precision: `float32` or `bfloat16`, what the discriminators compute in; None for the fastest.
+        threads: Of torch; None for all processors.
+        volumes: The largest number of volumes in a folder, whose time is measured for 1, 2, 4 and so on; 0 for none.
+        plain: Whether the plain prediction runs too, which takes longest.
+    """
 
-
-Work = Callable[[Path, int], Run]
-
-
-class Measured(NamedTuple):
-    """All that is compared. n_cases: of the whole command. n_reference: of the reference and of what is beside it."""
-
-    n_cases: int
-    n_reference: int
-    metric: Run
-    oracle: Run
-    reference: Run
-    command: Run
-    """On the reference's cases; the next three on a quarter, a half and all of them."""
-    quarter: Run
-    half: Run
-    whole: Run
-    unpacked: Run
+    edges: tuple[int, ...] = (160, 256)
+    rounds: int = 3
+    device: str = "auto"
+    precision: str | None = None
+    threads: int | None = None
+    volumes: int = 0
+    plain: bool = True
 
 
-def compare(n_cases: int, n_reference: int, edge: int) -> Iterator[str]:
-    """Make volumes of `edge` voxels along each axis, measure, and yield the lines of a table and of what follows."""
-    runs: list[Run] = []
-    tasks: list[tuple[str, Work, int]] = [
-        ("metric alone: histograms, cast to float16 included", metric_alone, n_reference),
-        ("metric alone: scikit-learn, cast excluded", oracle_alone, n_reference),
-        ("reference: nibabel, scikit-learn", reference, n_reference),
-        *(("`mood-vae score`", command, n) for n in (n_reference, n_cases // 4, n_cases // 2, n_cases)),
-        ("merely unpacking in parallel", unpack, n_cases),
-    ]
+def measure(config: SpeedConfig) -> Iterator[str]:
+    """Measure the default model and yield the lines of tables and of what follows from them."""
+    device = pretrained.choose_device(config.device)
+    dtype = getattr(torch, config.precision) if config.precision else fastest_dtype(device)
+    trained = checkpoint.load(pretrained.path_of(pretrained.DEFAULT["brain"]))
+    detector = VaeDetector.of(trained, device, dtype=dtype)
+    pretrained.limit_threads()
+    torch.set_num_threads(config.threads or resources.threads())
+    yield f"{device.type}, {torch.get_num_threads()} threads of torch, medians of {config.rounds} rounds"
     with tempfile.TemporaryDirectory() as folder:
-        _in_its_own_process(make_cases, Path(folder), n_cases, edge)
-        yield "| what | cases | wall s | processor s | peak MiB of the largest process |\n|---|---|---|---|---|"
-        for title, work, n in tasks:
-            runs.append(run := _in_its_own_process(work, Path(folder), n))
-            yield f"| {title} | {n} | {run.wall_s:.2f} | {run.cpu_s:.2f} | {run.peak_mib:.0f} |"
-    yield from conclusions(Measured(n_cases, n_reference, *runs))
+        for edge in config.edges:
+            place = Path(folder, str(edge))
+            place.mkdir()
+            yield from _one_size(detector, dtype, write_toy(place, edge), config)
+            if config.volumes:
+                yield from _growth(place, config.volumes)
+        yield from _start_up(Path(folder, str(config.edges[0]), "toy.nii.gz"))
 
 
-def conclusions(measured: Measured) -> Iterator[str]:
-    """Yield the parity, and the ratios in wall-clock and in processor time; the reference scaled up to all cases."""
-    alone = abs(measured.metric.result - measured.oracle.result)
-    whole = abs(measured.reference.result - measured.command.result)
-    yield f"\nparity: {alone:.1e} alone, {whole:.1e} whole"
-    n, scale = measured.n_cases, measured.n_cases / measured.n_reference
+def write_toy(folder: Path, edge: int) -> Path:
+    """Write a sample brain with a toy anomaly, `edge` voxels along each axis of the same field of view, and its label.
 
-    def wall(run: Run) -> float:
-        return run.wall_s
+    Returns:
+        The volume `toy.nii.gz`; beside it lies `label.nii.gz`.
+    """
+    volume = volume_files.read(sorted(SAMPLES.glob("*.nii.gz"))[0])
+    array, label = with_large_anomaly(volume, ANOMALY_TYPE, np.random.default_rng(0))
+    ratio = volume.array.shape[0] / edge
+    to_array = np.diag([ratio, ratio, ratio, 1.0])
+    to_array[:3, 3] = (ratio - 1) / 2
+    shape = (edge, edge, edge)
+    array, truth = resample(array, to_array, shape), resample(label.astype(np.float32), to_array, shape) >= 0.5
+    array = np.where(array > BACKGROUND * array.max(), array, 0).astype(np.float32)
+    volume_files.write(folder / "toy.nii.gz", array, volume.affine @ to_array)
+    volume_files.write(folder / "label.nii.gz", truth.astype(np.uint8), volume.affine @ to_array)
+    return folder / "toy.nii.gz"
 
-    def processor(run: Run) -> float:
-        return run.cpu_s
 
-    for name, at in (("wall s", wall), ("processor s", processor)):
-        yield (
-            f"{name}: metric alone {at(measured.oracle) / at(measured.metric):.0f} times as fast,"
-            f" whole command {at(measured.reference) * scale / at(measured.whole):.1f} times ({n} cases; the reference"
-            f" scaled up), {at(measured.whole) / at(measured.unpacked):.1f} times as long as unpacking, each further"
-            f" case {(at(measured.half) - at(measured.quarter)) / (n // 2 - n // 4):.2f}"
-            f" then {(at(measured.whole) - at(measured.half)) / (n - n // 2):.2f} s"
+def _one_size(detector: VaeDetector, dtype: torch.dtype, path: Path, config: SpeedConfig) -> Iterator[str]:
+    device = pretrained.choose_device(config.device)
+    out, plain_out = path.parent / "ours", path.parent / "plain"
+    out.mkdir()
+    plain_out.mkdir()
+    whole(detector, path, out)  # the first time takes longer
+    brain, _ = prepare(volume_files.read(path), detector.scorer.config.grid)
+    floor = Floor(path=path, result=out / "map.nii.gz", device=device, dtype=dtype)
+    parts = stages(detector, path, out)
+    parts += [Stage(name="**whole**", call=lambda: whole(detector, path, out)), *floor.parts()]
+    if config.plain:
+        plain = PlainPrediction(checkpoint.load(pretrained.path_of(pretrained.DEFAULT["brain"])))
+        parts.append(
+            Stage(
+                name="plain prediction",
+                call=lambda: plain.predict(path, plain_out / "map.nii.gz", plain_out / "score.txt"),
+            )
         )
+    taken: dict[str, list[Seconds]] = {part.name: [] for part in parts}
+    for _ in range(config.rounds):
+        for part in parts:
+            taken[part.name].append(seconds(part.call, device))
+    size = " x ".join(str(length) for length in volume_files.read_geometry(path).shape)
+    yield f"\n{size} voxels, {dtype}\n\n| stage | times | wall s | processor s | device s | share |"
+    yield "|---|---|---|---|---|---|"
+    of_whole = _median(taken["**whole**"], lambda one: one.cpu)
+    for part in parts:
+        yield _row(part, taken[part.name], of_whole)
+    flops = operations(detector, brain)
+    yield from conclusions(taken, flops, floor.operations, config)
+    if config.plain:
+        yield _agreement(path.parent / "label.nii.gz", out / "map.nii.gz", plain_out / "map.nii.gz")
+    peak = in_its_own_process(peak_of_one, path, device.type)
+    yield f"peak memory of a process that predicts one: {peak:.0f} MiB"
 
 
-def _in_its_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    """Do work in a fresh process, since a child's peak memory is at least its parent's."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
+def _row(part: Stage, taken: list[Seconds], whole_cpu: float) -> str:
+    wall, cpu = (part.times * _median(taken, at) for at in (lambda one: one.wall, lambda one: one.cpu))
+    device = "" if taken[0].device is None else f"{part.times * _median(taken, lambda one: one.device or 0.0):.4f}"
+    return f"| {part.name} | {part.times} | {wall:.3f} | {cpu:.3f} | {device} | {cpu / whole_cpu:.1%} |"
 
 
-def timed(call: Callable[[], float]) -> Run:
-    """Call and measure; processes that the call started count in."""
-    wall, before = time.perf_counter(), _usage()
-    result = call()
-    wall, after = time.perf_counter() - wall, _usage()
-    cpu = sum(u.ru_utime + u.ru_stime for u in after) - sum(u.ru_utime + u.ru_stime for u in before)
-    return Run(result=result, wall_s=wall, cpu_s=cpu, peak_mib=max(u.ru_maxrss for u in after) / 1024)
+def _median(taken: list[Seconds], at: Callable[[Seconds], float]) -> float:
+    return median(at(one) for one in taken)
 
 
-def _usage() -> list[resource.struct_rusage]:
-    return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+def conclusions(taken: dict[str, list[Seconds]], flops: float, counted: float, config: SpeedConfig) -> Iterator[str]:
+    """Yield the whole over the floor and over the plain one, the median of the rounds' ratios."""
+    yield f"\noperations of the networks: {flops / 1e9:.0f} GFLOP"
+    for name, at in (("wall", lambda one: one.wall), ("processor", lambda one: one.cpu)):
+        rounds = [{part: at(values[number]) for part, values in taken.items()} for number in range(config.rounds)]
+        floors = [
+            one["floor: inflate"] + one["floor: a large convolution"] * flops / counted + one["floor: deflate"]
+            for one in rounds
+        ]
+        rate = median(counted / one["floor: a large convolution"] for one in rounds)
+        ratio = median(one["**whole**"] / floor for one, floor in zip(rounds, floors, strict=True))
+        line = f"{name}: {rate / 1e9:.0f} GFLOP/s, floor {median(floors):.2f} s, whole {ratio:.2f} times the floor"
+        if config.plain:
+            gain = median(one["plain prediction"] / one["**whole**"] for one in rounds)
+            line += f", plain {gain:.2f} times the whole"
+        yield line
 
 
-def make_cases(folder: Path, n_cases: int, edge: int) -> None:
-    """Write maps that are 0 outside a ball and continuous inside, and a smaller one as label of three cases in four."""
-    rng = np.random.default_rng(0)
-    grid = np.linspace(-1, 1, edge, dtype=np.float32)
-    radius = np.sqrt(grid[:, None, None] ** 2 + 1.4 * grid[:, None] ** 2 + 1.2 * grid**2)
-    predictions, labels = folder / "predictions", folder / "labels"
-    predictions.mkdir()
-    labels.mkdir()
-    for i in range(n_cases):
-        center = rng.uniform(-0.3, 0.3, 3)
-        distance = sum(((grid - c) ** 2).reshape(np.roll([-1, 1, 1], k)) for k, c in enumerate(center))
-        label = (distance < 0.02) & (i % 4 > 0)
-        noise = uniform_filter(rng.random(radius.shape, np.float32), 5)
-        anomaly = 0.25 + 6 * (noise - 0.5) + 0.3 * label
-        prediction = np.where(radius < 0.8, np.clip(anomaly, 0, 1), 0).astype(np.float32)
-        volume_files.write(labels / f"{i:05d}.nii.gz", label.astype(np.uint8), np.eye(4))
-        volume_files.write(predictions / f"{i:05d}.nii.gz", prediction, np.eye(4))
+def _agreement(label: Path, ours: Path, plain: Path) -> str:
+    truth = volume_files.read_array(label)
+    one, other = (volume_files.read_array(path) for path in (ours, plain))
+    ap = [
+        float(metrics.average_precision(metrics.curve(metrics.histogram(values, truth).counts)))
+        for values in (one, other)
+    ]
+    apart = int(np.count_nonzero((one >= 0.5) != (other >= 0.5)))
+    return (
+        f"voxel AP ours {ap[0]:.5f}, plain {ap[1]:.5f}; {apart} voxels of the masks differ,"
+        f" maps by {np.abs(one - other).max():.4f} at most"
+    )
 
 
-def _names(folder: Path, n_cases: int) -> list[str]:
-    return [path.name for path in sorted((folder / "labels").iterdir())[:n_cases]]
+def peak_of_one(path: Path, device: str) -> float:
+    """Return the peak memory in MiB of this process after predicting one volume."""
+
+    def call() -> float:
+        whole(pretrained.load_pretrained(device=device), path, path.parent)
+        return 0.0
+
+    return timed(call).peak_mib
 
 
-def _read(folder: Path, n_cases: int) -> list[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
-    names = _names(folder, n_cases)
-    read = volume_files.read_array
-    return [(read(folder / "predictions" / name), read(folder / "labels" / name)) for name in names]
+def _growth(folder: Path, volumes: int) -> Iterator[str]:
+    """Yield what folders of 1, 2, 4 and more volumes take, up to a number."""
+    yield "\n| volumes | wall s | processor s | peak MiB |\n|---|---|---|---|"
+    count = 1
+    while count <= volumes:
+        many = folder / f"many{count}"
+        many.mkdir()
+        for number in range(count):
+            os.link(folder / "toy.nii.gz", many / f"{number:05d}.nii.gz")
+        run: Run = in_its_own_process(_predict_folder, many, folder / f"out{count}")
+        yield f"| {count} | {run.wall_s:.2f} | {run.cpu_s:.2f} | {run.peak_mib:.0f} |"
+        count *= 2
 
 
-def metric_alone(folder: Path, n_cases: int) -> Run:
-    """From voxels in memory to the pooled number, in one thread."""
-    voxels = _read(folder, n_cases)
-
-    def pooled() -> float:
-        counts = np.sum([metrics.histogram(*case).counts for case in voxels], axis=0)
-        return float(metrics.average_precision(metrics.curve(counts)))
-
-    return timed(pooled)
+def _predict_folder(folder: Path, out: Path) -> Run:
+    detector = pretrained.load_pretrained()
+    return timed(lambda: float(len(predict("both", folder, out, detector).cases)))
 
 
-def oracle_alone(folder: Path, n_cases: int) -> Run:
-    """From joined float16 voxels in memory to the number, by scikit-learn."""
-    from sklearn.metrics import average_precision_score
-
-    voxels = _read(folder, n_cases)
-    as_half = np.concatenate([np.clip(values.astype(np.float16), 0, 1).ravel("F") for values, _ in voxels])
-    truth = np.concatenate([label.ravel("F") == 1 for _, label in voxels])
-    return timed(lambda: float(average_precision_score(truth, as_half)))
-
-
-def reference(folder: Path, n_cases: int) -> Run:
-    """The official steps, one after the other, over all voxels at once."""
-    return timed(lambda: _reference(folder, n_cases))
-
-
-def _reference(folder: Path, n_cases: int) -> float:
-    import nibabel as nib
-    from sklearn.metrics import average_precision_score
-
-    truths: list[npt.NDArray[np.bool_]] = []
-    maps: list[npt.NDArray[np.float16]] = []
-    for name in _names(folder, n_cases):
-        label = np.clip(np.rint(nib.load(folder / "labels" / name).get_fdata()).astype(int), 0, 1) == 1
-        values = nib.load(folder / "predictions" / name).get_fdata(dtype=np.float16)
-        truths.append(label.flatten())
-        maps.append(np.clip(values, 0.0, 1.0).flatten())
-    return float(average_precision_score(np.concatenate(truths), np.concatenate(maps)))
+def _start_up(path: Path) -> Iterator[str]:
+    """Yield what the command takes until it has predicted its first volume, and parts of that."""
+    with tempfile.TemporaryDirectory() as folder:
+        scans = Path(folder, "in")
+        scans.mkdir()
+        os.link(path, scans / path.name)
+        ours = [sys.executable, "-m", "mood_vae"]
+        yield "\n| start-up | wall s | processor s |\n|---|---|---|"
+        for title, command in {
+            "python": [sys.executable, "-c", "pass"],
+            "mood-vae --help": [*ours, "--help"],
+            "import torch": [sys.executable, "-c", "import torch"],
+            "mood-vae predict both, one volume": [*ours, "predict", "both", str(scans), str(Path(folder, "out"))],
+        }.items():
+            runs = [timed(lambda command=command: _run(command)) for _ in range(3)]  # type: ignore[misc]
+            wall, cpu = (median(values) for values in zip(*((run.wall_s, run.cpu_s) for run in runs), strict=True))
+            yield f"| {title} | {wall:.2f} | {cpu:.2f} |"
 
 
-def command(folder: Path, n_cases: int) -> Run:
-    """The command as people call it, Python's start included."""
-    with tempfile.TemporaryDirectory(dir=folder) as labels:
-        for name in _names(folder, n_cases):
-            os.link(folder / "labels" / name, Path(labels, name))
-        return timed(lambda: _command(folder / "predictions", Path(labels)))
-
-
-def _command(predictions: Path, labels: Path) -> float:
-    json_file = labels / "report.json"
-    arguments = ["score", "pixel", str(predictions), str(labels), "--json", str(json_file)]
+def _run(command: list[str]) -> float:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    subprocess.run([sys.executable, "-m", "mood_vae", *arguments], env=environment, check=True, capture_output=True)
-    return float(json.loads(json_file.read_text())["average_precision"])
-
-
-def unpack(folder: Path, n_cases: int) -> Run:
-    """Unpack the files in as many processes as the command uses, and do nothing with them."""
-    paths = [folder / what / name for name in _names(folder, n_cases) for what in ("labels", "predictions")]
-    return timed(lambda: _unpack_all(paths))
-
-
-def _unpack_all(paths: list[Path]) -> float:
-    with ProcessPoolExecutor(resources.allowed(), mp_context=multiprocessing.get_context("spawn")) as pool:
-        return float(sum(pool.map(_unpack, paths)))
-
-
-def _unpack(path: Path) -> int:
-    from isal import igzip
-
-    n_bytes = 0
-    with igzip.open(path) as stream:
-        while block := stream.read(1 << 22):
-            n_bytes += len(block)
-    return n_bytes
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    return 0.0

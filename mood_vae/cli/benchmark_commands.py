@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import click
 
-from mood_vae.cli.options import EXISTING_FOLDER, FILE, FOLDER
+from mood_vae.cli.options import DEVICE, EXISTING_FOLDER, FILE, FOLDER
 from mood_vae.cli.progress import progress_bar
 
 
@@ -126,14 +127,35 @@ def benchmark_maps(data_dir: Path, out_dir: Path, row: str) -> None:
 
 
 @benchmark.command("speed")
+@click.option(
+    "--edge", "edges", multiple=True, default=(160, 256), type=click.IntRange(32), help="Voxels along an axis."
+)
+@click.option("--rounds", default=3, type=click.IntRange(1), help="How often everything is measured.")
+@DEVICE
+@click.option(
+    "--precision", type=click.Choice(["float32", "bfloat16"]), help="Of the discriminators [default: faster]."
+)
+@click.option("--threads", type=click.IntRange(1), help="Of torch [default: all processors].")
+@click.option("--volumes", default=0, type=click.IntRange(0), help="Also folders of 1, 2, 4 and so on up to this many.")
+@click.option("--plain/--no-plain", default=True, help="Also predict plainly, as the challenge's examples do.")
+def benchmark_speed(edges: tuple[int, ...], **choices: Any) -> None:
+    """Measure a prediction: each stage, the whole, the least that it could take, and a plain one beside it."""
+    from mood_vae.benchmark import speed
+
+    config = speed.SpeedConfig(edges=edges, **choices)
+    for line in speed.measure(config):
+        click.echo(line)
+
+
+@benchmark.command("scoring")
 @click.option("--cases", default=20, type=click.IntRange(4), help="Volumes that are scored.")
 @click.option("--reference-cases", default=4, type=click.IntRange(1), help="Volumes that the reference scores.")
 @click.option("--edge", default=256, type=click.IntRange(8), help="Voxels along each axis of a volume.")
-def benchmark_speed(cases: int, reference_cases: int, edge: int) -> None:
+def benchmark_scoring(cases: int, reference_cases: int, edge: int) -> None:
     """Compare `mood-vae score` with scikit-learn on joined voxels: time, memory and the number itself."""
-    from mood_vae.benchmark import speed
+    from mood_vae.benchmark import score_speed
 
-    for line in speed.compare(cases, reference_cases, edge):
+    for line in score_speed.compare(cases, reference_cases, edge):
         click.echo(line)
 
 

@@ -6,7 +6,7 @@ Every scorer works on the model's grid, slices first (`mood_vae.imaging.preproce
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -20,9 +20,10 @@ from mood_vae.detection.checkpoint import NORMATIVE, fill
 from mood_vae.detection.config import DetectorConfig
 from mood_vae.errors import CheckpointError
 from mood_vae.imaging.preprocessing import Brain
-from mood_vae.io.volume import Array
+from mood_vae.io.volume import Array, Mask
 from mood_vae.models.discriminator import Discriminator, predict_logits
 from mood_vae.models.discriminator_inputs import BrainView
+from mood_vae.models.precision import fastest_dtype
 from mood_vae.models.vae import Vae
 from mood_vae.models.vae3d import make_vae
 
@@ -51,11 +52,11 @@ class _VaeScorer:
     """What both scorers have: a configuration, a VAE that reconstructs, and the normative maps, (C, K, H, W)."""
 
     def __init__(self, config: DetectorConfig, vae: Vae, normative_CKHW: Tensor) -> None:
-        self.config, self._vae, self._normative_CKHW = config, vae, normative_CKHW
+        self.config, self.vae, self.normative_CKHW = config, vae, normative_CKHW
 
     def reconstruct(self, brain: Brain) -> Array:
         """Return the VAE's reconstruction."""
-        return reconstruction.reconstruct(self._vae, brain.array, brain.search_mask)
+        return reconstruction.reconstruct(self.vae, brain.array, brain.search_mask)
 
 
 class ResidualScorer(_VaeScorer):
@@ -68,9 +69,9 @@ class ResidualScorer(_VaeScorer):
         config = self.config.residual
         residual_map = residual.residual(brain.array, self.reconstruct(brain), config.kind)
         if config.standardised:
-            residual_map = residual_map / self._normative_CKHW[0].cpu().numpy()
+            residual_map = residual_map / self.normative_CKHW[0].cpu().numpy()
         if config.kl_gradient:
-            residual_map = residual_map * reconstruction.kl_gradient(self._vae, brain.array, brain.search_mask)
+            residual_map = residual_map * reconstruction.kl_gradient(self.vae, brain.array, brain.search_mask)
         return residual.smooth(residual_map, brain.brain_mask, config)
 
 
@@ -86,17 +87,21 @@ class DiscriminatorScorer(_VaeScorer):
         self, config: DetectorConfig, vae: Vae, discriminators: list[Discriminator], normative_CKHW: Tensor
     ) -> None:
         super().__init__(config, vae, normative_CKHW)
-        self._discriminators = discriminators
+        self.discriminators = discriminators
 
     def raw_map(self, brain: Brain) -> Array:
         """Return the ensemble's raw anomaly map, in nats."""
+        return self.combine(self.predict_logits(brain), brain.search_mask)
+
+    def combine(self, logits: Sequence[Array], search_mask: Mask) -> Array:
+        """Return the raw anomaly map of the discriminators' logits, all (K, H, W)."""
         weights = [config.ensemble_weight for config in self.config.discriminators]
-        total = np.zeros_like(brain.array)
-        for logits_KHW, weight in zip(self.predict_logits(brain), weights, strict=True):
+        total = np.zeros(search_mask.shape, np.float32)
+        for logits_KHW, weight in zip(logits, weights, strict=True):
             if not weight:  # its logits only serve a later discriminator
                 continue
             # torch's own sigmoid rounds differently at the end of each thread's share
-            probability = residual.smooth(special.expit(logits_KHW), brain.search_mask, self.config.residual)
+            probability = residual.smooth(special.expit(logits_KHW), search_mask, self.config.residual)
             nats = -np.log1p(-probability.clip(0, MAX_PROBABILITY))
             total += np.float32(weight / sum(weights)) * nats
         return total
@@ -104,35 +109,46 @@ class DiscriminatorScorer(_VaeScorer):
     @torch.inference_mode()
     def predict_logits(self, brain: Brain) -> list[Array]:
         """Return each discriminator's logits, (K, H, W) float32, those without an ensemble weight included."""
+        return [logits_BHW.cpu().numpy() for logits_BHW in predict_logits(self.discriminators, self.view(brain))]
+
+    def view(self, brain: Brain) -> BrainView:
+        """Return all slices of a brain as discriminators see them, on the networks' device."""
         x_KHW, x_hat_KHW, search_KHW = (
-            torch.from_numpy(array).to(self._normative_CKHW.device)
+            torch.from_numpy(array).to(self.normative_CKHW.device)
             for array in (brain.array, self.reconstruct(brain), brain.search_mask.astype(np.float32))
         )
-        view = BrainView(
+        return BrainView(
             x_KHW=x_KHW,
             ks=torch.arange(len(x_KHW), device=x_KHW.device),
             search_BHW=search_KHW,
             x_hat_BHW=x_hat_KHW,
-            normative_BCHW=self._normative_CKHW.transpose(0, 1),
+            normative_BCHW=self.normative_CKHW.transpose(0, 1),
         )
-        return [logits_BHW.cpu().numpy() for logits_BHW in predict_logits(self._discriminators, view)]
 
 
 class Mirrored:
     """Test-time augmentation of a scorer: the mean of the raw maps of the brain and of its left-right mirror image."""
 
     def __init__(self, scorer: AnomalyScorer) -> None:
-        self._scorer = scorer
+        self.scorer = scorer
         self.config, self.searches_gaps, self.reconstruct = scorer.config, scorer.searches_gaps, scorer.reconstruct
 
     def raw_map(self, brain: Brain) -> Array:
         """Return the mean of the two raw maps."""
-        raw_map, mirrored_map = self._scorer.raw_map(brain), self._scorer.raw_map(brain.mirrored())
+        raw_map, mirrored_map = self.scorer.raw_map(brain), self.scorer.raw_map(brain.mirrored())
         return np.mean([raw_map, mirrored_map[:, ::-1]], axis=0, dtype=np.float32)
 
 
-def make_scorer(config: DetectorConfig, tensors: Mapping[str, Tensor], device: torch.device) -> AnomalyScorer:
+def make_scorer(
+    config: DetectorConfig, tensors: Mapping[str, Tensor], device: torch.device, *, dtype: torch.dtype | None = None
+) -> AnomalyScorer:
     """Return the scorer of a configuration, with the weights of a checkpoint.
+
+    Args:
+        config: The configuration.
+        tensors: Of the checkpoint.
+        device: Where the networks compute.
+        dtype: What the discriminators compute in; the `fastest_dtype` of the device if not given.
 
     Raises:
         CheckpointError: The tensors are not those that the configuration asks for.
@@ -146,7 +162,7 @@ def make_scorer(config: DetectorConfig, tensors: Mapping[str, Tensor], device: t
         discriminators = [Discriminator(shape) for shape in config.discriminators]
         for number, discriminator in enumerate(discriminators):
             fill(discriminator, tensors, f"discriminator.{number}")
-            discriminator.eval().to(device)
+            discriminator.eval().to(device, dtype or fastest_dtype(device))
         scorer = DiscriminatorScorer(config, vae, discriminators, normative_CKHW)
     return Mirrored(scorer) if config.mirroring else scorer
 

@@ -96,14 +96,14 @@ class VaeDetector:
         self.input_check = input_check or InputCheck(scorer.config.grid)
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, device: torch.device) -> VaeDetector:
-        """Return the detector of a checkpoint.
+    def of(cls, checkpoint: Checkpoint, device: torch.device, *, dtype: torch.dtype | None = None) -> VaeDetector:
+        """Return the detector of a checkpoint; for `dtype` see `make_scorer`.
 
         Raises:
             CheckpointError: The tensors do not fit the description.
         """
         description = checkpoint.description
-        scorer = make_scorer(description.detector, checkpoint.tensors, device)
+        scorer = make_scorer(description.detector, checkpoint.tensors, device, dtype=dtype)
         reference_CKHW = checkpoint.tensors.get(REFERENCE)
         input_check = InputCheck(description.detector.grid, reference_CKHW, description.input_reference)
         return cls(scorer, description.calibration, input_check)

@@ -39,7 +39,7 @@ def load_pretrained(model: str | None = None, *, device: str = "auto") -> VaeDet
         ConfigError: There is no such device, or the model's name is a path.
     """
     limit_threads()
-    return VaeDetector.of(checkpoint.load(_path(model or DEFAULT["brain"])), choose_device(device))
+    return VaeDetector.of(checkpoint.load(path_of(model or DEFAULT["brain"])), choose_device(device))
 
 
 def detect(
@@ -85,14 +85,15 @@ def choose_detector(*, region: str, model: str | None, weights: Path | None, dev
         ConfigError: There is no such device, or the model's name is a path.
     """
     limit_threads()
-    path = weights or _path(model or DEFAULT[region])
+    path = weights or path_of(model or DEFAULT[region])
     if region == "abdom" and weights is None and model is None and not path.exists():
         log.warning("no weights for the abdomen: looking for regions of constant intensity, without any training")
         return FlatRegionDetector()
     return VaeDetector.of(checkpoint.load(path), choose_device(device))
 
 
-def _path(model: str) -> Path:
+def path_of(model: str) -> Path:
+    """Return the file of a pretrained model's weights, which may not be there; raises ConfigError for a path."""
     if Path(model).name != model:
         raise ConfigError(
             expected="the name of a pretrained model", found=repr(model), remedy="use --weights for a path"

@@ -51,15 +51,15 @@ def kl_gradient(vae: Vae, array: Array, search_mask: Mask) -> Array:
 
 
 def views(vae: Vae, array: Array, mask: Mask) -> Iterator[Tensor]:
-    """Yield what the VAE sees of a brain: batches of the slices that show any of a mask, each once, or the volume."""
+    """Yield what the VAE sees of a brain: batches of the slices that show any of a mask, or the volume."""
     device = next(vae.parameters()).device
     if vae.config.volume_slices is not None:
         yield vae3d.pool(torch.from_numpy(array), vae.config).to(device)
         return
     for axis in vae.config.axes:
         x_BCHW = torch.from_numpy(slices.split(array, axis, vae.config.slice_shape))
-        for numbers in slices.visible_batches(mask, axis):  # a batch repeats slices to be full
-            yield x_BCHW[np.unique(numbers)].to(device)
+        for numbers in slices.visible_batches(mask, axis):
+            yield x_BCHW[numbers].to(device)
 
 
 def _map(vae: Vae, array: Array, search_mask: Mask, function: Callable[[Tensor], Tensor]) -> Array:

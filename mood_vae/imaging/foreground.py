@@ -45,7 +45,7 @@ def foreground_mask(array: Array) -> Mask:
         return np.zeros(array.shape, bool)
     if is_ct(array):
         return array > CT_BODY_HU
-    border = np.concatenate([array.take(end, axis).ravel() for axis in range(3) for end in (0, -1)])
+    border = np.concatenate([np.moveaxis(array, axis, 0)[end].ravel() for axis in range(3) for end in (0, -1)])
     exact_values = _exact_backgrounds(array, border)
     values = exact_values or [_near_background(array, border)]
     distance = _distance(array, values)
@@ -113,7 +113,7 @@ def _near_background(array: Array, border: Array) -> np.float32:
 
 def _distance(array: Array, values: list[np.float32]) -> Array:
     """Return how far each voxel is from the nearest of the values, (I, J, K), within what float32 holds."""
-    distance = np.full(array.shape, np.finfo(np.float32).max)
+    distance = np.full_like(array, np.finfo(np.float32).max)
     with np.errstate(over="ignore"):
         for value in values:
             np.minimum(distance, np.abs(array - value), out=distance)
@@ -138,8 +138,11 @@ def fill_holes(mask: Mask) -> Mask:
 
     Everything that the surface encloses belongs to the brain, a black hole too: it is an anomaly, not background.
     """
-    image = sitk.BinaryFillhole(sitk.GetImageFromArray(_large_parts(mask).astype(np.uint8)))
-    return sitk.GetArrayViewFromImage(image).astype(bool)
+    filled = np.zeros_like(mask)
+    box = _box(mask)
+    image = sitk.BinaryFillhole(sitk.GetImageFromArray(_large_parts(mask[box]).astype(np.uint8)))
+    filled[box] = sitk.GetArrayViewFromImage(image)
+    return filled
 
 
 def fill_between(brain_mask: Mask) -> Mask:
@@ -149,12 +152,18 @@ def fill_between(brain_mask: Mask) -> Mask:
     sulci of a healthy brain are filled as well.
     """
     full = brain_mask.copy()
-    for axis, size in enumerate(brain_mask.shape):
-        index = np.arange(size).reshape([-1 if a == axis else 1 for a in range(3)])
-        first = brain_mask.argmax(axis, keepdims=True)
-        last = size - 1 - np.flip(brain_mask, axis).argmax(axis, keepdims=True)
-        full |= brain_mask.any(axis, keepdims=True) & (index >= first) & (index <= last)
+    box = _box(brain_mask)
+    inside = brain_mask[box]
+    for axis in range(3):
+        behind = np.flip(np.logical_or.accumulate(np.flip(inside, axis), axis), axis)
+        full[box] |= np.logical_or.accumulate(inside, axis) & behind
     return full
+
+
+def _box(mask: Mask) -> tuple[slice, ...]:
+    """Return the smallest box that holds a mask, 3-D bool; all of it for an empty one."""
+    at = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    return tuple(slice(ends[0], ends[-1] + 1) if ends.size else slice(None) for ends in at)
 
 
 def _large_parts(mask: Mask, *, share: float = 0.05) -> Mask:

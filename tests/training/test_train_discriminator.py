@@ -135,7 +135,8 @@ def test_cascade_inputs_are_the_same_in_training_and_in_prediction(
     second = Discriminator(DiscriminatorConfig(offsets=(0,), widths=(4, 6), cascade_inputs=1))
     made = with_discriminators(small_checkpoint, [first, second])
     normative_CKHW = 0.05 + torch.rand(3, 7, 8, 12)
-    scorer = make_scorer(made.description.detector, made.tensors | {NORMATIVE: normative_CKHW}, torch.device("cpu"))
+    tensors = made.tensors | {NORMATIVE: normative_CKHW}
+    scorer = make_scorer(made.description.detector, tensors, torch.device("cpu"), dtype=torch.float32)
     assert isinstance(scorer, DiscriminatorScorer)
     brain = Brain.of(small_cache.volume(small_cache.subjects[0]))
     logits = scorer.predict_logits(brain)[0]
