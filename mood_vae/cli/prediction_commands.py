@@ -24,8 +24,8 @@ from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import few_of, printable
 
 if TYPE_CHECKING:
+    from mood_vae.detection.case import MoreOutput, OnMismatch
     from mood_vae.detection.detector import Detection
-    from mood_vae.detection.prediction import MoreOutput, OnMismatch
     from mood_vae.io.challenge_layout import Level
     from mood_vae.io.scans import OpenScan, Scan
 
@@ -128,7 +128,7 @@ def _own_folder(folder: Path, taken: Iterable[Path]) -> Path:
 
 def _reconstruction_writer(folder: Path) -> MoreOutput:
     """Return what writes a case's reconstruction, under the map's name."""
-    from mood_vae.detection.prediction import MoreOutput
+    from mood_vae.detection.case import MoreOutput
     from mood_vae.io import volume_files
 
     def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
@@ -141,7 +141,7 @@ def _reconstruction_writer(folder: Path) -> MoreOutput:
 
 def _dicom_writer(folder: Path) -> MoreOutput:
     """Return what writes a case's mask and map as DICOM objects."""
-    from mood_vae.detection.prediction import MoreOutput
+    from mood_vae.detection.case import MoreOutput
     from mood_vae.dicom.studies import OpenStudy
     from mood_vae.dicom.writing import object_paths, write_objects
 
@@ -154,7 +154,7 @@ def _dicom_writer(folder: Path) -> MoreOutput:
 
 def _segmentation_writer(folder: Path) -> MoreOutput:
     """Return what writes a case's mask as a segmentation of 3D Slicer."""
-    from mood_vae.detection.prediction import MoreOutput
+    from mood_vae.detection.case import MoreOutput
     from mood_vae.io.slicer_segmentation import write_segmentation
 
     def place(scan: Scan) -> Path:
