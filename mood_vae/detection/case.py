@@ -6,6 +6,7 @@ One machine works on the cases in a loop, a cluster on one in each worker; both 
 from __future__ import annotations
 
 import logging
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from mood_vae.detection.detector import Detection, Detector
 from mood_vae.errors import MoodVaeError, VolumeError
 from mood_vae.io import atomic, volume_files
 from mood_vae.io.challenge_layout import Level, result_path
+from mood_vae.io.remote import RemoteFolder
 from mood_vae.io.scans import MemoryNeed, OpenScan, Scan, check_memory
 from mood_vae.io.volume_files import Geometry
 
@@ -32,6 +34,7 @@ MEMORY = MemoryNeed(per_case=3 * 2**28, per_voxel=32)
 
 
 OnMismatch = Literal["warn", "refuse", "ignore"]
+Folders = Mapping[Level, Path]
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,14 @@ class CaseWork:
     """What a run asks of each of its cases.
 
     Attributes:
-        folders: Where the predictions go, by their level.
+        folders: Where the predictions go, by their level; all are paths or none is.
         also: What else is written.
         resume: Leave a case alone that has sound predictions other than the neutral ones.
         max_voxels: Larger volumes are refused.
         on_mismatch: What to do about a volume unlike those of the training, see `prediction.predict`.
     """
 
-    folders: Mapping[Level, Path]
+    folders: Mapping[Level, Path | RemoteFolder]
     also: Sequence[MoreOutput] = ()
     resume: bool = False
     max_voxels: int | None = None
@@ -102,7 +105,11 @@ def predict_case(scan: Scan, work: CaseWork, detector: Detector) -> Outcome:
     Returns:
         What became of it; no fault of the case is raised, see `FAILURES`.
     """
-    targets = _targets(scan, work)
+    return _sent(scan, work, lambda folders: _predict(scan, work, folders, detector))
+
+
+def _predict(scan: Scan, work: CaseWork, folders: Folders, detector: Detector) -> Outcome:
+    targets = _targets(scan, folders)
     if work.resume and _is_done(scan, work, targets):
         return Outcome(file_name=scan.file_name, kept=True)
     geometry: Geometry | None = None
@@ -137,7 +144,30 @@ def give_up(scan: Scan, work: CaseWork, error: Exception) -> Outcome:
             geometry = file.geometry
     except FAILURES as cause:
         log.debug("%r: the header cannot be read either: %s", scan.label, cause)
-    return _failed(scan, _targets(scan, work), geometry, error)
+    return _sent(scan, work, lambda folders: _failed(scan, _targets(scan, folders), geometry, error))
+
+
+def _sent(scan: Scan, work: CaseWork, act: Callable[[Folders], Outcome]) -> Outcome:
+    """Let something write predictions to folders of paths: those of the work, or temporary ones that are sent on."""
+    remote = {level: folder for level, folder in work.folders.items() if isinstance(folder, RemoteFolder)}
+    if not remote:
+        return act({level: folder for level, folder in work.folders.items() if isinstance(folder, Path)})
+    with tempfile.TemporaryDirectory(prefix="mood-vae-") as place:
+        folders: Folders = {level: Path(place) / level for level in remote}
+        targets = _targets(scan, folders)
+        try:
+            for level, target in targets.items():
+                target.parent.mkdir()
+                if work.resume:
+                    remote[level].fetch(target.name, target)
+            outcome = act(folders)
+            for level, target in targets.items():
+                if not outcome.kept and target.is_file():
+                    remote[level].put(target, target.name)
+        except (MoodVaeError, OSError) as error:
+            failure = in_one_line(scan, error)
+            return Outcome(file_name=scan.file_name, failure=failure, no_neutral=failure, error=error)
+    return outcome
 
 
 def refuse(scan: Scan, warnings: Iterable[str]) -> None:
@@ -158,8 +188,8 @@ def in_one_line(scan: Scan, error: Exception) -> str:
     return str(VolumeError(file=scan.label, expected="a volume that detection can work on", found=found, remedy=remedy))
 
 
-def _targets(scan: Scan, work: CaseWork) -> dict[Level, Path]:
-    return {level: result_path(level, Path(scan.file_name), folder) for level, folder in work.folders.items()}
+def _targets(scan: Scan, folders: Folders) -> dict[Level, Path]:
+    return {level: result_path(level, Path(scan.file_name), folder) for level, folder in folders.items()}
 
 
 def _is_done(scan: Scan, work: CaseWork, targets: Mapping[Level, Path]) -> bool:

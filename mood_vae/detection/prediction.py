@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -18,6 +19,7 @@ from mood_vae.errors import FolderError, OutputError
 from mood_vae.io import atomic, json_files, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, Level
 from mood_vae.io.output_folder import Progress, silent
+from mood_vae.io.remote import RemoteFolder, RemoteScan
 from mood_vae.io.scans import FileScan, Scan
 
 log = logging.getLogger(__name__)
@@ -27,7 +29,9 @@ T = TypeVar("T")
 RUN_NAME = "run.json"
 """The report of a run that writes both levels, beside their folders."""
 
-Engine = Callable[[Sequence[Scan], CaseWork], Iterator[Outcome]]
+SECONDS_BETWEEN_REPORTS = 60.0
+
+Engine = Callable[[Sequence[Scan], CaseWork], Generator[Outcome, None, None]]
 """Whatever works on the cases, in any order, and yields what became of each as it is known."""
 
 
@@ -82,7 +86,7 @@ def _in_order(of_names: dict[str, T], place: Mapping[str, int]) -> dict[str, T]:
 def in_this_process(detector: Detector) -> Engine:
     """Return what works on one case after the other, here."""
 
-    def outcomes(scans: Sequence[Scan], work: CaseWork) -> Iterator[Outcome]:
+    def outcomes(scans: Sequence[Scan], work: CaseWork) -> Generator[Outcome, None, None]:
         for scan in scans:
             yield predict_case(scan, work, detector)
 
@@ -92,7 +96,7 @@ def in_this_process(detector: Detector) -> Engine:
 def predict(
     level: Level | Literal["both"],
     scans: Path | Sequence[Scan],
-    out_dir: Path,
+    out_dir: Path | RemoteFolder,
     detector: Detector | None = None,
     *,
     also: Sequence[MoreOutput] = (),
@@ -132,34 +136,76 @@ def predict(
     """
     if isinstance(scans, Path):
         scans = [FileScan(path) for path in volume_files.list_volumes(scans)]
-    folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
+    folders: dict[Level, Path | RemoteFolder] = (
+        {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
+    )
+    of_scans = {folder for scan in scans if (folder := _folder_of(scan)) is not None}
     for folder in folders.values():
-        if any(scan.path.parent.resolve() == folder.resolve() for scan in scans if isinstance(scan, FileScan)):
+        if (folder.resolve() if isinstance(folder, Path) else folder) in of_scans:
             raise FolderError(
-                file=folder, expected="an output folder of its own", found="the input folder",
+                file=str(folder), expected="an output folder of its own", found="the input folder",
                 remedy="name another folder: a map has the name of its input",
             )  # fmt: skip
+    place: Path | RemoteFolder | None = report
     if report is None and level == "both":
-        report = out_dir / RUN_NAME
+        place = out_dir / RUN_NAME if isinstance(out_dir, Path) else out_dir
     elif report is not None:
-        _check_place(report, [out_dir, *folders.values()], [scan.path for scan in scans if isinstance(scan, FileScan)])
+        paths = [folder for folder in (out_dir, *folders.values()) if isinstance(folder, Path)]
+        _check_place(report, paths, [scan.path for scan in scans if isinstance(scan, FileScan)])
     engine = engine or in_this_process(detector or load_pretrained())
     run = Run(failures=dict(failures or {}))
     work = CaseWork(folders=folders, also=also, resume=resume, max_voxels=max_voxels, on_mismatch=on_mismatch)
     with ExitStack() as stack:
         for folder in folders.values():
-            stack.enter_context(output_folder.opened(folder))
-        earlier = _earlier_cases(report) if resume else {}
-        _write_report(report, run)  # fails now rather than in the end, and replaces that of an earlier run
+            if isinstance(folder, Path):
+                stack.enter_context(output_folder.opened(folder))
+        earlier = _earlier_cases(place) if resume else {}
+        _write_report(place, run)  # fails now rather than in the end, and replaces that of an earlier run
+        outcomes = stack.enter_context(closing(engine(scans, work)))
+        saved = _Clock()
         try:
-            for outcome in progress(engine(scans, work), f"Predicting {level} level", len(scans)):
+            for outcome in progress(outcomes, f"Predicting {level} level", len(scans)):
                 _log(outcome, on_mismatch)
                 run.add(outcome, earlier)
+                if saved.is_due():
+                    _save(place, run)
+                    saved.restart()
             run.finished = True
         finally:
             run.sort(scan.file_name for scan in scans)
-            _write_report(report, run)
+            _write_report(place, run)
     return run
+
+
+class _Clock:
+    """Tells when the report is due again: every minute, and at most a twentieth of the time goes into it."""
+
+    def __init__(self) -> None:
+        self._due_s = time.monotonic() + SECONDS_BETWEEN_REPORTS
+
+    def is_due(self) -> bool:
+        """Whether it is; the time from now on counts as that of writing it."""
+        self._began_s = time.monotonic()
+        return self._began_s >= self._due_s
+
+    def restart(self) -> None:
+        """Begin anew: it has been written."""
+        now_s = time.monotonic()
+        self._due_s = now_s + max(SECONDS_BETWEEN_REPORTS, 20 * (now_s - self._began_s))
+
+
+def _save(place: Path | RemoteFolder | None, run: Run) -> None:
+    """Write the report in between: if the storage is away now, the next one will do."""
+    try:
+        _write_report(place, run)
+    except OutputError as error:
+        log.warning("the report waits: %s", error)
+
+
+def _folder_of(scan: Scan) -> Path | RemoteFolder | None:
+    if isinstance(scan, FileScan):
+        return scan.path.parent.resolve()
+    return RemoteFolder(scan.address.rsplit("/", 1)[0]) if isinstance(scan, RemoteScan) else None
 
 
 def _log(outcome: Outcome, on_mismatch: OnMismatch) -> None:
@@ -188,15 +234,19 @@ def _check_place(report: Path, out_dirs: Iterable[Path], volumes: Iterable[Path]
         )
 
 
-def _earlier_cases(report: Path | None) -> dict[str, Any]:
+def _earlier_cases(place: Path | RemoteFolder | None) -> dict[str, Any]:
     """Return what an earlier report says of its cases; nothing where there is none, or it is damaged."""
     try:
-        cases = json_files.parse(report.read_bytes())["cases"] if report else {}
+        text = place.read_bytes() if isinstance(place, Path) else place.text(RUN_NAME) if place else None
+        cases = json_files.parse(text)["cases"] if text else {}
         return cases if isinstance(cases, dict) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _write_report(report: Path | None, run: Run) -> None:
-    if report is not None:
-        atomic.write_text(report, json.dumps(asdict(run), indent=2) + "\n")
+def _write_report(place: Path | RemoteFolder | None, run: Run) -> None:
+    text = json.dumps(asdict(run), indent=2) + "\n"
+    if isinstance(place, RemoteFolder):
+        place.put_text(text, RUN_NAME)
+    elif place is not None:
+        atomic.write_text(place, text)

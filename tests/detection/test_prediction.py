@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -249,7 +249,7 @@ def test_the_user_sees_how_far_it_is(scans: Path, tmp_path: Path) -> None:
 def test_an_engine_may_end_the_cases_in_any_order(scans: Path, tmp_path: Path) -> None:
     here = in_this_process(Bright())
 
-    def backwards(some: Sequence[Scan], work: CaseWork) -> Iterator[Outcome]:
+    def backwards(some: Sequence[Scan], work: CaseWork) -> Generator[Outcome, None, None]:
         for outcome in here(list(reversed(some)), work):
             yield dataclasses.replace(outcome, worker=f"worker of {outcome.file_name}")
 

@@ -1,0 +1,130 @@
+"""The driver of a cohort: hands the cases to the workers, a bounded number at a time, and hears what became of each.
+
+It keeps names and numbers; volumes and maps never come here. A task that a dead worker leaves behind is given to
+another by Dask itself, which gives it up after its setting `distributed.scheduler.allowed-failures`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Generator, Iterable, Sequence
+from itertools import islice
+
+from distributed import CancelledError, Client, Future, KilledWorker, as_completed
+
+from mood_vae.cluster.patience import PATIENCE_S
+from mood_vae.cluster.task import Job, MakeDetector, run_case
+from mood_vae.detection.case import CaseWork, Outcome, give_up
+from mood_vae.detection.prediction import Engine
+from mood_vae.errors import MoodVaeError, VolumeError
+from mood_vae.io.scans import Scan
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_COUNTS = 2.0
+"""How often the driver asks how many workers there are."""
+
+
+def on_cluster(client: Client, make_detector: MakeDetector, *, patience_s: float = PATIENCE_S) -> Engine:
+    """Return what works on cases on the workers of a scheduler.
+
+    Args:
+        client: Connected to the scheduler.
+        make_detector: Loads the model on a worker; it is pickled.
+        patience_s: How long a worker waits for storage that is away.
+    """
+
+    def outcomes(scans: Sequence[Scan], work: CaseWork) -> Generator[Outcome, None, None]:
+        job = Job(work=work, make_detector=make_detector, patience_s=patience_s)
+        flight = _Flight(client, job)
+        suspects: list[Scan] = []
+        waiting = iter(scans)
+        try:
+            while True:
+                flight.add(islice(waiting, flight.room()))
+                if not flight.scans:
+                    break
+                scan, outcome = flight.next()
+                if outcome is None:
+                    suspects.append(scan)
+                else:
+                    yield outcome
+            # Dask also blames a case for the deaths of workers on which it only waited: the last try is alone
+            for scan in suspects:
+                log.warning("%r: its workers ended several times; one more try, alone", scan.label)
+                flight.add([scan])
+                _, outcome = flight.next()
+                yield outcome or give_up(scan, work, _killer(scan))
+        finally:
+            flight.cancel()
+
+    return outcomes
+
+
+def _killer(scan: Scan) -> MoodVaeError:
+    return VolumeError(
+        file=scan.label, expected="a case that its worker survives",
+        found="one that ended every worker that tried it, most likely for want of memory",
+        remedy="give the workers more memory, or refuse large volumes by --max-voxels, then go on with --resume",
+    )  # fmt: skip
+
+
+class _Flight:
+    """The cases that workers have now."""
+
+    def __init__(self, client: Client, job: Job) -> None:
+        self._client, self._job = client, job
+        self._done = as_completed(loop=client.loop)
+        self._futures: dict[str, Future] = {}
+        self.scans: dict[str, Scan] = {}
+        self._n_sent = self._n_threads = 0
+        self._counted = -SECONDS_BETWEEN_COUNTS
+
+    def room(self) -> int:
+        """Return how many more cases to hand out: no worker shall wait for the next, and few cases for a worker."""
+        if time.monotonic() - self._counted > SECONDS_BETWEEN_COUNTS:
+            self._n_threads = sum(self._client.nthreads().values())
+            self._counted = time.monotonic()
+        return max(0, 2 * self._n_threads + 2 - len(self.scans))
+
+    def add(self, scans: Iterable[Scan]) -> None:
+        """Hand out cases."""
+        for scan in scans:
+            key = f"case-{self._client.id}-{self._n_sent}"
+            self._n_sent += 1
+            future = self._client.submit(run_case, scan, self._job, key=key, pure=False)
+            self.scans[key], self._futures[key] = scan, future
+            self._done.add(future)
+
+    def next(self) -> tuple[Scan, Outcome | None]:
+        """Wait for a case, and return it with what became of it: None where its workers ended again and again.
+
+        Raises:
+            MoodVaeError: A worker has no model, or the scheduler is gone.
+        """
+        while True:
+            future = next(self._done)
+            scan = self.scans.pop(future.key)
+            del self._futures[future.key]
+            try:
+                return scan, future.result()
+            except KilledWorker:
+                return scan, None
+            except CancelledError:
+                self._wait_for_scheduler()
+                self.add([scan])
+
+    def _wait_for_scheduler(self) -> None:
+        while self._client.status == "connecting":
+            time.sleep(0.1)
+        if self._client.status != "running":
+            raise MoodVaeError(
+                expected="the scheduler to answer", found="no connection any more",
+                remedy="start it and its workers again, then go on with --resume",
+            )  # fmt: skip
+
+    def cancel(self) -> None:
+        """Call back what no worker has begun."""
+        if self._futures and self._client.status == "running":
+            self._client.cancel(list(self._futures.values()), force=True)
