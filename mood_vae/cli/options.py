@@ -141,9 +141,9 @@ def scheduler_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options of a cluster, which it takes as `scheduler`, a `SchedulerChoice`."""
 
     @click.option(
-        "--scheduler", metavar="ADDRESS|local[:N]",
-        help="Work on the cases by Dask: on the workers of a scheduler, tls://HOST:PORT or tcp://HOST:PORT, or on N of "
-        "this machine.",
+        "--scheduler", metavar="ADDRESS|FILE|local[:N]",
+        help="Work on the cases by Dask: on the workers of a scheduler, tls://HOST:PORT, tcp://HOST:PORT or its "
+        "--scheduler-file, or on N of this machine.",
     )  # fmt: skip
     @click.option("--tls-ca-file", type=FILE, help="TLS: the certificate of the authority that signed all others, PEM.")
     @click.option("--tls-cert", type=FILE, help="TLS: your own certificate.")

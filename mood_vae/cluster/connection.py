@@ -13,6 +13,7 @@ import dask
 from distributed import Client, LocalCluster, Security
 
 from mood_vae.errors import ConfigError, MoodVaeError
+from mood_vae.io import json_files
 from mood_vae.system import resources
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ CONNECT_S = 60
 _LOCAL = re.compile(r"local(?::([1-9][0-9]*))?")
 _HERE = "127.0.0.1"
 _SETTINGS = {
-    "distributed.scheduler.allowed-failures": 2,
+    "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,
     # a worker holds no results, so there is nothing to write to disk or to wait for
     "distributed.worker.memory.target": False,
@@ -53,7 +54,8 @@ def connected(scheduler: str, tls: TlsFiles | None = None) -> Iterator[Client]:
     """Connect to a scheduler, and tell the address of its dashboard.
 
     Args:
-        scheduler: Its address, as `tcp://HOST:PORT` or `tls://HOST:PORT`; `local` for as many workers as processors
+        scheduler: Its address, as `tcp://HOST:PORT` or `tls://HOST:PORT`, or the file of `dask scheduler
+            --scheduler-file FILE.json`, which has it; `local` for as many workers as processors
             on this machine, `local:N` for N. A local one listens on the loopback device alone, and takes nobody in
             who has not its key, which never leaves its processes.
         tls: For an address of `tls://`; what Dask's own configuration says if none is given.
@@ -63,10 +65,15 @@ def connected(scheduler: str, tls: TlsFiles | None = None) -> Iterator[Client]:
         MoodVaeError: Nobody answers.
     """
     tls = tls or TlsFiles()
+    if scheduler.endswith(".json"):
+        described = json_files.read(
+            Path(scheduler), dict, expected="a scheduler's file", remedy="start `dask scheduler --scheduler-file FILE`"
+        )
+        scheduler = str(described.get("address"))
     local = _LOCAL.fullmatch(scheduler)
     if local is None and not re.fullmatch(r"(tcp|tls)://.+", scheduler):
         raise ConfigError(
-            expected="--scheduler local, local:N, tcp://HOST:PORT or tls://HOST:PORT", found=repr(scheduler),
+            expected="--scheduler local, local:N, tcp://HOST:PORT, tls://HOST:PORT or FILE.json", found=repr(scheduler),
             remedy="give one of these",
         )  # fmt: skip
     if not scheduler.startswith("tls://") and (tls.ca or tls.cert or tls.key):

@@ -7,12 +7,14 @@ another by Dask itself, which gives it up after its setting `distributed.schedul
 from __future__ import annotations
 
 import logging
+import queue
 import time
 from collections.abc import Generator, Iterable, Sequence
 from itertools import islice
 
-from distributed import CancelledError, Client, Future, KilledWorker, as_completed
+from distributed import CancelledError, Client, Future, KilledWorker
 
+from mood_vae.cluster.connection import CONNECT_S
 from mood_vae.cluster.patience import PATIENCE_S
 from mood_vae.cluster.task import Job, MakeDetector, run_case
 from mood_vae.detection.case import CaseWork, Outcome, give_up
@@ -75,27 +77,27 @@ class _Flight:
 
     def __init__(self, client: Client, job: Job) -> None:
         self._client, self._job = client, job
-        self._done = as_completed(loop=client.loop)
+        self._done: queue.SimpleQueue[Future] = queue.SimpleQueue()
         self._futures: dict[str, Future] = {}
         self.scans: dict[str, Scan] = {}
-        self._n_sent = self._n_threads = 0
-        self._counted = -SECONDS_BETWEEN_COUNTS
+        self._n_sent = 0
+        self._n_threads, self._counted_s = 0, -SECONDS_BETWEEN_COUNTS
+        self._waits = False
 
     def room(self) -> int:
         """Return how many more cases to hand out: no worker shall wait for the next, and few cases for a worker."""
-        if time.monotonic() - self._counted > SECONDS_BETWEEN_COUNTS:
-            self._n_threads = sum(self._client.nthreads().values())
-            self._counted = time.monotonic()
+        if time.monotonic() - self._counted_s > SECONDS_BETWEEN_COUNTS:
+            self._count()
         return max(0, 2 * self._n_threads + 2 - len(self.scans))
 
     def add(self, scans: Iterable[Scan]) -> None:
         """Hand out cases."""
         for scan in scans:
-            key = f"case-{self._client.id}-{self._n_sent}"
+            key = f"case-{self._job.name}-{self._n_sent}"
             self._n_sent += 1
             future = self._client.submit(run_case, scan, self._job, key=key, pure=False)
             self.scans[key], self._futures[key] = scan, future
-            self._done.add(future)
+            future.add_done_callback(self._done.put)
 
     def next(self) -> tuple[Scan, Outcome | None]:
         """Wait for a case, and return it with what became of it: None where its workers ended again and again.
@@ -104,7 +106,11 @@ class _Flight:
             MoodVaeError: A worker has no model, or the scheduler is gone.
         """
         while True:
-            future = next(self._done)
+            try:
+                future = self._done.get(timeout=SECONDS_BETWEEN_COUNTS)
+            except queue.Empty:
+                self._count()
+                continue
             scan = self.scans.pop(future.key)
             del self._futures[future.key]
             try:
@@ -115,7 +121,21 @@ class _Flight:
                 self._wait_for_scheduler()
                 self.add([scan])
 
+    def _count(self) -> None:
+        """Ask how many workers there are, and say if there are none, which may be so for hours in a batch system."""
+        self._wait_for_scheduler()
+        try:
+            self._n_threads = sum(self._client.nthreads().values())
+        except (OSError, TimeoutError):  # it may come back
+            return
+        self._counted_s = time.monotonic()
+        if self._waits != (self._n_threads == 0):
+            self._waits = not self._waits
+            log.warning("the scheduler has no workers: waiting for some" if self._waits else "there are workers")
+
     def _wait_for_scheduler(self) -> None:
+        if self._client.status == "connecting":
+            log.warning("the scheduler does not answer; trying for %d s", CONNECT_S)
         while self._client.status == "connecting":
             time.sleep(0.1)
         if self._client.status != "running":
