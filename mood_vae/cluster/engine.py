@@ -24,6 +24,7 @@ from mood_vae.io.scans import Scan
 
 log = logging.getLogger(__name__)
 
+MOST_AT_ONCE = 100
 SECONDS_BETWEEN_COUNTS = 2.0
 """How often the driver asks how many workers there are."""
 
@@ -47,17 +48,19 @@ def on_cluster(client: Client, make_detector: MakeDetector, *, patience_s: float
                 flight.add(islice(waiting, flight.room()))
                 if not flight.scans:
                     break
-                scan, outcome = flight.next()
-                if outcome is None:
-                    suspects.append(scan)
-                else:
-                    yield outcome
+                for scan, outcome in flight.ended():
+                    if outcome is None:
+                        suspects.append(scan)
+                    else:
+                        yield outcome
             # Dask also blames a case for the deaths of workers on which it only waited: the last try is alone
             for scan in suspects:
                 log.warning("%r: its workers ended several times; one more try, alone", scan.label)
                 flight.add([scan])
-                _, outcome = flight.next()
-                yield outcome or give_up(scan, work, _killer(scan))
+                ended: list[tuple[Scan, Outcome | None]] = []
+                while not ended:
+                    ended = flight.ended()
+                yield ended[0][1] or give_up(scan, work, _killer(scan))
         finally:
             flight.cancel()
 
@@ -99,27 +102,49 @@ class _Flight:
             self.scans[key], self._futures[key] = scan, future
             future.add_done_callback(self._done.put)
 
-    def next(self) -> tuple[Scan, Outcome | None]:
-        """Wait for a case, and return it with what became of it: None where its workers ended again and again.
+    def ended(self) -> list[tuple[Scan, Outcome | None]]:
+        """Wait for cases to end, and return them with what became of each: None where its workers died several times.
+
+        It may be none: cases of a scheduler that was lost are handed out again.
 
         Raises:
             MoodVaeError: A worker has no model, or the scheduler is gone.
         """
-        while True:
+        futures = self._wait()
+        scans = {future.key: self.scans.pop(future.key) for future in futures}
+        for key in scans:
+            del self._futures[key]
+        finished = [future for future in futures if future.status == "finished"]
+        others = [future for future in futures if future.status != "finished"]
+        try:
+            outcomes = self._client.gather(finished)  # in one request, which is most of what a case costs here
+        except (CancelledError, KilledWorker):  # some were lost with their worker or scheduler
+            finished, others, outcomes = [], futures, []
+        ended = [(scans[future.key], outcome) for future, outcome in zip(finished, outcomes, strict=True)]
+        for future in others:
             try:
-                future = self._done.get(timeout=SECONDS_BETWEEN_COUNTS)
-            except queue.Empty:
-                self._count()
-                continue
-            scan = self.scans.pop(future.key)
-            del self._futures[future.key]
-            try:
-                return scan, future.result()
+                ended.append((scans[future.key], future.result()))
             except KilledWorker:
-                return scan, None
+                ended.append((scans[future.key], None))
             except CancelledError:
                 self._wait_for_scheduler()
-                self.add([scan])
+                self.add([scans[future.key]])
+        return ended
+
+    def _wait(self) -> list[Future]:
+        """Wait for at least one case, and return all that have ended."""
+        while True:
+            try:
+                futures = [self._done.get(timeout=SECONDS_BETWEEN_COUNTS)]
+                break
+            except queue.Empty:
+                self._count()
+        while len(futures) < MOST_AT_ONCE:
+            try:
+                futures.append(self._done.get_nowait())
+            except queue.Empty:
+                break
+        return futures
 
     def _count(self) -> None:
         """Ask how many workers there are, and say if there are none, which may be so for hours in a batch system."""
