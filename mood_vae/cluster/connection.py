@@ -26,6 +26,7 @@ _HERE = "127.0.0.1"
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 1,
     "distributed.scheduler.worker-saturation": 1.0,
+    "distributed.deploy.lost-worker-timeout": "60 s",
     # a worker holds no results, so there is nothing to write to disk or to wait for
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,

@@ -154,6 +154,9 @@ class _Flight:
         except (OSError, TimeoutError):  # it may come back
             return
         self._counted_s = time.monotonic()
+        cluster = self._client.cluster
+        if cluster is not None and self._n_threads < len(cluster.worker_spec):
+            cluster.scale(len(cluster.worker_spec))  # Dask gives up a local worker that is slow to come back
         if self._waits != (self._n_threads == 0):
             self._waits = not self._waits
             log.warning("the scheduler has no workers: waiting for some" if self._waits else "there are workers")
