@@ -10,9 +10,11 @@ import logging
 import queue
 import time
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from itertools import islice
 
 from distributed import CancelledError, Client, Future, KilledWorker
+from distributed.comm import CommClosedError
 
 from mood_vae.cluster.connection import CONNECT_S
 from mood_vae.cluster.patience import PATIENCE_S
@@ -23,6 +25,9 @@ from mood_vae.errors import MoodVaeError, VolumeError
 from mood_vae.io.scans import Scan
 
 log = logging.getLogger(__name__)
+
+LOST = (CancelledError, CommClosedError, TimeoutError)
+"""How Dask says that the scheduler, and all it knew, is gone."""
 
 MOST_AT_ONCE = 100
 SECONDS_BETWEEN_COUNTS = 2.0
@@ -118,7 +123,7 @@ class _Flight:
         others = [future for future in futures if future.status != "finished"]
         try:
             outcomes = self._client.gather(finished)  # in one request, which is most of what a case costs here
-        except (CancelledError, KilledWorker):  # some were lost with their worker or scheduler
+        except (*LOST, KilledWorker):  # some were lost with their worker or scheduler
             finished, others, outcomes = [], futures, []
         ended = [(scans[future.key], outcome) for future, outcome in zip(finished, outcomes, strict=True)]
         for future in others:
@@ -126,7 +131,7 @@ class _Flight:
                 ended.append((scans[future.key], future.result()))
             except KilledWorker:
                 ended.append((scans[future.key], None))
-            except CancelledError:
+            except LOST:
                 self._wait_for_scheduler()
                 self.add([scans[future.key]])
         return ended
@@ -175,4 +180,5 @@ class _Flight:
     def cancel(self) -> None:
         """Call back what no worker has begun."""
         if self._futures and self._client.status == "running":
-            self._client.cancel(list(self._futures.values()), force=True)
+            with suppress(*LOST):
+                self._client.cancel(list(self._futures.values()), force=True)
