@@ -3,8 +3,8 @@
     python scripts/cohort_array_job.py LIST OUT [--tasks N] [--cluster slurm|local] [--partition NAME] [--minutes M]
         [--gb GB] [--cpus N] [-- OPTIONS OF PREDICT]
 
-LIST is a text file with the path of a scan a line, OUT what `predict both` gets. The lists and reports of the tasks,
-and submitit's logs, go to OUT-jobs. A task that Slurm stops or requeues goes on with --resume; run the same line again for
+LIST is a text file with the path of a scan a line, OUT what `predict both` gets. The lists and reports of the
+tasks, and submitit's logs, go to OUT-jobs. A task that Slurm stops or requeues goes on with --resume; run the same line again for
 what is missing. In the end OUT/run.json says of all tasks what `predict` says of one. Exit status 1 if cases failed.
 """
 

@@ -16,6 +16,7 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -37,8 +38,16 @@ from tests.cluster.detectors import Bright, Slow
 from tests.robustness.fault_bench import small_disk
 
 Row = dict[str, Any]
-PORT = 18799
 IDLE_S = 10.0
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+PORT = _free_port()  # the same for a scheduler that is started anew
 ADDRESS = f"tcp://127.0.0.1:{PORT}"
 
 
