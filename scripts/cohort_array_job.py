@@ -4,8 +4,9 @@
         [--gb GB] [--cpus N] [-- OPTIONS OF PREDICT]
 
 LIST is a text file with the path of a scan a line, OUT what `predict both` gets. The lists and reports of the
-tasks, and submitit's logs, go to OUT-jobs. A task that Slurm stops or requeues goes on with --resume; run the same line again for
-what is missing. In the end OUT/run.json says of all tasks what `predict` says of one. Exit status 1 if cases failed.
+tasks, and submitit's logs, go to OUT-jobs. A task that Slurm stops or requeues goes on with --resume; run the same
+line again for what is missing. In the end OUT/run.json says of all tasks what `predict` says of one. Exit status 1 if
+cases failed.
 """
 
 from __future__ import annotations
