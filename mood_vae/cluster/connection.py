@@ -110,7 +110,13 @@ def _local_cluster(n_workers: int) -> LocalCluster:
 def _client(target: str | LocalCluster, security: Security | None = None) -> Iterator[Client]:
     try:
         client = Client(target, security=security, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, TimeoutError, ValueError, RuntimeError) as error:
+    except (
+        OSError,
+        TimeoutError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # TypeError: TLS without a certificate
         raise MoodVaeError(
             file=str(target), expected="a scheduler that answers", found=f"none ({error})",
             remedy="start `dask scheduler`, check the address and the TLS files",

@@ -47,3 +47,8 @@ def test_tls_without_files_that_dask_can_read_is_refused(tmp_path: Path) -> None
     files = TlsFiles(ca=tmp_path / "ca.pem", cert=tmp_path / "me.pem")
     with pytest.raises(MoodVaeError, match="TLS files"), connected("tls://127.0.0.1:9", files):
         pass
+
+
+def test_tls_without_a_certificate_is_refused() -> None:
+    with pytest.raises(MoodVaeError, match="the TLS files"), connected("tls://127.0.0.1:9"):
+        pass
