@@ -13,11 +13,11 @@ help:  ## list the targets
 
 install: $(installed)  ## make .venv and install mood_vae with all it needs
 
-$(installed): requirements.txt requirements-dev.txt requirements-prepare.txt requirements-review.txt pyproject.toml
+$(installed): requirements.txt $(addprefix requirements-,cluster.txt dev.txt prepare.txt review.txt) pyproject.toml
 	test -x $(bin)/python || $(PYTHON) -m venv .venv
 	$(if $(TORCH_INDEX_URL),$(bin)/python -m pip install --index-url "$(TORCH_INDEX_URL)" "$$(grep ^torch== requirements.txt)")
-	$(bin)/python -m pip install --editable . --requirement requirements-dev.txt --requirement requirements-prepare.txt \
-		--requirement requirements-review.txt
+	$(bin)/python -m pip install --editable . --requirement requirements-cluster.txt \
+		--requirement requirements-dev.txt --requirement requirements-prepare.txt --requirement requirements-review.txt
 	touch $@
 
 demo: $(installed)  ## show what it does: large toy anomalies in two real brains, a table, a picture

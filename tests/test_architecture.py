@@ -29,6 +29,7 @@ STANDS_ON = {
     "synthetic": {"system", "io", "imaging"},
     "models": {"imaging"},
     "detection": {"system", "io", "imaging", "preparation", "models"},
+    "cluster": {"system", "io", "detection"},
     "training": {"system", "io", "imaging", "synthetic", "models", "detection"},
     "evaluation": {"system", "io"},
     "review": {"system", "io", "dicom", "imaging", "preparation", "evaluation"},

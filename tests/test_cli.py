@@ -19,7 +19,8 @@ SURFACE = {
     "--skip --extraction --mask",
     "demo": "--out --seed",
     "predict": "LEVEL IN_DIR OUT_DIR --region --model/--preset --weights --device --resume --max-voxels --report "
-    "--reconstructions --on-mismatch --prepare --skip --extraction --mask --series --dicom-out --segmentation",
+    "--reconstructions --on-mismatch --prepare --skip --extraction --mask --series --dicom-out --segmentation "
+    "--scheduler --tls-ca-file --tls-cert --tls-key",
     "prepare": "IN_DIR OUT_DIR --skip --extraction --mask --series --resume --max-voxels --workers",
     "rank": "SUBMISSION_DIR... --json --picture --resamples --seed",
     "report": "PRED OUT_DIR --images --labels --reconstructions --run --workers",

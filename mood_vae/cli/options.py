@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +15,9 @@ import click
 from mood_vae.preparation.config import STEPS, Extraction, PreparationConfig, Step
 
 if TYPE_CHECKING:
+    from mood_vae.cluster.task import MakeDetector
     from mood_vae.detection.detector import Detector
+    from mood_vae.detection.prediction import Engine
 
 EXIT_SOME_FAILED = 1
 EXIT_WRONG_USE = 2
@@ -21,6 +25,18 @@ EXIT_WRONG_USE = 2
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+class Place(click.Path):
+    """A path, which is checked as click does, or an address for fsspec, which is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return a `Path`, or an address as it is."""
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
+SOURCE = Place(path_type=Path, exists=True)
+TARGET = Place(path_type=Path, file_okay=False)
 LEVEL = click.Choice(["sample", "pixel"])
 DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: all processors].")
@@ -84,5 +100,64 @@ def preparation_options(command: Callable[..., Any]) -> Callable[..., Any]:
         *args: Any, skip: tuple[Step, ...], extraction: Extraction, mask: Path | None, **others: Any
     ) -> Any:
         return command(*args, preparation=PreparationChoice(skip=skip, extraction=extraction, mask=mask), **others)
+
+    return with_choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulerChoice:
+    """Where the cases are worked on.
+
+    Attributes:
+        scheduler: A scheduler's address, or `local`; None for this process.
+        files: PEM files for `tls://`: the authority's certificate, the own one, its key.
+    """
+
+    scheduler: str | None
+    files: tuple[Path | None, Path | None, Path | None]
+
+    @contextmanager
+    def engine(self, make_detector: MakeDetector) -> Iterator[Engine | None]:
+        """Give what works on the cases with the detector that each worker makes; None for this process."""
+        if self.scheduler is None:
+            if any(self.files):
+                raise click.UsageError("--tls-ca-file, --tls-cert and --tls-key are for a --scheduler tls://HOST:PORT")
+            yield None
+            return
+        try:
+            import distributed  # noqa: F401 - the extra
+        except ImportError as error:
+            raise click.UsageError("--scheduler needs Dask: pip install 'mood-vae[cluster]'") from error
+        logging.getLogger("distributed").setLevel(logging.WARNING)
+        from mood_vae.cluster.connection import TlsFiles, connected
+        from mood_vae.cluster.engine import on_cluster
+
+        ca, cert, key = self.files
+        with connected(self.scheduler, TlsFiles(ca=ca, cert=cert, key=key)) as client:
+            yield on_cluster(client, make_detector)
+
+
+def scheduler_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a cluster, which it takes as `scheduler`, a `SchedulerChoice`."""
+
+    @click.option(
+        "--scheduler", metavar="ADDRESS|FILE|local[:N]",
+        help="Work on the cases by Dask: on the workers of a scheduler, tls://HOST:PORT, tcp://HOST:PORT or its "
+        "--scheduler-file, or on N of this machine.",
+    )  # fmt: skip
+    @click.option("--tls-ca-file", type=FILE, help="TLS: the certificate of the authority that signed all others, PEM.")
+    @click.option("--tls-cert", type=FILE, help="TLS: your own certificate.")
+    @click.option("--tls-key", type=FILE, help="TLS: its key, if it is not in the same file.")
+    @functools.wraps(command)
+    def with_choice(
+        *args: Any,
+        scheduler: str | None,
+        tls_ca_file: Path | None,
+        tls_cert: Path | None,
+        tls_key: Path | None,
+        **others: Any,
+    ) -> Any:
+        choice = SchedulerChoice(scheduler=scheduler, files=(tls_ca_file, tls_cert, tls_key))
+        return command(*args, scheduler=choice, **others)
 
     return with_choice

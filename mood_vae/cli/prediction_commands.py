@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import sys
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import click
 
+from mood_vae.cli.more_outputs import dicom_writer, own_folder, reconstruction_writer, segmentation_writer
 from mood_vae.cli.options import (
     DEVICE,
     EXISTING_FOLDER,
@@ -17,23 +19,29 @@ from mood_vae.cli.options import (
     FOLDER,
     ON_MISMATCH,
     SERIES,
+    SOURCE,
+    TARGET,
     PreparationChoice,
+    SchedulerChoice,
     preparation_options,
+    scheduler_options,
 )
 from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import few_of, printable
 
 if TYPE_CHECKING:
-    from mood_vae.detection.detector import Detection
-    from mood_vae.detection.prediction import MoreOutput, OnMismatch
+    from mood_vae.detection.case import OnMismatch
+    from mood_vae.detection.detector import Detector
+    from mood_vae.dicom.find_scans import FoundScans
     from mood_vae.io.challenge_layout import Level
-    from mood_vae.io.scans import OpenScan, Scan
+
+P = TypeVar("P", Path, str, Path | None, Path | str)
 
 
 @click.command()
 @click.argument("level", type=click.Choice(["sample", "pixel", "both"]))
-@click.argument("in_dir", type=EXISTING_FOLDER)
-@click.argument("out_dir", type=FOLDER)
+@click.argument("in_dir", type=SOURCE)
+@click.argument("out_dir", type=TARGET)
 @click.option("--region", type=click.Choice(["brain", "abdom"]), default="brain", help="Whose default model is taken.")
 @click.option("--model", "--preset", help="A pretrained model by its name, instead of the region's default.")
 @click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
@@ -49,10 +57,11 @@ if TYPE_CHECKING:
 @SERIES
 @click.option("--dicom-out", type=FOLDER, help="DICOM: write masks and maps there as DICOM objects too.")
 @click.option("--segmentation", type=FOLDER, help="Write masks there as segmentations of 3D Slicer too, CASE.seg.nrrd.")
+@scheduler_options
 def predict(
     level: Level | Literal["both"],
-    in_dir: Path,
-    out_dir: Path,
+    in_dir: Path | str,
+    out_dir: Path | str,
     region: str,
     model: str | None,
     weights: Path | None,
@@ -67,103 +76,109 @@ def predict(
     series: str | None,
     dicom_out: Path | None,
     segmentation: Path | None,
+    scheduler: SchedulerChoice,
 ) -> None:
     """Score scans, or map their anomalies.
 
-    IN_DIR holds volumes, DICOM files of one or many studies, or a BIDS data set.
+    IN_DIR holds volumes, DICOM files of one or many studies, or a BIDS data set; or it is a list, a .txt file with the
+    path of a scan a line. It and OUT_DIR may be addresses, such as s3://bucket/folder.
 
     `sample` writes <file>.txt with one number in [0, 1), `pixel` writes <file> with a map on the volume's own grid
     whose mask is `map >= 0.5`; `both` writes both in one pass, to OUT_DIR/sample and OUT_DIR/pixel. Higher is more
     anomalous. Exits with 1 when cases failed; they get a neutral prediction.
     """
     from mood_vae.detection import prediction
-    from mood_vae.detection.detector import VaeDetector
-    from mood_vae.detection.pretrained import choose_detector
-    from mood_vae.dicom.find_scans import find_scans
     from mood_vae.io.challenge_layout import LEVELS
+    from mood_vae.io.remote import RemoteFolder
     from mood_vae.io.scans import FileScan
 
-    found = find_scans(in_dir, series=series)
+    if scheduler.scheduler is not None:  # workers have working folders of their own
+        in_dir, out_dir = _absolute(in_dir), _absolute(out_dir)
+        weights, reconstructions, dicom_out, segmentation = (
+            _absolute(path) for path in (weights, reconstructions, dicom_out, segmentation)
+        )
+        preparation = dataclasses.replace(preparation, mask=_absolute(preparation.mask))
+    found = _found(in_dir, series)
     if dicom_out and not found.are_dicom:
         raise click.UsageError("--dicom-out is for DICOM: IN_DIR holds other volumes")
-    detector = choose_detector(region=region, model=model, weights=weights, device=device)
-    taken = {scan.path.parent for scan in found.scans if isinstance(scan, FileScan)} | {out_dir}
-    taken |= {out_dir / name for name in LEVELS}
+    make_detector = functools.partial(
+        _make_detector,
+        region=region,
+        model=model,
+        weights=weights,
+        device=device,
+        reconstructs=reconstructions is not None,
+        preparation=preparation,
+        prepare=prepare,
+    )
+    detector = make_detector()  # here too, so that what is wrong with it shows before anything begins
+    taken = {scan.path.parent for scan in found.scans if isinstance(scan, FileScan)}
+    taken |= {out_dir, *(out_dir / name for name in LEVELS)} if isinstance(out_dir, Path) else set()
     also = []
     if reconstructions:
-        if not isinstance(detector, VaeDetector):
-            raise click.UsageError("--reconstructions needs a VAE: the rule for the abdomen has none")
-        detector.reconstructs = True
-        also.append(_reconstruction_writer(_own_folder(reconstructions, taken)))
+        also.append(reconstruction_writer(own_folder(reconstructions, taken)))
     if segmentation:
-        also.append(_segmentation_writer(_own_folder(segmentation, taken)))
+        also.append(segmentation_writer(own_folder(segmentation, taken)))
     if dicom_out:
-        also.append(_dicom_writer(_own_folder(dicom_out, taken)))
-    run = prediction.predict(
-        level,
-        found.scans,
-        out_dir,
-        preparation.preparing(detector) if prepare else preparation.unused(detector),
-        also=also,
-        failures=found.failures,
-        progress=progress_bar,
-        resume=resume,
-        max_voxels=max_voxels,
-        report=report,
-        on_mismatch=on_mismatch,
-    )
+        also.append(dicom_writer(own_folder(dicom_out, taken)))
+    with scheduler.engine(make_detector) as engine:
+        run = prediction.predict(
+            level,
+            found.scans,
+            out_dir if isinstance(out_dir, Path) else RemoteFolder(out_dir),
+            detector,
+            also=also,
+            failures=found.failures,
+            progress=progress_bar,
+            resume=resume,
+            max_voxels=max_voxels,
+            report=report,
+            on_mismatch=on_mismatch,
+            engine=engine,
+        )
     if run.failures:
         names = ", ".join(printable(name) for name in run.failures)
         click.echo(f"mood-vae: {len(run.failures)} cases failed: {names}", err=True)
         sys.exit(EXIT_SOME_FAILED)
 
 
-def _own_folder(folder: Path, taken: Iterable[Path]) -> Path:
-    """Make a folder for what is written besides the predictions; it may hold neither these nor the scans."""
-    if folder.resolve() in {other.resolve() for other in taken}:
-        raise click.UsageError(f"{folder} holds scans or predictions: name a folder of its own")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+def _absolute(place: P) -> P:
+    return place.absolute() if isinstance(place, Path) else place
 
 
-def _reconstruction_writer(folder: Path) -> MoreOutput:
-    """Return what writes a case's reconstruction, under the map's name."""
-    from mood_vae.detection.prediction import MoreOutput
-    from mood_vae.io import volume_files
+def _found(source: Path | str, series: str | None) -> FoundScans:
+    """Return the scans at an address, in a list, or in a folder."""
+    from mood_vae.dicom.find_scans import FoundScans, find_scans
+    from mood_vae.io.remote import RemoteFolder
+    from mood_vae.io.scan_list import read_list
 
-    def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
-        assert detection.reconstruction is not None
-        target = folder / scan.file_name
-        volume_files.write(target, detection.reconstruction, opened.geometry.affine, like=opened.geometry)
-
-    return MoreOutput(write, lambda scan: [folder / scan.file_name])
-
-
-def _dicom_writer(folder: Path) -> MoreOutput:
-    """Return what writes a case's mask and map as DICOM objects."""
-    from mood_vae.detection.prediction import MoreOutput
-    from mood_vae.dicom.studies import OpenStudy
-    from mood_vae.dicom.writing import object_paths, write_objects
-
-    def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
-        assert isinstance(opened, OpenStudy)
-        write_objects(opened.scan, detection.anomaly_map, folder)
-
-    return MoreOutput(write, lambda scan: object_paths(scan.case_id, folder))
+    if isinstance(source, Path) and source.is_dir():
+        return find_scans(source, series=series)
+    if series is not None:
+        raise click.UsageError("--series is for a folder of DICOM files")
+    return FoundScans(read_list(source) if isinstance(source, Path) else RemoteFolder(source).scans())
 
 
-def _segmentation_writer(folder: Path) -> MoreOutput:
-    """Return what writes a case's mask as a segmentation of 3D Slicer."""
-    from mood_vae.detection.prediction import MoreOutput
-    from mood_vae.io.slicer_segmentation import write_segmentation
+def _make_detector(
+    *,
+    region: str,
+    model: str | None,
+    weights: Path | None,
+    device: str,
+    reconstructs: bool,
+    preparation: PreparationChoice,
+    prepare: bool,
+) -> Detector:
+    """Return the detector that the options ask for; each worker of a cluster calls this."""
+    from mood_vae.detection.detector import VaeDetector
+    from mood_vae.detection.pretrained import choose_detector
 
-    def place(scan: Scan) -> Path:
-        return folder / f"{scan.case_id}.seg.nrrd"
-
-    def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
-        write_segmentation(place(scan), detection.anomaly_map >= 0.5, opened.geometry.affine)
-
-    return MoreOutput(write, lambda scan: [place(scan)])
+    detector = choose_detector(region=region, model=model, weights=weights, device=device)
+    if reconstructs:
+        if not isinstance(detector, VaeDetector):
+            raise click.UsageError("--reconstructions needs a VAE: the rule for the abdomen has none")
+        detector.reconstructs = True
+    return preparation.preparing(detector) if prepare else preparation.unused(detector)
 
 
 class _ManyLabels(click.Command):

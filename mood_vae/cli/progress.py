@@ -57,7 +57,7 @@ def with_lines(
         if done != total and start + gone - said >= max(SECONDS_BETWEEN, gone / 20):
             said = start + gone
             left = "" if total is None else f", about {_clock(gone / done * (total - done))} left"
-            write(f"{description}: {done}{whole} in {_clock(gone)}{left}")
+            write(f"{description}: {done}{whole} in {_clock(gone)}, {60 * done / gone:.3g} a minute{left}")
     write(f"{description}: {done}{whole} in {_clock(now() - start)}, done")
 
 

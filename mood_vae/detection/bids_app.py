@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from mood_vae.detection.case import FAILURES, MEMORY, OnMismatch, in_one_line, refuse
 from mood_vae.detection.detector import Detector
-from mood_vae.detection.prediction import FAILURES, MEMORY, OnMismatch, Run, in_one_line, say
+from mood_vae.detection.prediction import Run
 from mood_vae.errors import FolderError
 from mood_vae.io import atomic, bids, json_files, output_folder, volume_files
 from mood_vae.io.bids import BidsImage
@@ -94,7 +95,10 @@ def _predict_image(
             check_memory(scan, file.geometry, MEMORY)
             volume = file.read()
         found = detector.detect(volume)
-        say(scan, found.warnings, on_mismatch=on_mismatch)
+        if on_mismatch == "refuse":
+            refuse(scan, found.warnings)
+        for warning in found.warnings if on_mismatch == "warn" else ():
+            log.warning("%r: %s", scan.label, warning)
         mask = found.anomaly_map >= MASK_FROM
         size_ml = float(mask.sum()) * voxel_ml(volume.affine)
         map_file, mask_file = (image.derivative(out_dir, f"{ending}.nii.gz") for ending in (MAP, MASK))

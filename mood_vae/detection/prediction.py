@@ -5,50 +5,34 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-import numpy as np
-
-from mood_vae.detection.detector import Detection, Detector
+from mood_vae.detection.case import CaseWork, MoreOutput, OnMismatch, Outcome, predict_case
+from mood_vae.detection.detector import Detector
 from mood_vae.detection.pretrained import load_pretrained
-from mood_vae.errors import FolderError, MoodVaeError, OutputError, VolumeError
+from mood_vae.errors import FolderError, OutputError
 from mood_vae.io import atomic, json_files, output_folder, volume_files
-from mood_vae.io.challenge_layout import LEVELS, Level, result_path
+from mood_vae.io.challenge_layout import LEVELS, Level
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.io.scans import FileScan, MemoryNeed, OpenScan, Scan, check_memory
-from mood_vae.io.volume_files import Geometry
+from mood_vae.io.remote import RemoteFolder, RemoteScan
+from mood_vae.io.scans import FileScan, Scan
 
 log = logging.getLogger(__name__)
 
-NEUTRAL_SCORE = 0.0
+T = TypeVar("T")
+
 RUN_NAME = "run.json"
 """The report of a run that writes both levels, beside their folders."""
 
-FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
-"""What fails a case and no run; torch and SimpleITK report a lack of memory by RuntimeError."""
+SECONDS_BETWEEN_REPORTS = 60.0
 
-MEMORY = MemoryNeed(per_case=3 * 2**28, per_voxel=32)
-"""What detection takes at most, measured over both detectors; docs/robustness.md has the command."""
-
-
-OnMismatch = Literal["warn", "refuse", "ignore"]
-
-
-@dataclass(frozen=True)
-class MoreOutput:
-    """What else is written of each case.
-
-    Attributes:
-        write: Writes it, after the prediction; what it raises fails the case.
-        files: Names the files that it writes of a scan. Where one is lost, `--resume` makes the case anew.
-    """
-
-    write: Callable[[Scan, OpenScan, Detection], object]
-    files: Callable[[Scan], Sequence[Path]]
+Engine = Callable[[Sequence[Scan], CaseWork], Generator[Outcome, None, None]]
+"""Whatever works on the cases, in any order, and yields what became of each as it is known."""
 
 
 @dataclass(kw_only=True)
@@ -62,6 +46,7 @@ class Run:
         kept: The files whose prediction was there already.
         failures: What went wrong, by file name.
         healthy_scores: The anomaly scores of the healthy brains that set the model's threshold, to compare with.
+        workers: Which worker did which case, by file name, where there were several.
     """
 
     finished: bool = False
@@ -69,12 +54,49 @@ class Run:
     kept: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     healthy_scores: tuple[float, ...] = ()
+    workers: dict[str, str] = field(default_factory=dict)
+
+    def add(self, outcome: Outcome, earlier: Mapping[str, Any]) -> None:
+        """Take up what became of a case; `earlier` is what an earlier run's report says of its cases."""
+        name = outcome.file_name
+        if outcome.kept:
+            self.kept.append(name)
+            self.cases |= {name: earlier[name]} if name in earlier else {}
+        if outcome.facts is not None:
+            self.cases[name] = outcome.facts
+            self.healthy_scores = outcome.healthy_scores
+        if outcome.failure is not None:
+            self.failures[name] = outcome.failure
+        if outcome.worker:
+            self.workers[name] = outcome.worker
+
+    def sort(self, names: Iterable[str]) -> None:
+        """Put the cases into the order of their names as given, whatever order they ended in."""
+        place = {name: number for number, name in enumerate(names)}
+        self.kept.sort(key=lambda name: place[name])
+        self.cases = _in_order(self.cases, place)
+        self.failures = _in_order(self.failures, place)
+        self.workers = _in_order(self.workers, place)
+
+
+def _in_order(of_names: dict[str, T], place: Mapping[str, int]) -> dict[str, T]:
+    return dict(sorted(of_names.items(), key=lambda item: place.get(item[0], -1)))
+
+
+def in_this_process(detector: Detector) -> Engine:
+    """Return what works on one case after the other, here."""
+
+    def outcomes(scans: Sequence[Scan], work: CaseWork) -> Generator[Outcome, None, None]:
+        for scan in scans:
+            yield predict_case(scan, work, detector)
+
+    return outcomes
 
 
 def predict(
     level: Level | Literal["both"],
     scans: Path | Sequence[Scan],
-    out_dir: Path,
+    out_dir: Path | RemoteFolder,
     detector: Detector | None = None,
     *,
     also: Sequence[MoreOutput] = (),
@@ -84,6 +106,7 @@ def predict(
     max_voxels: int | None = None,
     report: Path | None = None,
     on_mismatch: OnMismatch = "warn",
+    engine: Engine | None = None,
 ) -> Run:
     """Write a prediction for every scan: a map, a score or both.
 
@@ -105,6 +128,7 @@ def predict(
             `both` writes it to `out_dir/run.json`, and the others write none.
         on_mismatch: What to do about a volume unlike those of the training: `warn` in the log, `refuse` it, or
             `ignore` it. The report has the warnings of all that are predicted.
+        engine: Works on the cases, with a detector of its own; this process if none is given.
 
     Raises:
         FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
@@ -112,38 +136,86 @@ def predict(
     """
     if isinstance(scans, Path):
         scans = [FileScan(path) for path in volume_files.list_volumes(scans)]
-    folders: dict[Level, Path] = {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
+    folders: dict[Level, Path | RemoteFolder] = (
+        {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
+    )
+    of_scans = {folder for scan in scans if (folder := _folder_of(scan)) is not None}
     for folder in folders.values():
-        if any(scan.path.parent.resolve() == folder.resolve() for scan in scans if isinstance(scan, FileScan)):
+        if (folder.resolve() if isinstance(folder, Path) else folder) in of_scans:
             raise FolderError(
-                file=folder, expected="an output folder of its own", found="the input folder",
+                file=str(folder), expected="an output folder of its own", found="the input folder",
                 remedy="name another folder: a map has the name of its input",
             )  # fmt: skip
+    place: Path | RemoteFolder | None = report
     if report is None and level == "both":
-        report = out_dir / RUN_NAME
+        place = out_dir / RUN_NAME if isinstance(out_dir, Path) else out_dir
     elif report is not None:
-        _check_place(report, [out_dir, *folders.values()], [scan.path for scan in scans if isinstance(scan, FileScan)])
-    detector = detector or load_pretrained()
+        paths = [folder for folder in (out_dir, *folders.values()) if isinstance(folder, Path)]
+        _check_place(report, paths, [scan.path for scan in scans if isinstance(scan, FileScan)])
+    engine = engine or in_this_process(detector or load_pretrained())
     run = Run(failures=dict(failures or {}))
+    work = CaseWork(folders=folders, also=also, resume=resume, max_voxels=max_voxels, on_mismatch=on_mismatch)
     with ExitStack() as stack:
         for folder in folders.values():
-            stack.enter_context(output_folder.opened(folder))
-        earlier = _earlier_cases(report) if resume else {}
-        _write_report(report, run)  # fails now rather than in the end, and replaces that of an earlier run
+            if isinstance(folder, Path):
+                stack.enter_context(output_folder.opened(folder))
+        earlier = _earlier_cases(place) if resume else {}
+        _write_report(place, run)  # fails now rather than in the end, and replaces that of an earlier run
+        outcomes = stack.enter_context(closing(engine(scans, work)))
+        saved = _Clock()
         try:
-            for scan in progress(scans, f"Predicting {level} level", len(scans)):
-                targets = {name: result_path(name, Path(scan.file_name), folder) for name, folder in folders.items()}
-                others = [file for more in also for file in more.files(scan)]
-                done = resume and all(_is_done(name, target) for name, target in targets.items())
-                if done and all(file.is_file() for file in others):
-                    run.kept.append(scan.file_name)
-                    run.cases |= {name: earlier[name] for name in [scan.file_name] if name in earlier}
-                else:
-                    _predict_case(scan, targets, detector, run, _How(max_voxels, on_mismatch, also))
+            for outcome in progress(outcomes, f"Predicting {level} level", len(scans)):
+                _log(outcome, on_mismatch)
+                run.add(outcome, earlier)
+                if saved.is_due():
+                    _save(place, run)
+                    saved.restart()
             run.finished = True
         finally:
-            _write_report(report, run)
+            run.sort(scan.file_name for scan in scans)
+            _write_report(place, run)
     return run
+
+
+class _Clock:
+    """Tells when the report is due again: every minute, and at most a twentieth of the time goes into it."""
+
+    def __init__(self) -> None:
+        self._due_s = time.monotonic() + SECONDS_BETWEEN_REPORTS
+
+    def is_due(self) -> bool:
+        """Whether it is; the time from now on counts as that of writing it."""
+        self._began_s = time.monotonic()
+        return self._began_s >= self._due_s
+
+    def restart(self) -> None:
+        """Begin anew: it has been written."""
+        now_s = time.monotonic()
+        self._due_s = now_s + max(SECONDS_BETWEEN_REPORTS, 20 * (now_s - self._began_s))
+
+
+def _save(place: Path | RemoteFolder | None, run: Run) -> None:
+    """Write the report in between: if the storage is away now, the next one will do."""
+    try:
+        _write_report(place, run)
+    except OutputError as error:
+        log.warning("the report waits: %s", error)
+
+
+def _folder_of(scan: Scan) -> Path | RemoteFolder | None:
+    if isinstance(scan, FileScan):
+        return scan.path.parent.resolve()
+    return RemoteFolder(scan.address.rsplit("/", 1)[0]) if isinstance(scan, RemoteScan) else None
+
+
+def _log(outcome: Outcome, on_mismatch: OnMismatch) -> None:
+    if outcome.facts is not None and on_mismatch == "warn":
+        for warning in outcome.facts["warnings"]:
+            log.warning("%r: %s", outcome.file_name, warning)
+    if outcome.failure is not None:
+        log.error("failed: %s", outcome.failure)
+    if outcome.no_neutral is not None:
+        log.error("no neutral prediction either: %s", outcome.no_neutral)
 
 
 def _check_place(report: Path, out_dirs: Iterable[Path], volumes: Iterable[Path]) -> None:
@@ -162,110 +234,19 @@ def _check_place(report: Path, out_dirs: Iterable[Path], volumes: Iterable[Path]
         )
 
 
-@dataclass(frozen=True)
-class _How:
-    """What the user asked of each case."""
-
-    max_voxels: int | None
-    on_mismatch: OnMismatch
-    also: Sequence[MoreOutput]
-
-
-def _predict_case(
-    scan: Scan,
-    targets: Mapping[Level, Path],
-    detector: Detector,
-    run: Run,
-    how: _How,
-) -> None:
-    geometry: Geometry | None = None
-    try:
-        with scan.open(how.max_voxels) as file:
-            geometry = file.geometry
-            check_memory(scan, geometry, MEMORY)
-            volume = file.read()
-            detection = detector.detect(volume)
-            say(scan, detection.warnings, on_mismatch=how.on_mismatch)
-            for level, target in targets.items():
-                _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
-            for more in how.also:
-                more.write(scan, file, detection)
-        run.healthy_scores = detection.healthy_scores
-        run.cases[scan.file_name] = {
-            "anomaly_score": detection.anomaly_score,
-            "location_vox": detection.location_vox,
-            "location_mm": detection.location_mm,
-            "warnings": detection.warnings,
-        }
-    except FAILURES as error:
-        failure = in_one_line(scan, error)
-        log.error("failed: %s", failure)
-        run.failures[scan.file_name] = failure
-        for level, target in targets.items():
-            _write_neutral(level, target, geometry, failure)
-
-
-def say(scan: Scan, warnings: Iterable[str], *, on_mismatch: OnMismatch) -> None:
-    """Log a detection's warnings, or raise VolumeError because of them."""
-    for warning in warnings:
-        if on_mismatch == "refuse":
-            raise VolumeError(
-                file=scan.label, expected="a volume like those of the training", found=f"this: {warning}",
-                remedy="mend it, or take its map with care (--on-mismatch warn)",
-            )  # fmt: skip
-        if on_mismatch == "warn":
-            log.warning("%r: %s", scan.label, warning)
-
-
-def in_one_line(scan: Scan, error: Exception) -> str:
-    """Return one line that says what went wrong with a case and what to do."""
-    if isinstance(error, MoodVaeError):
-        return str(error) if error.file is not None else str(error.about(scan.label))
-    found = " ".join([type(error).__name__, *str(error).split()])
-    remedy = "give the run more memory if it ran short, then go on with --resume"
-    return str(VolumeError(file=scan.label, expected="a volume that detection can work on", found=found, remedy=remedy))
-
-
-def _is_done(level: Level, target: Path) -> bool:
-    """Whether a sound prediction is there other than the neutral one, which a failure may have left."""
-    try:
-        if level == "sample":
-            return NEUTRAL_SCORE < float(target.read_text()) <= 1
-        values = volume_files.read_array(target)
-        return bool(values.any() and values.min() >= 0 and values.max() <= 1)
-    except (MoodVaeError, OSError, ValueError, MemoryError):
-        return False
-
-
-def _write(level: Level, target: Path, anomaly_map: np.ndarray, score: float, geometry: Geometry) -> None:
-    if level == "pixel":
-        volume_files.write(target, anomaly_map, geometry.affine, like=geometry)
-    else:
-        atomic.write_text(target, f"{score!r}\n")
-
-
-def _write_neutral(level: Level, target: Path, geometry: Geometry | None, failure: str) -> None:
-    """Write what says "nothing known": the score 0, or a map of zeros if the header gave its shape."""
-    try:
-        if level == "sample":
-            atomic.write_text(target, f"{NEUTRAL_SCORE!r}\n")
-        elif geometry is None:
-            log.error("no neutral prediction either: %s", failure)
-        else:
-            _write(level, target, np.zeros(geometry.shape, np.float32), NEUTRAL_SCORE, geometry)
-    except (MoodVaeError, MemoryError, OSError) as error:
-        log.error("no neutral prediction either: %s", error)
-
-
-def _earlier_cases(report: Path | None) -> dict[str, Any]:
+def _earlier_cases(place: Path | RemoteFolder | None) -> dict[str, Any]:
     """Return what an earlier report says of its cases; nothing where there is none, or it is damaged."""
     try:
-        cases = json_files.parse(report.read_bytes())["cases"] if report else {}
+        text = place.read_bytes() if isinstance(place, Path) else place.text(RUN_NAME) if place else None
+        cases = json_files.parse(text)["cases"] if text else {}
         return cases if isinstance(cases, dict) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def _write_report(report: Path | None, run: Run) -> None:
-    if report is not None:
-        atomic.write_text(report, json.dumps(asdict(run), indent=2) + "\n")
+def _write_report(place: Path | RemoteFolder | None, run: Run) -> None:
+    text = json.dumps(asdict(run), indent=2) + "\n"
+    if isinstance(place, RemoteFolder):
+        place.put_text(text, RUN_NAME)
+    elif place is not None:
+        atomic.write_text(place, text)

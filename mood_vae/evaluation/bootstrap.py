@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
 
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.case_results import CaseResult, decode, encode
@@ -26,33 +27,23 @@ _CASES_AT_ONCE = 32
 
 @dataclass(frozen=True, kw_only=True)
 class CaseCounts:
-    """Every case's histogram, packed, so that a thousand cases fit into some tens of megabytes.
+    """Every case's histogram.
 
     Attributes:
         values: (bins,) the predicted value of each bin, ascending.
-        packed: A histogram (2, bins) each, as `case_results.encode` makes it; zeros for a case that is not scored.
         voxel_ml: (cases,) volume of a voxel in millilitres; 0 at the sample level.
     """
 
     values: npt.NDArray[np.float64]
-    packed: list[str]
     voxel_ml: npt.NDArray[np.float64]
 
     def of(self, case: int) -> npt.NDArray[np.int64]:
         """Return one case's histogram, (2, bins)."""
-        return decode(self.packed[case], len(self.values))
+        raise NotImplementedError
 
     def pooled(self, weights: Weights) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Return weighted sums: voxels (rows, 2, bins), exact for whole weights, and normal ml (rows, bins)."""
-        n_bins = len(self.values)
-        voxels, normal_ml = np.zeros((len(weights), 2 * n_bins)), np.zeros((len(weights), n_bins))
-        for start in range(0, len(self.packed), _CASES_AT_ONCE):
-            cases = range(start, min(start + _CASES_AT_ONCE, len(self.packed)))
-            block = np.stack([self.of(i).ravel() for i in cases]).astype(np.float64)
-            of_block = weights[:, cases.start : cases.stop]
-            voxels += of_block @ block
-            normal_ml += (of_block * self.voxel_ml[cases.start : cases.stop]) @ block[:, :n_bins]
-        return voxels.reshape(len(weights), 2, n_bins), normal_ml
+        raise NotImplementedError
 
     def curves(self, weights: Weights) -> Iterator[tuple[metrics.Curve, metrics.Curve]]:
         """Yield, a few rows at a time, the pooled curve and the same with false positives in ml."""
@@ -65,20 +56,66 @@ class CaseCounts:
                 yield in_voxels, replace(in_voxels, false_positives=false_positives_ml)
 
 
+@dataclass(frozen=True, kw_only=True)
+class VoxelCounts(CaseCounts):
+    """Histograms of the pixel level over float16's values, packed: a thousand cases fit into some tens of megabytes.
+
+    Attributes:
+        packed: A histogram (2, bins) each, as `case_results.encode` makes it; zeros for a case that is not scored.
+    """
+
+    packed: list[str]
+
+    def of(self, case: int) -> npt.NDArray[np.int64]:
+        """Return one case's histogram, (2, bins)."""
+        return decode(self.packed[case], len(self.values))
+
+    def pooled(self, weights: Weights) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return weighted sums, see `CaseCounts`."""
+        n_bins = len(self.values)
+        voxels, normal_ml = np.zeros((len(weights), 2 * n_bins)), np.zeros((len(weights), n_bins))
+        for start in range(0, len(self.packed), _CASES_AT_ONCE):
+            cases = range(start, min(start + _CASES_AT_ONCE, len(self.packed)))
+            block = np.stack([self.of(i).ravel() for i in cases]).astype(np.float64)
+            of_block = weights[:, cases.start : cases.stop]
+            voxels += of_block @ block
+            normal_ml += (of_block * self.voxel_ml[cases.start : cases.stop]) @ block[:, :n_bins]
+        return voxels.reshape(len(weights), 2, n_bins), normal_ml
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleCounts(CaseCounts):
+    """Histograms of the sample level, one count each, over the scores that occur.
+
+    Attributes:
+        ones: (cases, 2 * bins) sparse: 1 in the bin of a case's label and score; nothing for one that is not scored.
+    """
+
+    ones: sparse.csr_array
+
+    def of(self, case: int) -> npt.NDArray[np.int64]:
+        """Return one case's histogram, (2, bins)."""
+        return self.ones[[case]].toarray().astype(np.int64).reshape(2, len(self.values))
+
+    def pooled(self, weights: Weights) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return weighted sums, see `CaseCounts`."""
+        n_bins = len(self.values)
+        sums = (self.ones.T @ weights.T).T.reshape(len(weights), 2, n_bins)
+        return sums, np.zeros((len(weights), n_bins))
+
+
 def gather(results: Sequence[CaseResult], level: str) -> CaseCounts:
     """Return the histograms of all cases over common bins: float16's at the pixel, the scores at the sample level."""
     voxel_ml = np.array([result.voxel_ml for result in results])
     if level == "pixel":
         empty = encode(np.zeros((2, metrics.N_BINS), np.int64))
         packed = [result.histogram if result.scored else empty for result in results]
-        return CaseCounts(values=metrics.bin_values(), packed=packed, voxel_ml=voxel_ml)
+        return VoxelCounts(values=metrics.bin_values(), packed=packed, voxel_ml=voxel_ml)
     values, bins = np.unique([result.score for result in results], return_inverse=True)
-    packed = []
-    for result, index in zip(results, bins, strict=True):
-        counts = np.zeros((2, len(values)), np.int64)
-        counts[result.label, index] = int(result.scored)
-        packed.append(encode(counts))
-    return CaseCounts(values=values, packed=packed, voxel_ml=voxel_ml)
+    columns = np.array([result.label for result in results]) * len(values) + bins
+    rows = np.flatnonzero([result.scored for result in results])
+    ones = sparse.csr_array((np.ones(len(rows)), (rows, columns[rows])), shape=(len(results), 2 * len(values)))
+    return SampleCounts(values=values, ones=ones, voxel_ml=voxel_ml)
 
 
 def official_subsets(n_cases: int) -> list[list[int]]:

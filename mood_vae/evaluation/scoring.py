@@ -226,7 +226,13 @@ def write_json(report: Report, path: Path) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
-    atomic.write_text(path, json.dumps(_without_nan(report), indent=1) + "\n")
+
+    def fill(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8") as file:  # piece by piece: of ten thousand maps it is 100 MB
+            json.dump(_without_nan(report), file, indent=1)
+            file.write("\n")
+
+    atomic.write(path, ".json", fill)
 
 
 def _without_nan(value: Any) -> Any:

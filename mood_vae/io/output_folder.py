@@ -22,7 +22,8 @@ UNFINISHED = ".mood-vae-*"
 def opened(folder: Path, *, alone: bool = False) -> Iterator[None]:
     """Make a folder, and keep it for writing until the end.
 
-    A run that finds no other at work there removes the unfinished files of those that were killed.
+    A run that finds no other at work there, at its beginning or at its end, removes the unfinished files of those that
+    were killed.
 
     Args:
         folder: Where the command writes.
@@ -39,6 +40,8 @@ def opened(folder: Path, *, alone: bool = False) -> Iterator[None]:
         try:
             (_claim if alone else _join)(folder, handle)
             yield
+            if not alone:
+                _join(folder, handle)  # those of workers that were killed meanwhile
         finally:
             os.close(handle)  # and with it the lock
     except OSError as error:

@@ -39,8 +39,8 @@ def lines_of(seconds: list[float], total: int | None = None) -> list[tuple[float
 def test_a_line_comes_at_once_then_now_and_then_and_in_the_end() -> None:
     assert lines_of([8.0] * 5, total=5) == [
         (0, "Predicting: 0 of 5"),
-        (16, "Predicting: 2 of 5 in 0:00:16, about 0:00:24 left"),
-        (32, "Predicting: 4 of 5 in 0:00:32, about 0:00:08 left"),
+        (16, "Predicting: 2 of 5 in 0:00:16, 7.5 a minute, about 0:00:24 left"),
+        (32, "Predicting: 4 of 5 in 0:00:32, 7.5 a minute, about 0:00:08 left"),
         (40, "Predicting: 5 of 5 in 0:00:40, done"),
     ]
 
@@ -48,7 +48,7 @@ def test_a_line_comes_at_once_then_now_and_then_and_in_the_end() -> None:
 def test_the_number_may_be_unknown() -> None:
     assert [line for _, line in lines_of([20.0, 1.0])] == [
         "Predicting: 0",
-        "Predicting: 1 in 0:00:20",
+        "Predicting: 1 in 0:00:20, 3 a minute",
         "Predicting: 2 in 0:00:21, done",
     ]
 

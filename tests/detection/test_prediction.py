@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from click.testing import CliRunner
 
 from mood_vae.cli import main
 from mood_vae.detection import checkpoint
+from mood_vae.detection.case import CaseWork, Outcome, give_up
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import Detection
-from mood_vae.detection.prediction import predict
+from mood_vae.detection.prediction import in_this_process, predict
 from mood_vae.errors import FolderError, OutputError
 from mood_vae.io.challenge_layout import Level
-from mood_vae.io.scans import Scan
+from mood_vae.io.scans import FileScan, Scan
 from mood_vae.io.volume import Volume
 
 
@@ -242,6 +244,33 @@ def test_the_user_sees_how_far_it_is(scans: Path, tmp_path: Path) -> None:
 
     predict("pixel", scans, tmp_path / "out", Bright(), progress=progress)
     assert seen == [(sorted(names(scans)), "Predicting pixel level", 5)]
+
+
+def test_an_engine_may_end_the_cases_in_any_order(scans: Path, tmp_path: Path) -> None:
+    here = in_this_process(Bright())
+
+    def backwards(some: Sequence[Scan], work: CaseWork) -> Generator[Outcome, None, None]:
+        for outcome in here(list(reversed(some)), work):
+            yield dataclasses.replace(outcome, worker=f"worker of {outcome.file_name}")
+
+    run = predict("both", scans, tmp_path / "out", engine=backwards)
+    alone = predict("both", scans, tmp_path / "alone", Bright())
+    assert json.dumps(run.cases) == json.dumps(alone.cases)
+    assert list(run.failures.items()) == list(alone.failures.items())
+    assert run.workers == {name: f"worker of {name}" for name in names(scans)}
+    for path in (tmp_path / "alone").rglob("0*"):
+        assert (tmp_path / "out" / path.relative_to(tmp_path / "alone")).read_bytes() == path.read_bytes()
+
+
+def test_a_case_given_up_has_the_neutral_predictions(scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    work = CaseWork(folders={"pixel": out, "sample": out})
+    outcome = give_up(FileScan(scans / "00000.nii.gz"), work, MemoryError("it ate three workers"))
+    assert "it ate three workers" in str(outcome.failure)
+    assert (out / "00000.nii.gz.txt").read_text() == "0.0\n"
+    assert nib.load(out / "00000.nii.gz").shape == (6, 7, 8)
+    assert not nib.load(out / "00000.nii.gz").get_fdata().any()
 
 
 def test_the_command_predicts_reports_and_exits_with_1_on_failures(

@@ -65,6 +65,19 @@ def test_sample_scores_are_histograms_over_the_scores_that_occur() -> None:
     ]
 
 
+def test_sample_scores_are_pooled_as_their_histograms_are() -> None:
+    rng = np.random.default_rng(0)
+    results = [
+        CaseResult(case_id=str(i), score=float(rng.integers(5)) / 4, label=int(rng.integers(2)), scored=bool(i % 4))
+        for i in range(30)
+    ]
+    counts = bootstrap.gather(results, "sample")
+    weights = rng.integers(0, 3, (6, 30)).astype(np.float64)
+    samples, normal_ml = counts.pooled(weights)
+    np.testing.assert_array_equal(samples, np.einsum("rc,cab->rab", weights, [counts.of(i) for i in range(30)]))
+    assert not normal_ml.any()
+
+
 def test_the_official_subsets_are_those_of_the_challenges_generator() -> None:
     draw = random.Random(123)
     assert bootstrap.official_subsets(7) == [draw.sample(range(7), 2) for _ in range(10)]

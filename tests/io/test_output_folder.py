@@ -64,3 +64,14 @@ def test_an_impossible_output_folder_is_named(tmp_path: Path) -> None:
 def test_a_disk_that_fills_up_later_is_told_by_its_file(tmp_path: Path) -> None:
     with pytest.raises(FolderError, match=r"last\.ckpt.*No space left"), output_folder.opened(tmp_path):
         raise OSError(28, "No space left on device", str(tmp_path / "last.ckpt"))
+
+
+def test_what_a_worker_left_that_was_killed_meanwhile_goes_at_the_end(tmp_path: Path) -> None:
+    unfinished = tmp_path / ".mood-vae-1-abcd.nii.gz"
+    with output_folder.opened(tmp_path), output_folder.opened(tmp_path):
+        unfinished.touch()
+    assert not unfinished.exists()
+    with output_folder.opened(tmp_path):
+        with output_folder.opened(tmp_path):
+            unfinished.touch()
+        assert unfinished.exists()  # the other is still at work

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mood_vae.detection import prediction
+from mood_vae.detection import case, prediction
 from mood_vae.detection.detector import Detection
 from mood_vae.errors import OutputError
 from mood_vae.io import volume_files
@@ -86,8 +87,9 @@ def test_the_report_is_there_from_the_start_and_tells_how_far_a_stopped_run_came
             "kept": [],
             "failures": {},
             "healthy_scores": [],
+            "workers": {},
         }
-        yield from list(items)[:2]
+        yield from itertools.islice(items, 2)
         os.kill(os.getpid(), signal.SIGTERM)
 
     with pytest.raises(SystemExit) as end, signals.tidily():
@@ -107,7 +109,7 @@ def test_a_volume_beyond_the_memory_that_is_left_is_refused(
     scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume_files.write(scans / "1.nii.gz", np.zeros((100, 100, 100), np.float32), np.eye(4))
-    monkeypatch.setattr(resources, "available", lambda: prediction.MEMORY.per_case + 10**7)
+    monkeypatch.setattr(resources, "available", lambda: case.MEMORY.per_case + 10**7)
     run = prediction.predict("pixel", scans, tmp_path / "out", Bright())
     assert list(run.failures) == ["1.nii.gz"]
     assert "give the run more memory" in run.failures["1.nii.gz"]

@@ -1,0 +1,231 @@
+"""One case, the unit of work of every run: a scan in, its predictions out, each whole under its final name.
+
+One machine works on the cases in a loop, a cluster on one in each worker; both call `predict_case`.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mood_vae.detection.detector import Detection, Detector
+from mood_vae.errors import MoodVaeError, VolumeError
+from mood_vae.io import atomic, volume_files
+from mood_vae.io.challenge_layout import Level, result_path
+from mood_vae.io.remote import RemoteFolder
+from mood_vae.io.scans import MemoryNeed, OpenScan, Scan, check_memory
+from mood_vae.io.volume_files import Geometry
+
+log = logging.getLogger(__name__)
+
+NEUTRAL_SCORE = 0.0
+
+FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
+"""What fails a case and no run; torch and SimpleITK report a lack of memory by RuntimeError."""
+
+MEMORY = MemoryNeed(per_case=3 * 2**28, per_voxel=32)
+"""What detection takes at most, measured over both detectors; docs/robustness.md has the command."""
+
+
+OnMismatch = Literal["warn", "refuse", "ignore"]
+Folders = Mapping[Level, Path]
+
+
+@dataclass(frozen=True)
+class MoreOutput:
+    """What else is written of each case.
+
+    Attributes:
+        write: Writes it, after the prediction; what it raises fails the case.
+        files: Names the files that it writes of a scan. Where one is lost, `--resume` makes the case anew.
+    """
+
+    write: Callable[[Scan, OpenScan, Detection], object]
+    files: Callable[[Scan], Sequence[Path]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseWork:
+    """What a run asks of each of its cases.
+
+    Attributes:
+        folders: Where the predictions go, by their level; all are paths or none is.
+        also: What else is written.
+        resume: Leave a case alone that has sound predictions other than the neutral ones.
+        max_voxels: Larger volumes are refused.
+        on_mismatch: What to do about a volume unlike those of the training, see `prediction.predict`.
+    """
+
+    folders: Mapping[Level, Path | RemoteFolder]
+    also: Sequence[MoreOutput] = ()
+    resume: bool = False
+    max_voxels: int | None = None
+    on_mismatch: OnMismatch = "warn"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a case, in names and numbers: small enough to be sent and kept by the hundred thousand.
+
+    Attributes:
+        file_name: The scan's.
+        kept: Whether its predictions were there already.
+        facts: Score, location of the maximum and warnings, of a case that was predicted now.
+        healthy_scores: Those of the model, see `Detection`.
+        failure: What went wrong, in one line.
+        no_neutral: Why there is no neutral prediction of a case that failed either.
+        error: What went wrong, for whom may try again; it is not sent.
+        worker: Who worked on it; empty where there is but one.
+    """
+
+    file_name: str
+    kept: bool = False
+    facts: dict[str, Any] | None = None
+    healthy_scores: tuple[float, ...] = ()
+    failure: str | None = None
+    no_neutral: str | None = None
+    error: Exception | None = field(default=None, compare=False, repr=False)
+    worker: str = ""
+
+
+def predict_case(scan: Scan, work: CaseWork, detector: Detector) -> Outcome:
+    """Write the predictions of one case, or the neutral ones where it fails; nothing else is written.
+
+    Args:
+        scan: The case.
+        work: What is asked of it.
+        detector: Ready to detect.
+
+    Returns:
+        What became of it; no fault of the case is raised, see `FAILURES`.
+    """
+    return _sent(scan, work, lambda folders: _predict(scan, work, folders, detector))
+
+
+def _predict(scan: Scan, work: CaseWork, folders: Folders, detector: Detector) -> Outcome:
+    targets = _targets(scan, folders)
+    if work.resume and _is_done(scan, work, targets):
+        return Outcome(file_name=scan.file_name, kept=True)
+    geometry: Geometry | None = None
+    try:
+        with scan.open(work.max_voxels) as file:
+            geometry = file.geometry
+            check_memory(scan, geometry, MEMORY)
+            volume = file.read()
+            detection = detector.detect(volume)
+            if work.on_mismatch == "refuse":
+                refuse(scan, detection.warnings)
+            for level, target in targets.items():
+                _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
+            for more in work.also:
+                more.write(scan, file, detection)
+    except FAILURES as error:
+        return _failed(scan, targets, geometry, error)
+    facts = {
+        "anomaly_score": detection.anomaly_score,
+        "location_vox": detection.location_vox,
+        "location_mm": detection.location_mm,
+        "warnings": detection.warnings,
+    }
+    return Outcome(file_name=scan.file_name, facts=facts, healthy_scores=detection.healthy_scores)
+
+
+def give_up(scan: Scan, work: CaseWork, error: Exception) -> Outcome:
+    """Write the neutral predictions of a case that cannot be worked on; of the scan only the header is read."""
+    geometry: Geometry | None = None
+    try:
+        with scan.open(work.max_voxels) as file:
+            geometry = file.geometry
+    except FAILURES as cause:
+        log.debug("%r: the header cannot be read either: %s", scan.label, cause)
+    return _sent(scan, work, lambda folders: _failed(scan, _targets(scan, folders), geometry, error))
+
+
+def _sent(scan: Scan, work: CaseWork, act: Callable[[Folders], Outcome]) -> Outcome:
+    """Let something write predictions to folders of paths: those of the work, or temporary ones that are sent on."""
+    remote = {level: folder for level, folder in work.folders.items() if isinstance(folder, RemoteFolder)}
+    if not remote:
+        return act({level: folder for level, folder in work.folders.items() if isinstance(folder, Path)})
+    with tempfile.TemporaryDirectory(prefix="mood-vae-") as place:
+        folders: Folders = {level: Path(place) / level for level in remote}
+        targets = _targets(scan, folders)
+        try:
+            for level, target in targets.items():
+                target.parent.mkdir()
+                if work.resume:
+                    remote[level].fetch(target.name, target)
+            outcome = act(folders)
+            for level, target in targets.items():
+                if not outcome.kept and target.is_file():
+                    remote[level].put(target, target.name)
+        except (MoodVaeError, OSError) as error:
+            failure = in_one_line(scan, error)
+            return Outcome(file_name=scan.file_name, failure=failure, no_neutral=failure, error=error)
+    return outcome
+
+
+def refuse(scan: Scan, warnings: Iterable[str]) -> None:
+    """Raise VolumeError if a detection has any warnings."""
+    for warning in warnings:
+        raise VolumeError(
+            file=scan.label, expected="a volume like those of the training", found=f"this: {warning}",
+            remedy="mend it, or take its map with care (--on-mismatch warn)",
+        )  # fmt: skip
+
+
+def in_one_line(scan: Scan, error: Exception) -> str:
+    """Return one line that says what went wrong with a case and what to do."""
+    if isinstance(error, MoodVaeError):
+        return str(error) if error.file is not None else str(error.about(scan.label))
+    found = " ".join([type(error).__name__, *str(error).split()])
+    remedy = "give the run more memory if it ran short, then go on with --resume"
+    return str(VolumeError(file=scan.label, expected="a volume that detection can work on", found=found, remedy=remedy))
+
+
+def _targets(scan: Scan, folders: Folders) -> dict[Level, Path]:
+    return {level: result_path(level, Path(scan.file_name), folder) for level, folder in folders.items()}
+
+
+def _is_done(scan: Scan, work: CaseWork, targets: Mapping[Level, Path]) -> bool:
+    others = [file for more in work.also for file in more.files(scan)]
+    return all(_is_sound(*target) for target in targets.items()) and all(file.is_file() for file in others)
+
+
+def _is_sound(level: Level, target: Path) -> bool:
+    """Whether a sound prediction is there other than the neutral one, which a failure may have left."""
+    try:
+        if level == "sample":
+            return NEUTRAL_SCORE < float(target.read_text()) <= 1
+        values = volume_files.read_array(target)
+        return bool(values.any() and values.min() >= 0 and values.max() <= 1)
+    except (MoodVaeError, OSError, ValueError, MemoryError):
+        return False
+
+
+def _write(level: Level, target: Path, anomaly_map: np.ndarray, score: float, geometry: Geometry) -> None:
+    if level == "pixel":
+        volume_files.write(target, anomaly_map, geometry.affine, like=geometry)
+    else:
+        atomic.write_text(target, f"{score!r}\n")
+
+
+def _failed(scan: Scan, targets: Mapping[Level, Path], geometry: Geometry | None, error: Exception) -> Outcome:
+    """Write what says "nothing known": the score 0, or a map of zeros if the header gave its shape."""
+    failure, no_neutral = in_one_line(scan, error), None
+    for level, target in targets.items():
+        try:
+            if level == "sample":
+                atomic.write_text(target, f"{NEUTRAL_SCORE!r}\n")
+            elif geometry is None:
+                no_neutral = failure
+            else:
+                _write(level, target, np.zeros(geometry.shape, np.float32), NEUTRAL_SCORE, geometry)
+        except (MoodVaeError, MemoryError, OSError) as second:
+            no_neutral = str(second)
+    return Outcome(file_name=scan.file_name, failure=failure, no_neutral=no_neutral, error=error)

@@ -1,0 +1,118 @@
+"""A cohort where there is only `sbatch`: an array job, in which each task lets `mood-vae predict` work on a part.
+
+    python scripts/cohort_array_job.py LIST OUT [--tasks N] [--cluster slurm|local] [--partition NAME] [--minutes M]
+        [--gb GB] [--cpus N] [-- OPTIONS OF PREDICT]
+
+LIST is a text file with the path of a scan a line, OUT what `predict both` gets. The lists and reports of the
+tasks, and submitit's logs, go to OUT-jobs. A task that Slurm stops or requeues goes on with --resume; run the same
+line again for what is missing. In the end OUT/run.json says of all tasks what `predict` says of one. Exit status 1 if
+cases failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from mood_vae.io import atomic, json_files
+from mood_vae.io.scan_list import read_list
+
+
+@dataclass
+class Part:
+    """A task of the array.
+
+    Attributes:
+        names: The list of its scans.
+        out: As of `predict both`.
+        options: Further options of `predict`.
+    """
+
+    names: Path
+    out: Path
+    options: list[str]
+
+    @property
+    def report(self) -> Path:
+        """Where it says what it did."""
+        return self.names.with_suffix(".json")
+
+    def __call__(self) -> str:
+        """Predict the part, and return the name of the machine."""
+        from mood_vae.cli import main
+
+        try:
+            main(["predict", "both", str(self.names), str(self.out), "--report", str(self.report), "--resume",
+                  *self.options], standalone_mode=False)  # fmt: skip
+        except SystemExit as end:
+            if end.code != 1:  # some cases failed; the report has them
+                raise
+        return socket.gethostname()
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        """Let submitit requeue a task that Slurm stops: --resume does the rest."""
+        return submitit.helpers.DelayedSubmission(self)
+
+
+def merged(reports: list[dict[str, Any]], hosts: list[str]) -> dict[str, Any]:
+    """Return one report of all."""
+    whole: dict[str, Any] = {"finished": all(report["finished"] for report in reports), "cases": {}, "kept": [],
+                             "failures": {}, "healthy_scores": [], "workers": {}}  # fmt: skip
+    for number, (report, host) in enumerate(zip(reports, hosts, strict=True)):
+        for name in ("cases", "failures"):
+            whole[name] |= report[name]
+        whole["kept"] += report["kept"]
+        whole["healthy_scores"] = report["healthy_scores"] or whole["healthy_scores"]
+        names = [*report["cases"], *report["failures"]]
+        whole["workers"] |= {name: f"{number} on {host}" for name in names if name not in report["kept"]}
+    return whole
+
+
+def main() -> None:
+    """Submit the tasks, wait for them, and gather their reports."""
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options_of_predict = sys.argv[at + 1 :]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("list", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--tasks", type=int, default=100)
+    parser.add_argument("--cluster", choices=["slurm", "local"], default="slurm")
+    parser.add_argument("--partition")
+    parser.add_argument("--minutes", type=int, default=24 * 60)
+    parser.add_argument("--gb", type=int, default=4)
+    parser.add_argument("--cpus", type=int, default=1)
+    arguments = parser.parse_args(sys.argv[1:at])
+    scans = [scan.label for scan in read_list(arguments.list.absolute())]
+    out = arguments.out.absolute()
+    jobs = out.with_name(f"{out.name}-jobs")
+    jobs.mkdir(parents=True, exist_ok=True)
+    parts = []
+    for number in range(min(arguments.tasks, len(scans))):
+        names = jobs / f"part-{number:04}.txt"
+        atomic.write_text(names, "\n".join(scans[number :: arguments.tasks]) + "\n")
+        parts.append(Part(names, out, options_of_predict))
+    executor = submitit.AutoExecutor(folder=jobs / "logs", cluster=arguments.cluster)
+    executor.update_parameters(timeout_min=arguments.minutes, mem_gb=arguments.gb, cpus_per_task=arguments.cpus)
+    if arguments.partition:
+        executor.update_parameters(slurm_partition=arguments.partition)
+    running = executor.submit_array(parts)
+    print(f"{len(parts)} tasks, such as {running[0].job_id}; their logs are in {jobs / 'logs'}", flush=True)
+    hosts = [job.result() for job in running]
+    reports = [
+        json_files.read(part.report, dict, expected="a report of predict", remedy="run it again") for part in parts
+    ]
+    whole = merged(reports, hosts)
+    atomic.write_text(out / "run.json", json.dumps(whole, indent=2) + "\n")
+    print(f"{len(whole['cases'])} cases predicted, {len(whole['failures'])} failed: {out / 'run.json'}")
+    sys.exit(1 if whole["failures"] else 0)
+
+
+if __name__ == "__main__":
+    main()
