@@ -27,7 +27,8 @@ from mood_vae.detection import checkpoint, pretrained
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.prediction import predict
 from mood_vae.evaluation import metrics
-from mood_vae.imaging.preprocessing import prepare, resample
+from mood_vae.imaging.preprocessing import prepare
+from mood_vae.imaging.resampling import resample
 from mood_vae.io import volume_files
 from mood_vae.models.precision import fastest_dtype
 from mood_vae.system import resources
