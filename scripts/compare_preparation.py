@@ -26,7 +26,7 @@ from mood_vae.detection.pretrained import load_pretrained
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.metrics import Counts
 from mood_vae.imaging.foreground import body_mask
-from mood_vae.imaging.preprocessing import resample
+from mood_vae.imaging.resampling import resample
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Affine, Array, Mask, Volume
 from mood_vae.preparation import registration

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -22,12 +22,13 @@ from mood_vae.benchmark.demo import SAMPLES, with_large_anomaly
 from mood_vae.benchmark.plain_prediction import PlainPrediction
 from mood_vae.benchmark.speed_floor import Floor, operations
 from mood_vae.benchmark.speed_stages import Seconds, Stage, seconds, stages, whole
-from mood_vae.benchmark.timing import Run, in_its_own_process, timed
+from mood_vae.benchmark.timing import Run, in_its_own_process, peak_mib, timed
 from mood_vae.detection import checkpoint, pretrained
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.prediction import predict
 from mood_vae.evaluation import metrics
-from mood_vae.imaging.preprocessing import prepare, resample
+from mood_vae.imaging.preprocessing import prepare
+from mood_vae.imaging.resampling import resample
 from mood_vae.io import volume_files
 from mood_vae.models.precision import fastest_dtype
 from mood_vae.system import resources
@@ -178,12 +179,8 @@ def _agreement(label: Path, ours: Path, plain: Path) -> str:
 
 def peak_of_one(path: Path, device: str) -> float:
     """Return the peak memory in MiB of this process after predicting one volume."""
-
-    def call() -> float:
-        whole(pretrained.load_pretrained(device=device), path, path.parent)
-        return 0.0
-
-    return timed(call).peak_mib
+    whole(pretrained.load_pretrained(device=device), path, path.parent)
+    return peak_mib()
 
 
 def _growth(folder: Path, volumes: int) -> Iterator[str]:
@@ -202,7 +199,8 @@ def _growth(folder: Path, volumes: int) -> Iterator[str]:
 
 def _predict_folder(folder: Path, out: Path) -> Run:
     detector = pretrained.load_pretrained()
-    return timed(lambda: float(len(predict("both", folder, out, detector).cases)))
+    run = timed(lambda: float(len(predict("both", folder, out, detector).cases)))
+    return replace(run, peak_mib=peak_mib())
 
 
 def _start_up(path: Path) -> Iterator[str]:

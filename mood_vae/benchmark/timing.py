@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -38,3 +39,9 @@ def timed(call: Callable[[], float]) -> Run:
 
 def _usage() -> list[resource.struct_rusage]:
     return [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process had, in MiB; unlike `timed`'s it does not begin with its parent's."""
+    status = dict(line.split(":", maxsplit=1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(status["VmHWM"].split()[0]) / 1024

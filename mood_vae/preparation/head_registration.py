@@ -6,7 +6,7 @@ import numpy as np
 from scipy import ndimage
 
 from mood_vae.imaging import foreground
-from mood_vae.imaging.preprocessing import resample
+from mood_vae.imaging.resampling import resample
 from mood_vae.io.volume import Affine, Array, Mask
 from mood_vae.preparation import registration, template
 from mood_vae.preparation.world_grid import WorldGrid, to_sitk

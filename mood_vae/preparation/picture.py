@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mood_vae.imaging.preprocessing import resample
+from mood_vae.imaging.resampling import resample
 from mood_vae.io import atomic
 from mood_vae.io.volume import Array, Volume
 from mood_vae.preparation import template

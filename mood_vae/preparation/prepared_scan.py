@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mood_vae.imaging.preprocessing import resample
+from mood_vae.imaging.resampling import resample
 from mood_vae.io.volume import Affine, Array, Mask, Volume, voxel_ml
 from mood_vae.preparation import template
 from mood_vae.preparation.challenge_grid import CHALLENGE_GRID

@@ -12,7 +12,8 @@ from scipy import ndimage
 
 from mood_vae.errors import VolumeError
 from mood_vae.imaging import foreground
-from mood_vae.imaging.preprocessing import intensity_range, resample
+from mood_vae.imaging.preprocessing import intensity_range
+from mood_vae.imaging.resampling import resample
 from mood_vae.io.volume import Affine, Array, Mask, Volume, voxel_ml
 from mood_vae.preparation import bias, extraction, registration
 from mood_vae.preparation.challenge_grid import CHALLENGE_GRID

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from mood_vae.errors import MoodVaeError
-from mood_vae.imaging.preprocessing import resample
+from mood_vae.imaging.resampling import resample
 from mood_vae.io.volume import Affine, Array, Mask
 
 TISSUE = 0.15

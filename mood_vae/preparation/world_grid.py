@@ -10,7 +10,7 @@ from itertools import product
 import numpy as np
 import SimpleITK as sitk
 
-from mood_vae.imaging.preprocessing import resample
+from mood_vae.imaging.resampling import resample
 from mood_vae.io.volume import Affine, Array
 
 MOST_VOXELS = 2**24.5

@@ -11,6 +11,7 @@ from mood_vae.benchmark import speed
 from mood_vae.benchmark.plain_prediction import PlainPrediction
 from mood_vae.benchmark.speed_floor import Floor
 from mood_vae.benchmark.speed_stages import Seconds, seconds, stages, whole
+from mood_vae.benchmark.timing import peak_mib
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.io import volume_files
@@ -39,6 +40,15 @@ def test_seconds_are_those_of_the_call() -> None:
     assert taken.cpu > 0
     assert taken.wall > 0
     assert taken.device is None
+
+
+def test_the_peak_is_that_of_the_process_alone() -> None:
+    before = peak_mib()
+    held = np.ones(2**26, np.uint8)  # 64 MiB, each page touched
+    assert peak_mib() <= before + 128
+    held = np.ones(2**26 + int(before) * 2**20, np.uint8)
+    assert peak_mib() >= before + 64
+    assert held.all()
 
 
 def test_the_floor_counts_every_operation_of_its_convolution() -> None:

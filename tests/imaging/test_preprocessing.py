@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from mood_vae.errors import ConfigError
 from mood_vae.imaging import foreground
-from mood_vae.imaging.preprocessing import Brain, GridConfig, _averaged_in_blocks, prepare
+from mood_vae.imaging.preprocessing import Brain, GridConfig, prepare
+from mood_vae.imaging.resampling import _averaged_in_blocks
 from mood_vae.io.volume import Affine, Volume
 from mood_vae.synthetic import phantom
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from mood_vae.imaging.preprocessing import resample
+from mood_vae.imaging.resampling import resample
 from mood_vae.io.volume import Affine, Volume
 from mood_vae.synthetic.phantom import healthy_brain
 
