@@ -20,7 +20,8 @@ sys.path.insert(0, str(ROOT))
 from tests.test_architecture import STANDS_ON, import_graph  # noqa: E402 - a checkout is not installed with its tests
 
 PLACES = {
-    "cli": (2.0, 7), "benchmark": (2.0, 6), "training": (1.3, 5), "review": (3.2, 5), "detection": (1.3, 4),
+    "cli": (2.0, 7), "benchmark": (2.0, 6), "training": (0.9, 5), "cluster": (1.9, 5), "review": (3.2, 5),
+    "detection": (1.3, 4),
     "models": (0.6, 3), "synthetic": (1.5, 3), "preparation": (2.3, 3), "imaging": (1.2, 2), "dicom": (2.9, 2),
     "evaluation": (3.6, 2), "io": (1.9, 1), "system": (2.9, 0),
 }  # fmt: skip
