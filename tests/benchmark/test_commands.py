@@ -17,7 +17,7 @@ from mood_vae.io import volume_files
 SURFACE = {
     "run": "data_dir out_dir --row --weights --set",
     "time": "data_dir out_dir --row --weights",
-    "validate": "healthy_dir weights cache_dir --discriminator --per-type/--per-family --seed --sites",
+    "validate": "healthy_dir weights cache_dir --discriminator --per-type/--per-family --outside --seed --sites",
     "report": "out_dir --project",
     "inputs": "data_dir --model --every",
     "maps": "data_dir out_dir row",
