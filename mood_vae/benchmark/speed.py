@@ -77,7 +77,7 @@ def measure(config: SpeedConfig) -> Iterator[str]:
             yield from _one_size(detector, dtype, write_toy(place, edge), config)
             if config.volumes:
                 yield from _growth(place, config.volumes)
-        yield from _start_up(Path(folder, str(config.edges[0]), "toy.nii.gz"))
+        yield from _start_up(Path(folder, str(config.edges[0]), "toy.nii.gz"), config.rounds)
 
 
 def write_toy(folder: Path, edge: int) -> Path:
@@ -203,7 +203,7 @@ def _predict_folder(folder: Path, out: Path) -> Run:
     return replace(run, peak_mib=peak_mib())
 
 
-def _start_up(path: Path) -> Iterator[str]:
+def _start_up(path: Path, rounds: int) -> Iterator[str]:
     """Yield what the command takes until it has predicted its first volume, and parts of that."""
     with tempfile.TemporaryDirectory() as folder:
         scans = Path(folder, "in")
@@ -217,7 +217,7 @@ def _start_up(path: Path) -> Iterator[str]:
             "import torch": [sys.executable, "-c", "import torch"],
             "mood-vae predict both, one volume": [*ours, "predict", "both", str(scans), str(Path(folder, "out"))],
         }.items():
-            runs = [timed(lambda command=command: _run(command)) for _ in range(3)]  # type: ignore[misc]
+            runs = [timed(lambda command=command: _run(command)) for _ in range(rounds)]  # type: ignore[misc]
             wall, cpu = (median(values) for values in zip(*((run.wall_s, run.cpu_s) for run in runs), strict=True))
             yield f"| {title} | {wall:.2f} | {cpu:.2f} |"
 
