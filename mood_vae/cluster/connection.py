@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Security
@@ -106,17 +107,26 @@ def _local_cluster(n_workers: int) -> LocalCluster:
     )
 
 
+class _ClosedOnFailure(Client):
+    """Dask's client, which closes itself where it finds no scheduler.
+
+    Left to the garbage collector, in whatever thread that runs, it waits for a lock that never opens.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        try:
+            super().__init__(*arguments, **settings)
+        except Exception:
+            with suppress(AttributeError):  # it may have failed before there was anything to close
+                self.close()
+            raise
+
+
 @contextmanager
 def _client(target: str | LocalCluster, security: Security | None = None) -> Iterator[Client]:
     try:
-        client = Client(target, security=security, timeout=CONNECT_S, set_as_default=False)
-    except (
-        OSError,
-        TimeoutError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # TypeError: TLS without a certificate
+        client = _ClosedOnFailure(target, security=security, timeout=CONNECT_S, set_as_default=False)
+    except (OSError, TypeError, ValueError, RuntimeError) as error:  # TypeError: TLS without a certificate
         raise MoodVaeError(
             file=str(target), expected="a scheduler that answers", found=f"none ({error})",
             remedy="start `dask scheduler`, check the address and the TLS files",
