@@ -32,7 +32,9 @@ class Place(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return a `Path`, or an address as it is."""
-        return value if "://" in str(value) else super().convert(value, param, ctx)
+        from mood_vae.io.remote import is_address
+
+        return value if is_address(str(value)) else super().convert(value, param, ctx)
 
 
 SOURCE = Place(path_type=Path, exists=True)

@@ -156,7 +156,7 @@ class _Flight:
         self._wait_for_scheduler()
         try:
             self._n_threads = sum(self._client.nthreads().values())
-        except (OSError, TimeoutError):  # it may come back
+        except OSError:  # it may come back
             return
         self._counted_s = time.monotonic()
         cluster = self._client.cluster

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -170,11 +170,11 @@ def _sent(scan: Scan, work: CaseWork, act: Callable[[Folders], Outcome]) -> Outc
     return outcome
 
 
-def refuse(scan: Scan, warnings: Iterable[str]) -> None:
+def refuse(scan: Scan, warnings: Sequence[str]) -> None:
     """Raise VolumeError if a detection has any warnings."""
-    for warning in warnings:
+    if warnings:
         raise VolumeError(
-            file=scan.label, expected="a volume like those of the training", found=f"this: {warning}",
+            file=scan.label, expected="a volume like those of the training", found=f"this: {warnings[0]}",
             remedy="mend it, or take its map with care (--on-mismatch warn)",
         )  # fmt: skip
 

@@ -205,7 +205,7 @@ def _save(place: Path | RemoteFolder | None, run: Run) -> None:
 def _folder_of(scan: Scan) -> Path | RemoteFolder | None:
     if isinstance(scan, FileScan):
         return scan.path.parent.resolve()
-    return RemoteFolder(scan.address.rsplit("/", 1)[0]) if isinstance(scan, RemoteScan) else None
+    return scan.folder if isinstance(scan, RemoteScan) else None
 
 
 def _log(outcome: Outcome, on_mismatch: OnMismatch) -> None:

@@ -55,6 +55,11 @@ class RemoteScan:
         return self.address.rsplit("/", 1)[1]
 
     @property
+    def folder(self) -> RemoteFolder:
+        """Where it lies."""
+        return RemoteFolder(self.address.rsplit("/", 1)[0])
+
+    @property
     def label(self) -> str:
         """The address."""
         return self.address
@@ -65,7 +70,7 @@ class RemoteScan:
         with tempfile.TemporaryDirectory(prefix="mood-vae-") as folder:
             copy = Path(folder) / self.file_name
             try:
-                if not RemoteFolder(self.address.rsplit("/", 1)[0]).fetch(self.file_name, copy):
+                if not self.folder.fetch(self.file_name, copy):
                     raise VolumeError(file=self.address, expected="a file", found="none", remedy="check the address")
                 with volume_files.open_volume(copy, max_voxels=max_voxels) as file:
                     yield file

@@ -107,16 +107,16 @@ def disentangled_anomaly(host: Host, p: Parameters) -> Patch:
     blob = random_blob(host.rng, p["radius_mm"])
     box, depth_mm = place(host, blob, 2.0)
     old = host.crop(box)
-    new = {"donor": lambda: host.donor_crop(box), "own": old.copy}.get(p["texture"], lambda: _level(host, old))()
+    new = old
+    if p["texture"] == "donor":
+        new = host.donor_crop(box)
+    elif p["texture"] == "brightness":
+        new = np.full_like(old, host.rng.uniform(0.1, 0.9))
     if p["degradation"] == "blur" or (p["texture"] == "own" and p["degradation"] == "none"):
         new = scipy.ndimage.gaussian_filter(new, 2.5 / host.spacing_mm, truncate=3)
     elif p["degradation"] == "bias":
         new = new * np.exp(np.float32(0.3) * smooth_noise(host.rng, box.shape, p["radius_mm"], host.spacing_mm))
     return Patch(box=box, crop=mix(old, new, p["strength"] * soft_edge(depth_mm, 2.0)))
-
-
-def _level(host: Host, old: Array) -> Array:
-    return np.full_like(old, host.rng.uniform(0.1, 0.9))
 
 
 @anomaly_type(

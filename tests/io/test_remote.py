@@ -10,21 +10,11 @@ import fsspec
 import numpy as np
 import pytest
 
-from mood_vae.detection.detector import Detection
 from mood_vae.detection.prediction import predict
 from mood_vae.errors import ConfigError, FolderError, OutputError, VolumeError
 from mood_vae.io import volume_files
 from mood_vae.io.remote import RemoteFolder, RemoteScan, StorageAwayError
-from mood_vae.io.volume import Volume
-
-
-class Bright:
-    """Finds what is brighter than 0.5."""
-
-    def detect(self, volume: Volume) -> Detection:
-        """Return a map that is 0 nowhere."""
-        values = np.where(volume.array > 0.5, np.float32(0.75), np.float32(0.25))
-        return Detection.of(values, float(values.mean()), volume)
+from tests.cluster.detectors import Bright
 
 
 @pytest.fixture
