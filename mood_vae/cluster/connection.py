@@ -119,6 +119,7 @@ class _ClosedOnFailure(Client):
         except Exception:
             with suppress(AttributeError):  # it may have failed before there was anything to close
                 self.close()
+                self._loop_runner.stop()  # which close() leaves running where _start() has closed already
             raise
 
 
