@@ -85,7 +85,7 @@ def _of_curve(
     dice = metrics.dice(in_voxels)
     best = np.argmax(np.nan_to_num(dice), axis=-1)
     return found | {
-        "dice_at_half": dice[..., -1 - metrics.HALF],
+        "dice_at_half": dice[..., -1 - metrics.HALF].copy(),  # a view would keep the whole curve
         "best_dice_oracle": np.take_along_axis(dice, best[..., None], axis=-1)[..., 0],
         "best_threshold_oracle": metrics.bin_values()[::-1][best],
         "sensitivity_at_false_positive_ml": metrics.sensitivity_at(in_ml, limit_ml),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 
 from mood_vae.evaluation import bootstrap, metrics
@@ -33,6 +35,18 @@ def test_each_row_is_pooled_by_itself() -> None:
     # one voxel is 2 ml: 2.2 ml allowed for two cases, 1.1 for one, 3.3 for three
     np.testing.assert_allclose(found["sensitivity_at_false_positive_ml"], [0.5, 0, np.nan, 0])
     assert found["best_threshold_oracle"][0] == metrics.bin_values()[np.float16(0.8).view(np.uint16)]
+
+
+def test_the_curve_of_a_case_is_not_kept() -> None:
+    many = CASES[:2] * 100
+    counts = bootstrap.gather(many, "pixel")
+    tracemalloc.start()
+    found = case_metrics(counts, many, "pixel", false_positive_ml=2.1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found["dice_at_half"]) == len(many)
+    # a curve takes 120 kB, all of them 24 MB
+    assert peak < 12e6
 
 
 def test_the_sample_level_has_neither_masks_nor_volumes() -> None:
