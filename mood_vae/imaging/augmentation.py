@@ -6,10 +6,12 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from scipy import ndimage, special
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional
 
 from mood_vae.imaging.anatomy import (
+    FAINTEST,
     VOXEL,
     Label,
     depth_vox,
@@ -22,7 +24,7 @@ from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.io.volume import Array, Mask
 
 
-def augment(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+def augment(array: Array, label: Label, rng: np.random.Generator, *, whole: bool = False) -> tuple[Array, Label]:
     """Return a brain as another scanner would have it, or another brain, and its label moved along.
 
     Background, that is 0, stays 0, grows into the brain's sulci, or is cut anew. Each change has a probability of its
@@ -32,14 +34,15 @@ def augment(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array
         array: (K, H, W) float32 in [0, 1], 0 outside the brain.
         label: (K, H, W) uint8.
         rng: Same state, same change.
+        whole: Turn and shift it in the depth too, and twice as often. A slab would be cut off at its ends.
 
     Returns:
         Both in the same form; the brain's voxels are at least 0.001.
     """
     if rng.random() < 0.5:
         array, label = array[:, ::-1].copy(), label[:, ::-1].copy()
-    if rng.random() < 0.3:
-        array, label = random_affine(array, label, rng)
+    if rng.random() < (0.6 if whole else 0.3):
+        array, label = random_affine(array, label, rng, whole=whole)
     if rng.random() < 0.25:
         array, label = enlarge_ventricles(array, label, rng)
     if rng.random() < 0.2:
@@ -116,25 +119,34 @@ def curvature_flow(array: Array, rng: np.random.Generator) -> Array:
     return array + special.expit(weight).astype(np.float32) * (flowed - array)
 
 
-def random_affine(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
+def random_affine(array: Array, label: Label, rng: np.random.Generator, *, whole: bool = False) -> tuple[Array, Label]:
     """Return brain and label rotated by up to 6 degrees and scaled by up to 6 % within the slice, about its centre.
 
-    The brain is interpolated linearly, the label by its nearest voxel.
+    The `whole` brain is also turned about the other two axes, scaled along the third, and shifted by up to 3 voxels, as
+    another alignment would leave it. The brain is interpolated linearly, the label by its nearest voxel.
     """
-    angle, scale_HW = np.deg2rad(rng.uniform(-6, 6)), rng.uniform(0.94, 1.06, 2)
-    _, h, w = array.shape
-    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    # torch measures positions in halves of the slice, columns first
-    matrix = (rotation * scale_HW * [h, w] / np.array([[h], [w]]))[::-1, ::-1]
-    theta = torch.from_numpy(np.hstack([matrix, np.zeros((2, 1))]).astype(np.float32))[None]
-    at = functional.affine_grid(theta, [1, 1, h, w], align_corners=False)
+    angles_deg, scale = np.array([rng.uniform(-6, 6), 0, 0]), np.array([1, *rng.uniform(0.94, 1.06, 2)])
+    shift_vox, axes = np.zeros(3), 2
+    if whole:
+        angles_deg[1:], scale[0] = rng.uniform(-6, 6, 2), rng.uniform(0.94, 1.06)
+        shift_vox, axes = rng.uniform(-3, 3, 3), 3
+    turned = Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix() * scale
+    # torch measures positions in halves of the array, and counts its axes from the last
+    size = np.array(array.shape)
+    matrix = np.column_stack([turned * size / size[:, None], 2 * shift_vox / size])
+    theta = matrix[::-1, [2, 1, 0, 3]][:axes, [*range(axes), 3]]
+    batch = (1, len(array)) if axes == 2 else (1, 1)
+    at = functional.affine_grid(
+        torch.from_numpy(theta.astype(np.float32))[None], [*batch, *array.shape[-axes:]], align_corners=False
+    )
     moved, nearest = (
         functional.grid_sample(
-            torch.from_numpy(part.astype(np.float32))[None], at, mode=mode, align_corners=False
-        )[0].numpy()
+            torch.from_numpy(part.astype(np.float32)).reshape(*batch, *array.shape[-axes:]), at, mode=mode,
+            align_corners=False,
+        ).reshape(array.shape).numpy()
         for part, mode in ((array, "bilinear"), (label, "nearest"))
     )  # fmt: skip
-    return np.where(moved > 0.02, moved, 0), nearest.astype(np.uint8)
+    return np.where(moved > FAINTEST, moved, 0), nearest.astype(np.uint8)
 
 
 MOST_SQUARES = 3

@@ -65,7 +65,7 @@ class SyntheticSamples(Dataset[Sample]):
         early = [name in config.anatomical or rng.random() < config.early_share for name in names]
         for name in compress(names, early):
             array, label = self._insert(array, label, name, donor, rng)
-        array, label = augment(array, label, rng)
+        array, label = augment(array, label, rng, whole=len(array) == self._volumes.array_NKHW.shape[1])
         for name in compress(names, map(not_, early)):
             array, label = self._insert(array, label, name, donor, rng)
         ks = np.sort(_target_slices(label, min(config.target_slices, len(array)), rng))

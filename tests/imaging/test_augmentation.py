@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from mood_vae.imaging import augmentation
 from mood_vae.imaging.augmentation import MOST_SQUARES, augment, hide_squares
@@ -106,6 +107,38 @@ def test_a_random_affine_map_turns_and_scales_a_little_about_the_centre(rng: np.
             np.testing.assert_array_equal(found_label[k][inner].ravel()[safe], label[k][tuple(nearest)][safe])
     assert -6 <= min(angles) < -2 < 2 < max(angles) <= 6
     assert 0.94 <= min(scales) < 0.97 < 1.03 < max(scales) <= 1.06
+
+
+def test_a_whole_brain_is_turned_about_all_axes_and_shifted() -> None:
+    shape, centre = (40, 48, 56), np.array([19.5, 23.5, 27.5])
+    ramps = (0.1 + np.indices(shape) / 100).astype(np.float32)
+    blocks = np.indices(shape)[0] // 8 % 2 == 0
+    inner = (slice(12, -12),) * 3
+    places = np.indices(shape)[:, *inner].reshape(3, -1)
+    all_angles, shifts, scales = [], [], []
+    for number in range(12):
+        both = [
+            augmentation.random_affine(ramp, blocks.astype(np.uint8), np.random.default_rng(number), whole=True)
+            for ramp in ramps
+        ]
+        source = np.array([100 * (array[inner] - np.float32(0.1)) for array, _ in both]).reshape(3, -1)
+        matrix, *_ = np.linalg.lstsq(np.vstack([places - centre[:, None], np.ones(places.shape[1])]).T, source.T)
+        linear, scale = matrix[:3].T, np.linalg.norm(matrix[:3].T, axis=0)
+        np.testing.assert_allclose(linear @ (places - centre[:, None]) + matrix[3][:, None], source, atol=2e-3)
+        rotation = linear / scale
+        np.testing.assert_allclose(rotation.T @ rotation, np.eye(3), atol=1e-4)
+        all_angles.append(np.degrees(Rotation.from_matrix(rotation).as_euler("xyz")))
+        shifts.append(matrix[3] - centre)
+        scales.append(scale)
+        # the label comes from the nearest of these places
+        nearest = np.rint(source).astype(int)
+        safe = (np.abs(source - nearest) < 0.49).all(axis=0)
+        np.testing.assert_array_equal(both[0][1][inner].ravel()[safe], blocks[tuple(nearest)][safe])
+    for found, most in ((all_angles, 6), (shifts, 3), (np.array(scales) - 1, 0.06)):
+        assert (np.min(found, axis=0) >= -most - 1e-3).all()
+        assert (np.min(found, axis=0) < -most / 4).all()
+        assert (np.max(found, axis=0) > most / 4).all()
+        assert (np.max(found, axis=0) <= most + 1e-3).all()
 
 
 def test_thick_slices_are_means_with_straight_lines_between_them(rng: np.random.Generator) -> None:
