@@ -21,7 +21,7 @@ from mood_vae.evaluation.lesion_matching import MIN_IOU
 from mood_vae.evaluation.score_table import as_text
 from mood_vae.imaging.foreground import body_mask
 from mood_vae.io import atomic, volume_files
-from mood_vae.io.challenge_layout import LEVELS, TOY_LABELS, TOY_VOLUMES, result_path
+from mood_vae.io.challenge_layout import LEVELS, MASK_THRESHOLD, TOY_LABELS, TOY_VOLUMES, result_path
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Array, Volume
 from mood_vae.synthetic.insert import insert_anomaly
@@ -91,7 +91,7 @@ def run(
         anomaly_map = volume_files.read(result_path("pixel", path, out_dir / "pixel")).array
         score = float(result_path("sample", path, out_dir / "sample").read_text())
         volume = volume_files.read(path)
-        findings.append(_finding(volume, anomaly_type, truth, anomaly_map >= 0.5, score))
+        findings.append(_finding(volume, anomaly_type, truth, anomaly_map >= MASK_THRESHOLD, score))
         title, known = _title(findings[-1]), None if anomaly_type is None else truth.astype(np.float32)
         panels.append(pipeline_figure.panel(title, volume, known, detector, anomaly_map))
     pipeline_figure.draw(panels, picture)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mood_vae.benchmark.results import Estimate
 from mood_vae.io import volume_files
+from mood_vae.io.challenge_layout import MASK_THRESHOLD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,6 +76,6 @@ def _draw_case(case: CaseFiles, of_volume: Axes, of_map: Axes) -> None:
     of_map.imshow(anomaly_map, cmap="magma", vmin=0, vmax=1)
     for axes in (of_volume, of_map):
         axes.contour(truth, [0.5], colors="red", linewidths=0.6)
-    if (anomaly_map >= 0.5).any():
-        of_volume.contour(anomaly_map, [0.5], colors="yellow", linewidths=0.6)
+    if (anomaly_map >= MASK_THRESHOLD).any():
+        of_volume.contour(anomaly_map, [MASK_THRESHOLD], colors="yellow", linewidths=0.6)
     of_volume.set_title(case.title, fontsize=6)

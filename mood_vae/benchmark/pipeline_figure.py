@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.imaging.preprocessing import GridConfig, prepare
+from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.volume import Array, Mask, Volume
 
 if TYPE_CHECKING:
@@ -67,7 +68,9 @@ def panel(
     brain, placement = prepare(volume, scorer.config.grid)
     values = placement.onto_grid(found)
     anomaly = None if truth is None else placement.onto_grid(truth) >= 0.5
-    shown = next((part for part in (anomaly, values >= 0.5) if part is not None and part.any()), brain.brain_mask)
+    shown = next(
+        (part for part in (anomaly, values >= MASK_THRESHOLD) if part is not None and part.any()), brain.brain_mask
+    )
     view = _view(shown)
     axis = 0 if view == "axial" else 2
     number = int(shown.sum(axis=tuple({0, 1, 2} - {axis})).argmax())
@@ -84,7 +87,7 @@ def panel(
         input=cut(brain.array),
         reconstruction=cut(scorer.reconstruct(brain)),
         anomaly_map=cut(values),
-        mask=cut(values >= 0.5),
+        mask=cut(values >= MASK_THRESHOLD),
         truth=None if anomaly is None else cut(anomaly),
     )
 

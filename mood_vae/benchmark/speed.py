@@ -30,6 +30,7 @@ from mood_vae.evaluation import metrics
 from mood_vae.imaging.preprocessing import prepare
 from mood_vae.imaging.resampling import resample
 from mood_vae.io import volume_files
+from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.models.precision import fastest_dtype
 from mood_vae.system import resources
 
@@ -170,7 +171,7 @@ def _agreement(label: Path, ours: Path, plain: Path) -> str:
         float(metrics.average_precision(metrics.curve(metrics.histogram(values, truth).counts)))
         for values in (one, other)
     ]
-    apart = int(np.count_nonzero((one >= 0.5) != (other >= 0.5)))
+    apart = int(np.count_nonzero((one >= MASK_THRESHOLD) != (other >= MASK_THRESHOLD)))
     return (
         f"voxel AP ours {ap[0]:.5f}, plain {ap[1]:.5f}; {apart} voxels of the masks differ,"
         f" maps by {np.abs(one - other).max():.4f} at most"

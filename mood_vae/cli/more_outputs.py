@@ -51,12 +51,13 @@ def dicom_writer(folder: Path) -> MoreOutput:
 def segmentation_writer(folder: Path) -> MoreOutput:
     """Return what writes a case's mask as a segmentation of 3D Slicer."""
     from mood_vae.detection.case import MoreOutput
+    from mood_vae.io.challenge_layout import MASK_THRESHOLD
     from mood_vae.io.slicer_segmentation import write_segmentation
 
     def place(scan: Scan) -> Path:
         return folder / f"{scan.case_id}.seg.nrrd"
 
     def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
-        write_segmentation(place(scan), detection.anomaly_map >= 0.5, opened.geometry.affine)
+        write_segmentation(place(scan), detection.anomaly_map >= MASK_THRESHOLD, opened.geometry.affine)
 
     return MoreOutput(write, lambda scan: [place(scan)])

@@ -16,6 +16,7 @@ from mood_vae.detection.prediction import Run
 from mood_vae.errors import FolderError
 from mood_vae.io import atomic, bids, json_files, output_folder, volume_files
 from mood_vae.io.bids import BidsImage
+from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.scans import FileScan, check_memory
 from mood_vae.io.volume import voxel_ml
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 MAP, MASK = "space-orig_desc-anomaly_probseg", "space-orig_desc-anomaly_mask"
 TABLE = "group_T1w"
-MASK_FROM = 0.5
 
 _COLUMNS = {
     "participant_id": "The participant",
@@ -99,7 +99,7 @@ def _predict_image(
             refuse(scan, found.warnings)
         for warning in found.warnings if on_mismatch == "warn" else ():
             log.warning("%r: %s", scan.label, warning)
-        mask = found.anomaly_map >= MASK_FROM
+        mask = found.anomaly_map >= MASK_THRESHOLD
         size_ml = float(mask.sum()) * voxel_ml(volume.affine)
         map_file, mask_file = (image.derivative(out_dir, f"{ending}.nii.gz") for ending in (MAP, MASK))
         map_file.parent.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ def _predict_image(
         bids.write_json(
             _side(image, out_dir, MASK),
             {
-                "Description": f"Where the anomaly score is at least {MASK_FROM}",
+                "Description": f"Where the anomaly score is at least {MASK_THRESHOLD}",
                 "Type": "Lesion",
                 "Sources": [bids.own_uri(out_dir, map_file)],
                 "SpatialReference": "orig",

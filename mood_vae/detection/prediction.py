@@ -17,7 +17,7 @@ from mood_vae.detection.detector import Detector
 from mood_vae.detection.pretrained import load_pretrained
 from mood_vae.errors import FolderError, OutputError
 from mood_vae.io import atomic, json_files, output_folder, volume_files
-from mood_vae.io.challenge_layout import LEVELS, Level
+from mood_vae.io.challenge_layout import LEVELS, RUN_NAME, Level
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.remote import RemoteFolder, RemoteScan
 from mood_vae.io.scans import FileScan, Scan
@@ -25,9 +25,6 @@ from mood_vae.io.scans import FileScan, Scan
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-RUN_NAME = "run.json"
-"""The report of a run that writes both levels, beside their folders."""
 
 SECONDS_BETWEEN_REPORTS = 60.0
 

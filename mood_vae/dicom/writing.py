@@ -16,11 +16,9 @@ from mood_vae.dicom.library import load, understanding
 from mood_vae.dicom.reading import DicomScan
 from mood_vae.errors import VolumeError
 from mood_vae.io import atomic
+from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.volume import Array
 from mood_vae.version import __version__
-
-MASK_FROM = 0.5
-"""The mask is where the map is at least this, as everywhere."""
 
 _OFTEN_MISSING = (
     *("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber"),
@@ -112,7 +110,7 @@ def _segmentation(sources: list[Any], values: Array) -> Any:
     )
     return highdicom.seg.Segmentation(
         source_images=sources,
-        pixel_array=(values >= MASK_FROM).astype(np.uint8),
+        pixel_array=(values >= MASK_THRESHOLD).astype(np.uint8),
         segmentation_type=highdicom.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
         content_label="ANOMALY",

@@ -1,4 +1,4 @@
-"""The challenge's layout of files: its two levels, and what predictions and labels are called."""
+"""The challenge's layout of files: its two levels, what predictions and labels are called, and what a map says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ Level = Literal["sample", "pixel"]
 """One score a volume, or one map a volume."""
 
 LEVELS: tuple[Level, ...] = ("sample", "pixel")
+
+MASK_THRESHOLD = 0.5
+"""Where a map is at least this, it calls the voxel anomalous."""
+
+RUN_NAME = "run.json"
+"""Ours: the report of a run that writes both levels, beside their folders."""
 
 TOY_VOLUMES = "toy"
 TOY_LABELS: dict[Level, str] = {"sample": "toy_label/sample", "pixel": "toy_label/pixel"}

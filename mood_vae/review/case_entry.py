@@ -12,10 +12,11 @@ import numpy.typing as npt
 from mood_vae.errors import MoodVaeError, VolumeError
 from mood_vae.evaluation.metrics import is_positive
 from mood_vae.io import volume_files
+from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.volume import Affine, Array, Mask, Volume, voxel_ml
 from mood_vae.review import atlas_alignment, regions, thumbnails
 from mood_vae.review.cases import ReviewCase
-from mood_vae.review.findings import THRESHOLD, dice, find_peaks
+from mood_vae.review.findings import dice, find_peaks
 from mood_vae.review.regions import Atlas
 from mood_vae.review.report_data import CaseEntry, Failure, Finding
 
@@ -66,7 +67,7 @@ def _describe(task: Task) -> CaseEntry:
     with case.image.open() as file:
         image = file.read()
     anomaly_map = _read_map(case, image)
-    mask = anomaly_map >= THRESHOLD
+    mask = anomaly_map >= MASK_THRESHOLD
     label, warnings = _read_label(case, image)
     reconstruction, more = _read_reconstruction(case, image)
     warnings += more
@@ -87,7 +88,7 @@ def _describe(task: Task) -> CaseEntry:
     findings = []
     for peak in peaks[:MOST_FINDINGS]:
         place = np.array(peak.location_mm)
-        pictures = layers.pictures(field, place, THRESHOLD) if peak.number <= MOST_PICTURED else {}
+        pictures = layers.pictures(field, place, MASK_THRESHOLD) if peak.number <= MOST_PICTURED else {}
         images = thumbnails.write(pictures, task.out_dir / IMAGES, f"{task.number:05d}-{peak.number}")
         region = places.name_at(place)
         findings.append(Finding(**asdict(peak), region=region, cross=field.shares(place), images=images))

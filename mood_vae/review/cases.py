@@ -11,11 +11,8 @@ from pydantic import BaseModel, ConfigDict
 from mood_vae.dicom.find_scans import find_scans
 from mood_vae.errors import FolderError, printable
 from mood_vae.io import json_files, volume_files
-from mood_vae.io.challenge_layout import TOY_LABELS, Level, result_path
+from mood_vae.io.challenge_layout import RUN_NAME, TOY_LABELS, Level, result_path
 from mood_vae.io.scans import Scan
-
-RUN = "run.json"
-"""What `mood-vae predict both` leaves beside its folders."""
 
 _LONGEST_SCORE = 100  # characters
 
@@ -149,7 +146,7 @@ def _files(folder: Path | None) -> dict[str, Path]:
 
 
 def _read_run(pred: Path, run: Path | None) -> _Run:
-    path = run or pred / RUN
+    path = run or pred / RUN_NAME
     if run is None and not path.is_file():
         return _Run()
     return json_files.read(

@@ -8,9 +8,8 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 
+from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.volume import Affine, Array, Mask, voxel_ml
-
-THRESHOLD = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +29,7 @@ def find_peaks(anomaly_map: Array, affine: Affine) -> list[Peak]:
 
     Of an empty mask it is the map's highest place, marked as below the threshold; of a map of zeros, nothing.
     """
-    mask = anomaly_map >= THRESHOLD
+    mask = anomaly_map >= MASK_THRESHOLD
     if not mask.any():
         return [_peak(1, anomaly_map, affine, None)] if anomaly_map.any() else []
     components = cc3d.connected_components(mask, connectivity=26)

@@ -16,6 +16,7 @@ from mood_vae.evaluation.case_results import Case, CaseResult, find_cases, read_
 from mood_vae.evaluation.lesion_matching import MIN_IOU, LesionCounts, match_lesions
 from mood_vae.evaluation.score_table import overall_rows
 from mood_vae.io import volume_files
+from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.output_folder import Progress
 from mood_vae.review.report_data import Evaluation, Figure, Metric
 from mood_vae.review.svg import Plot, round_up
@@ -23,7 +24,6 @@ from mood_vae.system.parallel import parallel_map
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 """Of the map, at which lesions are matched for the free-response curve."""
-OPERATING = 0.5
 SIZES_ML = (0.1, 1.0, 10.0)
 """Where the size classes of lesions end."""
 MOST_POINTS = 200
@@ -79,7 +79,7 @@ def read(case: Case) -> Scored:
     for threshold in THRESHOLDS:
         match = match_lesions(values >= threshold, truth)
         at.append(match.counts)
-        if threshold == OPERATING:
+        if threshold == MASK_THRESHOLD:
             sizes, found = match.lesion_voxels * result.voxel_ml, match.is_detected
     return Scored(result=result, at=tuple(at), lesion_ml=tuple(sizes.tolist()), is_detected=tuple(found.tolist()))
 
@@ -130,7 +130,7 @@ def free_response(scored: Sequence[Scored]) -> Figure:
         line += [(x, best), (x, max(best, y))]
         best = max(best, y)
     plot.line([*line, (most, best)])
-    plot.dot(*points[THRESHOLDS.index(OPERATING)], "mask, from 0.5")
+    plot.dot(*points[THRESHOLDS.index(MASK_THRESHOLD)], "mask, from 0.5")
     text = (
         f"The most lesions found with so many false findings or fewer, at thresholds from {THRESHOLDS[0]} to"
         f" {THRESHOLDS[-1]}. {lesions} lesions in {len(cases)} cases: every connected piece of a label is one, and is"

@@ -13,9 +13,9 @@ import numpy as np
 
 from mood_vae.errors import ConfigError
 from mood_vae.io import volume_files
+from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.volume import Affine, Array, Volume
 from mood_vae.review import thumbnails
-from mood_vae.review.findings import THRESHOLD
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,7 +113,7 @@ def _widget(volume: Volume, detection: Detected, *, radiological: bool) -> Any:
             },
             {
                 "name": "map.nii.gz", "data": _packed(detection.anomaly_map, volume.affine), "opacity": 0.6,
-                "colormap": thumbnails.COLOUR_MAP, "cal_min": THRESHOLD, "cal_max": 1.0,
+                "colormap": thumbnails.COLOUR_MAP, "cal_min": MASK_THRESHOLD, "cal_max": 1.0,
                 "colormap_type": ipyniivue.ColormapType.ZERO_TO_MAX_TRANSPARENT_BELOW_MIN,
             },
         ]
@@ -144,7 +144,7 @@ def _figure(volume: Volume, detection: Detected, *, radiological: bool) -> Figur
     colours = thumbnails.colour_table()
     figure = _figure_class()(figsize=(9, 3.4), facecolor="black", layout="constrained")
     scans, maps = squares(volume.array, linear=True), squares(detection.anomaly_map, linear=True)
-    masks = squares((detection.anomaly_map >= THRESHOLD).astype(np.float32), linear=False)
+    masks = squares((detection.anomaly_map >= MASK_THRESHOLD).astype(np.float32), linear=False)
     for axes, name, scan, values, mask in zip(figure.subplots(1, 3), PLANES, scans, maps, masks, strict=True):
         axes.imshow(scan, cmap="gray", vmin=low, vmax=high)
         axes.imshow(colours[np.rint(np.clip(values, 0, 1) * 255).astype(int)])
@@ -187,5 +187,5 @@ def _caption(detection: Detected) -> str:
     peak = float(detection.anomaly_map.max())
     axes = zip(detection.location_mm, ("RL", "AP", "SI"), strict=True)
     place = ", ".join(f"{abs(mm):.0f} {letters[mm < 0]}" for mm, letters in axes)
-    outline = f"outlined where at least {THRESHOLD:g}" if peak >= THRESHOLD else f"nowhere at least {THRESHOLD:g}"
+    outline = f"{'outlined where' if peak >= MASK_THRESHOLD else 'nowhere'} at least {MASK_THRESHOLD:g}"
     return f"{score}; map highest at {place} mm ({peak:.2f}), {outline}"
