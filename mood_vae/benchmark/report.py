@@ -71,9 +71,9 @@ recorded them. [results.jsonl](results.jsonl) holds all figures.
 
 **Data.** *Toys*: 96 cases with synthetic anomalies of eighteen types, a quarter of them clean, in 16 healthy volumes of
 other subjects: 6 of ds002748, a site of the training, 10 of OASIS. The ghosts among them are shifted copies, as that
-commit made them; those of *discriminators* and of what *gmvae* and *vae3d* have a part in are made in k-space. *Lesions*: 6 gliomas (BraTS 2021) and 2 brains
-with multiple sclerosis (open_ms_data), T1, other sites, most from thick slices. *Other sites*: 7 of IBSR and
-MASS, healthy. The [model card](../MODEL_CARD.md) names the sources and licences.
+commit made them; those of *discriminators* and of what *gmvae* and *vae3d* have a part in are made in k-space.
+*Lesions*: 6 gliomas (BraTS 2021) and 2 brains with multiple sclerosis (open_ms_data), T1, other sites, most from thick
+slices. *Other sites*: 7 of IBSR and MASS, healthy. The [model card](../MODEL_CARD.md) names the sources and licences.
 
 **Figures.** In brackets: 95 % bootstrap intervals over cases. *Voxel AP*: the challenge's average precision, all voxels
 pooled. *Dice of the mask*: of `map >= 0.5`; *best Dice*: at the threshold that the labels would choose. *Mean case AP*:
