@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,13 +114,15 @@ class _ClosedOnFailure(Client):
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(self._close_and_stop)
             super().__init__(*arguments, **settings)
-        except Exception:
-            with suppress(AttributeError):  # it may have failed before there was anything to close
-                self.close()
-                self._loop_runner.stop()  # which close() leaves running where _start() has closed already
-            raise
+            on_failure.pop_all()
+
+    def _close_and_stop(self) -> None:
+        with suppress(AttributeError):  # it may have failed before there was anything to close
+            self.close()
+            self._loop_runner.stop()  # which close() leaves running where _start() has closed already
 
 
 @contextmanager

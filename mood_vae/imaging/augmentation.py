@@ -135,14 +135,11 @@ def random_affine(array: Array, label: Label, rng: np.random.Generator, *, whole
     size = np.array(array.shape)
     matrix = np.column_stack([turned * size / size[:, None], 2 * shift_vox / size])
     theta = matrix[::-1, [2, 1, 0, 3]][:axes, [*range(axes), 3]]
-    batch = (1, len(array)) if axes == 2 else (1, 1)
-    at = functional.affine_grid(
-        torch.from_numpy(theta.astype(np.float32))[None], [*batch, *array.shape[-axes:]], align_corners=False
-    )
+    batch = [*[1] * (axes - 1), *array.shape]  # slices are channels of one picture, a whole brain is one volume
+    at = functional.affine_grid(torch.from_numpy(theta.astype(np.float32))[None], batch, align_corners=False)
     moved, nearest = (
         functional.grid_sample(
-            torch.from_numpy(part.astype(np.float32)).reshape(*batch, *array.shape[-axes:]), at, mode=mode,
-            align_corners=False,
+            torch.from_numpy(part.astype(np.float32)).reshape(batch), at, mode=mode, align_corners=False
         ).reshape(array.shape).numpy()
         for part, mode in ((array, "bilinear"), (label, "nearest"))
     )  # fmt: skip
