@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ from mood_vae.training.train_discriminator import Given, fit_discriminator, new_
 from mood_vae.training.train_vae import fit_vae
 from mood_vae.version import __version__
 
+log = logging.getLogger(__name__)
 CHECKPOINT_NAME = "model.safetensors"
 CALIBRATION_SEED = 500
 
@@ -153,12 +155,18 @@ def calibration_brains(volumes: SliceCache, subjects: Sequence[str], config: Cal
 
 
 def _known_subjects(*given: Path | None) -> KnownSubjects:
-    """Return all subjects that given checkpoints learnt from, and the validation subjects of them all."""
+    """Return all subjects that given checkpoints learnt from, and the validation subjects that none of them did."""
     provenances = [checkpoint.load(path).description.provenance for path in given if path]
     training, validation = (
         {subject for provenance in provenances for subject in provenance.get(key, ())}
         for key in ("training_subjects", "validation_subjects")
     )
+    if lost := validation & training:
+        log.warning(
+            "%d of %d validation subjects of the given networks are training subjects of another of them, so that %d "
+            "remain to validate and calibrate with; to keep them all, train the one network with the other one given",
+            *(len(lost), len(validation), len(validation - training)),
+        )
     return training, validation - training
 
 

@@ -220,6 +220,29 @@ def test_a_vae_of_another_shape_or_grid_is_refused(
         pipeline.train(changed_preset(THREE, settings), healthy_dir, tmp_path, hardware=CPU, vae_from=vae_only)
 
 
+def test_validation_subjects_that_another_network_learnt_from_are_told_of(
+    vae_only: Path, three: Path, healthy_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def having_seen(path: Path, training: list[str], validation: list[str]) -> Path:
+        loaded = checkpoint.load(path)
+        provenance = {"training_subjects": training, "validation_subjects": validation}
+        copy = Checkpoint(description=loaded.description.replaced(provenance=provenance), tensors=loaded.tensors)
+        checkpoint.save(tmp_path / path.parent.name, copy)
+        return tmp_path / f"{path.parent.name}.json"
+
+    vae = having_seen(vae_only, ["00000", "00003"], ["00001"])
+    for others, told in ((["00000", "00003"], []), (["00001", "00003"], ["1 of 2 validation subjects"])):
+        caplog.clear()
+        discriminators = having_seen(three, others, ["00002"])
+        path = pipeline.train(
+            untrained(THREE), healthy_dir, tmp_path, hardware=CPU, vae_from=vae, discriminators_from=discriminators
+        )
+        messages = [record.message for record in caplog.records if record.name.startswith("mood_vae")]
+        assert [" ".join(message.split()[:5]) for message in messages] == told
+        kept = checkpoint.load(path).description.provenance["validation_subjects"]
+        assert list(kept) == (["00002"] if told else ["00001", "00002"])
+
+
 def test_the_threshold_is_set_by_healthy_brains_as_they_are_or_augmented(small_cache: SliceCache) -> None:
     subjects = small_cache.subjects[:2]
 
