@@ -161,13 +161,14 @@ def _known_subjects(*given: Path | None) -> KnownSubjects:
         {subject for provenance in provenances for subject in provenance.get(key, ())}
         for key in ("training_subjects", "validation_subjects")
     )
-    if lost := validation & training:
+    kept = validation - training
+    if kept != validation:
         log.warning(
             "%d of %d validation subjects of the given networks are training subjects of another of them, so that %d "
             "remain to validate and calibrate with; to keep them all, train the one network with the other one given",
-            *(len(lost), len(validation), len(validation - training)),
+            *(len(validation) - len(kept), len(validation), len(kept)),
         )
-    return training, validation - training
+    return training, kept
 
 
 def _given_vae(path: Path, preset: Preset) -> Vae:
