@@ -202,7 +202,7 @@ def outside_brains_of(
         insertion = insert_anomaly(
             array, array > 0, anomaly_type=anomaly_type, rng=rng, donor=donor, spacing_mm=spacing_mm
         )
-        seen, label = augment(insertion.array, insertion.label, rng)
+        seen, label = augment(insertion.array, insertion.label, rng, whole=True)
         yield Brain.of(seen), label
 
 

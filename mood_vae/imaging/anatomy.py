@@ -14,9 +14,14 @@ Label = npt.NDArray[np.uint8]
 VOXEL = np.ones(3)
 DARK = 0.5
 """Fluid is darker than so many times the median of the brain."""
+TISSUE = 0.75
+"""Thalami are at least so many times as bright."""
 SMALLEST_VENTRICLE_VOX = 200
 FAINTEST = 0.02
 """What interpolation leaves below this is background."""
+THALAMUS_RADII_VOX = np.array([8.0, 7.0, 12.0])
+THALAMI_APART_VOX = 18.0
+"""Half the extents of a thalamus, and how far apart the centres of the two lie, in voxels of 1.25 mm."""
 
 
 def widen_sulci(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
@@ -114,6 +119,45 @@ def restrip(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array
     array = np.where(rim, brightness.clip(FAINTEST, 1), array).astype(np.float32)
     cut = inside & (ndimage.distance_transform_cdt(inside) < inward_vox)
     return np.where(cut, np.float32(0), array), label * ~cut
+
+
+def vary_thalami(array: Array, label: Label, rng: np.random.Generator) -> Array:
+    """Return a whole brain whose thalami are brighter or darker, or smoother, as on another scanner.
+
+    They are taken as two ellipsoids of varying size with uneven soft borders, beside the middle of the brain's bounding
+    box; where they reach further, the surroundings vary alike. Fluid stays as it is, and so does what is labelled.
+    A brain without any tissue there is returned as it is.
+    """
+    inside = array > 0
+    if not inside.any():
+        return array
+    edges = ndimage.find_objects(inside.astype(np.uint8))[0]
+    middle = np.array([(edge.start + edge.stop - 1) / 2 for edge in edges]) + rng.uniform(-3, 3, 3)
+    radii = THALAMUS_RADII_VOX * rng.uniform(0.7, 1.5)
+    box = tuple(
+        slice(max(0, int(centre - reach)), int(centre + reach) + 1)
+        for centre, reach in zip(middle, 1.6 * radii + (0, THALAMI_APART_VOX / 2, 0) + 4, strict=True)
+    )
+    part = array[box]
+    away = [np.arange(edge.start, edge.start + size) - centre for edge, size, centre in zip(
+        box, part.shape, middle, strict=True
+    )]  # fmt: skip
+    away[1] = np.abs(away[1]) - THALAMI_APART_VOX / 2 * rng.uniform(0.9, 1.1)
+    k, h, w = (distance / radius for distance, radius in zip(away, radii, strict=True))
+    radius = np.sqrt(k[:, None, None] ** 2 + h[:, None] ** 2 + w**2)
+    uneven = 0.15 * smooth_noise(rng, part.shape, 6.0, VOXEL)
+    tissue = (ndimage.gaussian_filter(part, 1) > TISSUE * np.median(array[inside][::8])) & (label[box] == 0)
+    weight = tissue * special.expit((1 - radius + uneven) * rng.uniform(6, 20))
+    if weight.sum() < 1:
+        return array
+    scale = rng.uniform(1, 4)
+    mean = ndimage.gaussian_filter(part * weight, scale) / ndimage.gaussian_filter(weight, scale).clip(1e-3)
+    brightness = np.quantile(array[inside][::8], rng.uniform(0.4, 0.97))
+    varied = part + weight * rng.uniform(0, 1) * (mean - part)
+    varied += weight * rng.uniform(0, 0.7) * (brightness - varied)
+    whole = array.copy()
+    whole[box] = np.where(part > 0, varied.clip(1e-3, 1), 0)
+    return whole
 
 
 def recolour_tissues(array: Array, inside: Mask, rng: np.random.Generator) -> Array:

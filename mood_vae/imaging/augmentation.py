@@ -18,6 +18,7 @@ from mood_vae.imaging.anatomy import (
     enlarge_ventricles,
     recolour_tissues,
     restrip,
+    vary_thalami,
     widen_sulci,
 )
 from mood_vae.imaging.random_fields import smooth_noise
@@ -34,13 +35,16 @@ def augment(array: Array, label: Label, rng: np.random.Generator, *, whole: bool
         array: (K, H, W) float32 in [0, 1], 0 outside the brain.
         label: (K, H, W) uint8.
         rng: Same state, same change.
-        whole: Turn and shift it in the depth too, and twice as often. A slab would be cut off at its ends.
+        whole: A whole brain, not a slab, in which the thalami have a known place. It is turned and shifted in the depth
+            too, and twice as often; a slab would be cut off at its ends.
 
     Returns:
         Both in the same form; the brain's voxels are at least 0.001.
     """
     if rng.random() < 0.5:
         array, label = array[:, ::-1].copy(), label[:, ::-1].copy()
+    if whole and rng.random() < 0.35:
+        array = vary_thalami(array, label, rng)
     if rng.random() < (0.6 if whole else 0.3):
         array, label = random_affine(array, label, rng, whole=whole)
     if rng.random() < 0.25:

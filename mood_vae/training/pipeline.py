@@ -151,7 +151,7 @@ def calibration_brains(volumes: SliceCache, subjects: Sequence[str], config: Cal
             yield Brain.of(array)
         for scanner in range(config.augmentations):
             rng = np.random.default_rng((CALIBRATION_SEED, number, scanner))
-            yield Brain.of(augment(array, np.zeros(array.shape, np.uint8), rng)[0])
+            yield Brain.of(augment(array, np.zeros(array.shape, np.uint8), rng, whole=True)[0])
 
 
 def _known_subjects(*given: Path | None) -> KnownSubjects:

@@ -128,3 +128,44 @@ def test_tissues_change_apart_and_keep_their_texture(brain: Array) -> None:
     # what is added is smoother than the noise of 0.02 that it is added to
     assert np.median(rough) < 0.02
     np.testing.assert_array_equal(anatomy.recolour_tissues(brain * 0, inside & False, np.random.default_rng(0)), 0)
+
+
+def test_thalami_change_alike_on_both_sides_and_nothing_else_does() -> None:
+    # a block of noisy tissue, darker below and brighter above, with a slit of fluid in its middle
+    size = (90, 110, 130)  # K, H, W
+    brain = np.zeros(size, np.float32)
+    brain[4:86, 5:105, 5:125] = 0.6 + 0.03 * np.random.default_rng(0).standard_normal((82, 100, 120), np.float32)
+    brain[4:40] -= 0.3 * (brain[4:40] > 0)
+    brain[70:86] += 0.3 * (brain[70:86] > 0)
+    brain[30:60, 52:58, 40:90] = 0.1
+    label = np.zeros(size, np.uint8)
+    label[44:48, 44:48, 60:68] = 1  # within the left one
+    brightness, roughness = [], []
+    for number in range(16):
+        varied = anatomy.vary_thalami(brain, label, np.random.default_rng(number))
+        change = varied - brain
+        # far from the two places, in what is labelled, in fluid and in the background nothing changes
+        near = np.zeros(size, bool)
+        near[20:70, 25:85, 35:95] = True
+        np.testing.assert_allclose(varied[~near], brain[~near], atol=1e-3)
+        np.testing.assert_array_equal(varied[label > 0], brain[label > 0])
+        np.testing.assert_array_equal(varied[35:55, 54:56, 45:85], brain[35:55, 54:56, 45:85])
+        # the centres of the thalami, 9 voxels left and right of the middle
+        left, right = (np.s_[41:44, middle - 2 : middle + 3, 60:70] for middle in (45, 64))
+        brightness.append((change[left].mean(), change[right].mean()))
+        roughness.append(varied[right].std() / brain[right].std())
+    assert np.corrcoef(np.transpose(brightness))[0, 1] > 0.9
+    assert np.min(brightness) < -0.01
+    assert np.max(brightness) > 0.01
+    assert min(roughness) < 0.3
+    assert max(roughness) < 1.1
+
+
+def test_a_brain_without_tissue_in_its_middle_stays_as_it_is() -> None:
+    hollow = np.zeros((90, 110, 130), np.float32)
+    hollow[4:86, 5:105, 5:125] = 0.6
+    hollow[15:75, 20:90, 25:105] = 0.1
+    label = np.zeros(hollow.shape, np.uint8)
+    for brain in (hollow, hollow * 0):
+        for number in range(4):
+            np.testing.assert_array_equal(anatomy.vary_thalami(brain, label, np.random.default_rng(number)), brain)
