@@ -10,6 +10,7 @@ from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.io.volume import Array, Mask
 
 Label = npt.NDArray[np.uint8]
+Point = tuple[float, ...]
 
 VOXEL = np.ones(3)
 DARK = 0.5
@@ -121,43 +122,49 @@ def restrip(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array
     return np.where(cut, np.float32(0), array), label * ~cut
 
 
-def vary_thalami(array: Array, label: Label, rng: np.random.Generator) -> Array:
-    """Return a whole brain whose thalami are brighter or darker, or smoother, as on another scanner.
+def middle_of(brain: npt.NDArray[np.floating]) -> Point | None:
+    """Return the middle of a whole brain's bounding box in voxels, between its thalami; None where it is empty."""
+    boxes = ndimage.find_objects((brain > 0).astype(np.uint8))
+    return tuple((edge.start + edge.stop - 1) / 2 for edge in boxes[0]) if boxes else None
 
-    They are taken as two ellipsoids of varying size with uneven soft borders, beside the middle of the brain's bounding
-    box; where they reach further, the surroundings vary alike. Fluid stays as it is, and so does what is labelled.
-    A brain without any tissue there is returned as it is.
+
+def vary_thalami(array: Array, label: Label, rng: np.random.Generator, middle_vox: Point) -> Array:
+    """Return a brain, or a slab of one, whose thalami are brighter or darker, or smoother, as on another scanner.
+
+    They are taken as two ellipsoids of varying size with uneven soft borders; where they reach further, the
+    surroundings vary alike. Fluid stays as it is, and so does what is labelled.
+
+    Args:
+        array: The brain.
+        label: What is anomalous in it.
+        rng: Same state, same change.
+        middle_vox: The middle of the whole brain in the array's voxels, see `middle_of`; in a slab perhaps outside.
     """
-    inside = array > 0
-    if not inside.any():
-        return array
-    edges = ndimage.find_objects(inside.astype(np.uint8))[0]
-    middle = np.array([(edge.start + edge.stop - 1) / 2 for edge in edges]) + rng.uniform(-3, 3, 3)
+    middle = np.array(middle_vox) + rng.uniform(-3, 3, 3)
     radii = THALAMUS_RADII_VOX * rng.uniform(0.7, 1.5)
-    box = tuple(
-        slice(max(0, int(centre - reach)), int(centre + reach) + 1)
-        for centre, reach in zip(middle, 1.6 * radii + (0, THALAMI_APART_VOX / 2, 0) + 4, strict=True)
-    )
+    reach = 1.6 * radii + (4, 4 + THALAMI_APART_VOX / 2, 4)
+    starts, stops = ((middle + way * reach).astype(int).clip(0, array.shape) for way in (-1, 1))
+    box = tuple(slice(start, stop) for start, stop in zip(starts, stops, strict=True))
     part = array[box]
-    away = [np.arange(edge.start, edge.start + size) - centre for edge, size, centre in zip(
-        box, part.shape, middle, strict=True
-    )]  # fmt: skip
+    if not part.any():
+        return array
+    away = [np.arange(start, stop) - at for start, stop, at in zip(starts, stops, middle, strict=True)]
     away[1] = np.abs(away[1]) - THALAMI_APART_VOX / 2 * rng.uniform(0.9, 1.1)
     k, h, w = (distance / radius for distance, radius in zip(away, radii, strict=True))
     radius = np.sqrt(k[:, None, None] ** 2 + h[:, None] ** 2 + w**2)
     uneven = 0.15 * smooth_noise(rng, part.shape, 6.0, VOXEL)
-    tissue = (ndimage.gaussian_filter(part, 1) > TISSUE * np.median(array[inside][::8])) & (label[box] == 0)
+    values = array[array > 0][::8]
+    tissue = (ndimage.gaussian_filter(part, 1) > TISSUE * np.median(values)) & (label[box] == 0)
     weight = tissue * special.expit((1 - radius + uneven) * rng.uniform(6, 20))
     if weight.sum() < 1:
         return array
     scale = rng.uniform(1, 4)
     mean = ndimage.gaussian_filter(part * weight, scale) / ndimage.gaussian_filter(weight, scale).clip(1e-3)
-    brightness = np.quantile(array[inside][::8], rng.uniform(0.4, 0.97))
     varied = part + weight * rng.uniform(0, 1) * (mean - part)
-    varied += weight * rng.uniform(0, 0.7) * (brightness - varied)
-    whole = array.copy()
-    whole[box] = np.where(part > 0, varied.clip(1e-3, 1), 0)
-    return whole
+    varied += weight * rng.uniform(0, 0.7) * (np.quantile(values, rng.uniform(0.4, 0.97)) - varied)
+    changed = array.copy()
+    changed[box] = np.where(part > 0, varied.clip(1e-3, 1), 0)
+    return changed
 
 
 def recolour_tissues(array: Array, inside: Mask, rng: np.random.Generator) -> Array:

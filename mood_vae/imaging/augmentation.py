@@ -14,8 +14,10 @@ from mood_vae.imaging.anatomy import (
     FAINTEST,
     VOXEL,
     Label,
+    Point,
     depth_vox,
     enlarge_ventricles,
+    middle_of,
     recolour_tissues,
     restrip,
     vary_thalami,
@@ -25,7 +27,9 @@ from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.io.volume import Array, Mask
 
 
-def augment(array: Array, label: Label, rng: np.random.Generator, *, whole: bool = False) -> tuple[Array, Label]:
+def augment(
+    array: Array, label: Label, rng: np.random.Generator, *, whole: bool = False, middle_vox: Point | None = None
+) -> tuple[Array, Label]:
     """Return a brain as another scanner would have it, or another brain, and its label moved along.
 
     Background, that is 0, stays 0, grows into the brain's sulci, or is cut anew. Each change has a probability of its
@@ -35,16 +39,17 @@ def augment(array: Array, label: Label, rng: np.random.Generator, *, whole: bool
         array: (K, H, W) float32 in [0, 1], 0 outside the brain.
         label: (K, H, W) uint8.
         rng: Same state, same change.
-        whole: A whole brain, not a slab, in which the thalami have a known place. It is turned and shifted in the depth
-            too, and twice as often; a slab would be cut off at its ends.
+        whole: Turn and shift it in the depth too, and twice as often. A slab would be cut off at its ends.
+        middle_vox: Where the middle of the whole brain lies, for the thalami; of a slab None leaves them as they are.
 
     Returns:
         Both in the same form; the brain's voxels are at least 0.001.
     """
+    middle_vox = middle_of(array) if whole and middle_vox is None else middle_vox
+    if middle_vox is not None and rng.random() < 0.35:
+        array = vary_thalami(array, label, rng, middle_vox)
     if rng.random() < 0.5:
         array, label = array[:, ::-1].copy(), label[:, ::-1].copy()
-    if whole and rng.random() < 0.35:
-        array = vary_thalami(array, label, rng)
     if rng.random() < (0.6 if whole else 0.3):
         array, label = random_affine(array, label, rng, whole=whole)
     if rng.random() < 0.25:

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mood_vae.errors import MoodVaeError
-from mood_vae.imaging.augmentation import Label, augment
+from mood_vae.imaging.anatomy import Label, Point, middle_of
+from mood_vae.imaging.augmentation import augment
 from mood_vae.imaging.foreground import fill_between
 from mood_vae.io.volume import Array
 from mood_vae.synthetic.insert import TRAINING_TYPES, insert_anomaly
@@ -65,7 +66,8 @@ class SyntheticSamples(Dataset[Sample]):
         early = [name in config.anatomical or rng.random() < config.early_share for name in names]
         for name in compress(names, early):
             array, label = self._insert(array, label, name, donor, rng)
-        array, label = augment(array, label, rng, whole=len(array) == self._volumes.array_NKHW.shape[1])
+        whole = len(array) == self._volumes.array_NKHW.shape[1]
+        array, label = augment(array, label, rng, whole=whole, middle_vox=self._middle_vox(row, first))
         for name in compress(names, map(not_, early)):
             array, label = self._insert(array, label, name, donor, rng)
         ks = np.sort(_target_slices(label, min(config.target_slices, len(array)), rng))
@@ -77,6 +79,11 @@ class SyntheticSamples(Dataset[Sample]):
     def _slab(self, row: int, first: int) -> Array:
         """Return (slab_slices, H, W) float32 of a cached brain."""
         return self._volumes.array_NKHW[row, first : first + self._config.slab_slices].astype(np.float32)
+
+    def _middle_vox(self, row: int, first: int) -> Point | None:
+        """Return the middle of a cached brain in the voxels of its slab; None where it is empty."""
+        middle = middle_of(self._volumes.array_NKHW[row])
+        return middle and (middle[0] - first, *middle[1:])
 
     def _names(self, rng: np.random.Generator) -> list[str]:
         if rng.random() < self._config.clean_share:
