@@ -131,8 +131,9 @@ def middle_of(brain: npt.NDArray[np.floating]) -> Point | None:
 def vary_thalami(array: Array, label: Label, rng: np.random.Generator, middle_vox: Point) -> Array:
     """Return a brain, or a slab of one, whose thalami are brighter or darker, or smoother, as on another scanner.
 
-    They are taken as two ellipsoids of varying size with uneven soft borders; where they reach further, the
-    surroundings vary alike. Fluid stays as it is, and so does what is labelled.
+    Their mean lies anywhere between grey and white matter. They are taken as two ellipsoids of varying size with uneven
+    soft borders; where they reach further, the surroundings vary alike. Fluid stays as it is, and so does what is
+    labelled.
 
     Args:
         array: The brain.
@@ -158,10 +159,10 @@ def vary_thalami(array: Array, label: Label, rng: np.random.Generator, middle_vo
     weight = tissue * special.expit((1 - radius + uneven) * rng.uniform(6, 20))
     if weight.sum() < 1:
         return array
-    scale = rng.uniform(1, 4)
+    scale, share = rng.uniform(1, 4), rng.uniform(0, 1)
     mean = ndimage.gaussian_filter(part * weight, scale) / ndimage.gaussian_filter(weight, scale).clip(1e-3)
-    varied = part + weight * rng.uniform(0, 1) * (mean - part)
-    varied += weight * rng.uniform(0, 0.7) * (np.quantile(values, rng.uniform(0.4, 0.97)) - varied)
+    brightness = np.quantile(values, rng.uniform(0.3, 0.9)) - np.average(part, weights=weight)
+    varied = part + weight * (share * (mean - part) + brightness)
     changed = array.copy()
     changed[box] = np.where(part > 0, varied.clip(1e-3, 1), 0)
     return changed

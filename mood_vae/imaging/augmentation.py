@@ -46,7 +46,7 @@ def augment(
         Both in the same form; the brain's voxels are at least 0.001.
     """
     middle_vox = middle_of(array) if whole and middle_vox is None else middle_vox
-    if middle_vox is not None and rng.random() < 0.35:
+    if middle_vox is not None and rng.random() < 0.5:
         array = vary_thalami(array, label, rng, middle_vox)
     if rng.random() < 0.5:
         array, label = array[:, ::-1].copy(), label[:, ::-1].copy()

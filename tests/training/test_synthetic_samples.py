@@ -134,5 +134,5 @@ def test_small_anomalies_are_smaller(small_cache: SliceCache) -> None:
         )
         return [int(samples(small_cache, config)[number].y_BHW.sum()) for number in range(48)]
 
-    # lengths are divided by 1 to 4, and so volumes by up to 64
-    assert np.mean(sizes(small_share=1.0, shrinking=4.0)) < 0.6 * np.mean(sizes())
+    # lengths are divided by 1 to 8, and so volumes by up to 512; few voxels keep the smallest from it
+    assert np.median(sizes(small_share=1.0, shrinking=8.0)) < 0.75 * np.median(sizes())
