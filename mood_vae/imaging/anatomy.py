@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, special
 
+from mood_vae.imaging.preprocessing import Point
 from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.io.volume import Array, Mask
 
 Label = npt.NDArray[np.uint8]
-Point = tuple[float, ...]
 
 VOXEL = np.ones(3)
 DARK = 0.5
@@ -125,7 +125,10 @@ def restrip(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array
 def middle_of(brain: npt.NDArray[np.floating]) -> Point | None:
     """Return the middle of a whole brain's bounding box in voxels, between its thalami; None where it is empty."""
     boxes = ndimage.find_objects((brain > 0).astype(np.uint8))
-    return tuple((edge.start + edge.stop - 1) / 2 for edge in boxes[0]) if boxes else None
+    if not boxes:
+        return None
+    k, h, w = ((edge.start + edge.stop - 1) / 2 for edge in boxes[0])
+    return k, h, w
 
 
 def vary_thalami(array: Array, label: Label, rng: np.random.Generator, middle_vox: Point) -> Array:

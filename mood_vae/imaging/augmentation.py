@@ -14,7 +14,6 @@ from mood_vae.imaging.anatomy import (
     FAINTEST,
     VOXEL,
     Label,
-    Point,
     depth_vox,
     enlarge_ventricles,
     middle_of,
@@ -23,6 +22,7 @@ from mood_vae.imaging.anatomy import (
     vary_thalami,
     widen_sulci,
 )
+from mood_vae.imaging.preprocessing import Point
 from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.io.volume import Array, Mask
 

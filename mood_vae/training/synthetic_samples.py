@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mood_vae.errors import MoodVaeError
-from mood_vae.imaging.anatomy import Label, Point, middle_of
+from mood_vae.imaging.anatomy import Label, middle_of
 from mood_vae.imaging.augmentation import augment
 from mood_vae.imaging.foreground import fill_between
+from mood_vae.imaging.preprocessing import Point
 from mood_vae.io.volume import Array
 from mood_vae.synthetic.insert import TRAINING_TYPES, insert_anomaly
 from mood_vae.training.cache import SliceCache
@@ -83,7 +84,7 @@ class SyntheticSamples(Dataset[Sample]):
     def _middle_vox(self, row: int, first: int) -> Point | None:
         """Return the middle of a cached brain in the voxels of its slab; None where it is empty."""
         middle = middle_of(self._volumes.array_NKHW[row])
-        return middle and (middle[0] - first, *middle[1:])
+        return middle and (middle[0] - first, middle[1], middle[2])
 
     def _names(self, rng: np.random.Generator) -> list[str]:
         if rng.random() < self._config.clean_share:

@@ -11,7 +11,7 @@ from mood_vae.training.synthetic_samples import SyntheticSamples
 SYNTHESIS = SynthesisConfig(slab_slices=12, target_slices=6, anomaly_types=("uniform_sphere", "intensity", "noise"))
 
 
-def samples(volumes: SliceCache, config: SynthesisConfig, *, seed: int = 0) -> SyntheticSamples:
+def samples(volumes: SliceCache, config: SynthesisConfig, *, seed: int = 4) -> SyntheticSamples:
     return SyntheticSamples(volumes, volumes.subjects, config, spacing_mm=6.0, seed=seed)
 
 
@@ -48,7 +48,7 @@ def test_a_clean_slab_without_augmentation_would_be_the_brain_s_own(small_cache:
     # an augmentation that leaves everything in place changes intensities alone: the background tells the slab
     dataset = samples(small_cache, SYNTHESIS.replaced(clean_share=1.0))
     in_place = 0
-    for number in range(24):
+    for number in range(16):
         sample = dataset[number]
         assert not sample.y_BHW.any()
         slabs = small_cache.array_NKHW[:, sample.first : sample.first + 12] > 0
@@ -115,8 +115,8 @@ def test_types_of_the_anatomy_are_augmented_and_artefacts_are_not(small_cache: S
         return [float(values.unique(return_counts=True)[1].max()) / len(values) for values in anomalies]
 
     assert min(alike(())) > 0.25  # the rest is its soft edge
+    assert max(alike(("uniform_sphere",))) < 0.2
     # a rare augmentation changes no intensity
-    assert np.median(alike(("uniform_sphere",))) < 0.1
     assert np.median(alike((), early_share=1.0)) < 0.1
 
 
@@ -132,7 +132,7 @@ def test_small_anomalies_are_smaller(small_cache: SliceCache) -> None:
         config = SYNTHESIS.replaced(
             clean_share=0.0, most=1, anomaly_types=("noise",), slab_slices=28, target_slices=28, **settings
         )
-        return [int(samples(small_cache, config)[number].y_BHW.sum()) for number in range(48)]
+        return [int(samples(small_cache, config)[number].y_BHW.sum()) for number in range(24)]
 
-    # lengths are divided by 1 to 8, and so volumes by up to 512; few voxels keep the smallest from it
-    assert np.median(sizes(small_share=1.0, shrinking=8.0)) < 0.75 * np.median(sizes())
+    # lengths are divided by 1 to 2.5, and so volumes by up to 16
+    assert np.median(sizes(small_share=1.0, shrinking=2.5)) < 0.6 * np.median(sizes())
