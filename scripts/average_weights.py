@@ -1,7 +1,7 @@
 """The weighted mean of two checkpoints, one of which continued the other's training, calibrated anew.
 
-After a training on brains of another kind, the mean keeps more of what the network found before, at the price of some of
-what it learnt (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
+After a training on brains of another kind, the mean keeps more of what the network found before, at the price of some
+of what it learnt (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022).
 
 Run from the repository's root: python scripts/average_weights.py HEALTHY BEFORE AFTER SHARE CACHE OUT
 HEALTHY: the folder that both were trained on. BEFORE, AFTER: checkpoints of one VAE and of the same networks. SHARE: of
@@ -50,7 +50,8 @@ def averaged(before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: f
     Raises:
         ValueError: The tensors differ in name or shape, or the VAEs in value.
     """
-    if {name: tensor.shape for name, tensor in before.items()} != {name: tensor.shape for name, tensor in after.items()}:
+    shapes = [{name: tensor.shape for name, tensor in tensors.items()} for tensors in (before, after)]
+    if shapes[0] != shapes[1]:
         raise ValueError("the two checkpoints hold different networks: average two of one training")
     if any(not torch.equal(before[name], after[name]) for name in after if name.startswith("vae.")):
         raise ValueError("the two checkpoints hold different VAEs: continue the training with --vae")
