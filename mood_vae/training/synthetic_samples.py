@@ -52,6 +52,7 @@ class SyntheticSamples(Dataset[Sample]):
         self._rows = [volumes.subjects.index(subject) for subject in subjects]
         # the axial slices that show brain, of each row
         self._visible = {row: volumes.slices_of([volumes.subjects[row]])[:, 2] for row in self._rows}
+        self._middles_vox: dict[int, Point | None] = {}  # of the rows that were drawn: each takes a pass over the brain
 
     def __getitem__(self, number: int) -> Sample:
         config, rng = self._config, np.random.default_rng((self._seed, number))
@@ -83,7 +84,9 @@ class SyntheticSamples(Dataset[Sample]):
 
     def _middle_vox(self, row: int, first: int) -> Point | None:
         """Return the middle of a cached brain in the voxels of its slab; None where it is empty."""
-        middle = middle_of(self._volumes.array_NKHW[row])
+        if row not in self._middles_vox:
+            self._middles_vox[row] = middle_of(self._volumes.array_NKHW[row])
+        middle = self._middles_vox[row]
         return middle and (middle[0] - first, middle[1], middle[2])
 
     def _names(self, rng: np.random.Generator) -> list[str]:
