@@ -37,10 +37,10 @@ def main() -> None:
     arguments = parser.parse_args()
 
     before, after = checkpoint.load(arguments.before), checkpoint.load(arguments.after)
+    tensors = averaged(before.tensors, after.tensors, arguments.share)
     preset = find_preset(after.description.preset).replaced(detector=after.description.detector)
     volumes = cache.build(arguments.healthy, arguments.cache, preset.detector.grid, progress=silent)
     provenance = {**after.description.provenance, "share_of_last_round": arguments.share}
-    tensors = averaged(before.tensors, after.tensors, arguments.share)
     checkpoint.save(arguments.out, calibrated(preset, tensors, volumes, provenance))
 
 
