@@ -150,6 +150,3 @@ def composition(host: Host, p: Parameters) -> Patch:
     if p["second"] != "none":
         new = CHANGES[p["second"]](host, box, p, new)
     return Patch(box=box, crop=mix(old, new, soft_edge(depth_mm, p["edge_mm"])))
-
-
-TRAINING_ONLY = (composition,)

@@ -23,9 +23,9 @@ from mood_vae.imaging.foreground import body_mask
 from mood_vae.io.volume import Array, Mask
 from mood_vae.synthetic.anomaly_type import AnomalyType, Patch
 from mood_vae.synthetic.artefacts import ARTEFACTS
-from mood_vae.synthetic.compositions import TRAINING_ONLY
+from mood_vae.synthetic.compositions import composition
 from mood_vae.synthetic.host import Host, measure_host
-from mood_vae.synthetic.lesions import LESIONS
+from mood_vae.synthetic.lesions import LESIONS, infiltrating_lesion
 from mood_vae.synthetic.local_anomalies import LOCAL_ANOMALIES
 from mood_vae.synthetic.outside_types import OUTSIDE
 
@@ -34,7 +34,9 @@ ANOMALY_TYPES: dict[str, AnomalyType] = {
 }
 """Every anomaly type of a toy set by its name."""
 
-TRAINING_TYPES: Mapping[str, AnomalyType] = ANOMALY_TYPES | {one.name: one for one in TRAINING_ONLY}
+TRAINING_TYPES: Mapping[str, AnomalyType] = ANOMALY_TYPES | {
+    one.name: one for one in (composition, infiltrating_lesion)
+}
 """Every type that a network may learn from by its name: the same, and those that no toy set holds."""
 
 OUTSIDE_TYPES: Mapping[str, AnomalyType] = {one.name: one for one in OUTSIDE}

@@ -88,4 +88,32 @@ def hypointense_lesions(host: Host, p: Parameters) -> Patch:
     return Patch(box=box, crop=crop)
 
 
+@anomaly_type(
+    "a large smooth lesion without core or ring: white matter about as dark as grey, soft borders, mass effect",
+    radius_mm=Range(8, 30, log=True),
+    edge_mm=Range(2, 12, log=True),
+    contrast=Range(0.08, 0.4),
+    opacity=Range(0.5, 1),
+    texture=Range(0.01, 0.06),
+    darker_tissue=("spared", "spared", "replaced"),
+    mass_effect=Range(0, 0.4),
+)
+def infiltrating_lesion(host: Host, p: Parameters) -> Patch:
+    """Push tissue aside, then darken the bright tissue of a blob with fingers, as oedema and diffuse gliomas do."""
+    rng, radius_mm = host.rng, p["radius_mm"]
+    blob = random_blob(rng, radius_mm)
+    i, j, k = (int(c) for c in host.centres(1, 0.3 * radius_mm, bright=True)[0])
+    box = box_around((i, j, k), blob.extent_mm + p["edge_mm"] + 0.4 * radius_mm, host.spacing_mm, host.foreground.shape)
+    depth_mm = blob.depth_mm(box, rng)
+    tissue = _pushed_aside(host.crop(box), box, depth_mm, blob, p["mass_effect"])
+    fine = smooth_noise(rng, box.shape, 2.0, host.spacing_mm)
+    coarse = smooth_noise(rng, box.shape, 0.3 * radius_mm, host.spacing_mm)
+    white = float(np.quantile(tissue[host.inside(box)], 0.8))
+    dark = np.float32(white - p["contrast"]) + np.float32(p["texture"]) * (fine + coarse)
+    if p["darker_tissue"] == "spared":
+        dark = np.minimum(tissue, dark)
+    weight = np.float32(p["opacity"]) * soft_edge(depth_mm + 0.25 * radius_mm * coarse, p["edge_mm"])
+    return Patch(box=box, crop=mix(tissue, dark, weight))
+
+
 LESIONS = (lesion, hypointense_lesions)

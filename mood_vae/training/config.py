@@ -28,7 +28,10 @@ ALL = (*LOCAL, *LOCAL, *SLICE_FILLING)
 COMPOSED = ("composition",) * 8
 """Any shape with any change, as often as a quarter of all types together."""
 
-ANATOMICAL = ("lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
+INFILTRATING = ("infiltrating_lesion",) * 4
+"""Large smooth lesions, as often as an eighth of all types together."""
+
+ANATOMICAL = ("lesion", "infiltrating_lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
 FROM_DONOR = ("foreign_patch_interpolation", "poisson_image_interpolation")
 """Another subject's tissue, recognised by its contrast alone if it is inserted after the augmentation."""
 

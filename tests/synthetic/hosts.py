@@ -12,7 +12,7 @@ import scipy.ndimage
 from mood_vae.io.volume import Array, Mask
 from mood_vae.synthetic.anomaly_type import Patch
 from mood_vae.synthetic.host import Host, measure_host
-from mood_vae.synthetic.insert import ANOMALY_TYPES, Insertion, insert_anomaly
+from mood_vae.synthetic.insert import TRAINING_TYPES, Insertion, insert_anomaly
 from mood_vae.synthetic.phantom import healthy_brain
 
 SPACING_MM = 4.0
@@ -104,7 +104,7 @@ def ramp(shape: tuple[int, int, int], slope: tuple[float, float, float]) -> Arra
 
 def change(host: Host, anomaly_type: str, **parameters: Any) -> tuple[Patch, Array]:
     """Let one type change a host with the given parameters; return its patch and the box's old voxels."""
-    patch = ANOMALY_TYPES[anomaly_type].change(host, parameters)
+    patch = TRAINING_TYPES[anomaly_type].change(host, parameters)
     return patch, host.crop(patch.box)
 
 

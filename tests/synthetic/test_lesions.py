@@ -91,3 +91,30 @@ def test_spots_are_as_many_as_asked_for_at_most_and_lie_in_bright_tissue() -> No
         assert (old[darker] == np.float32(0.8)).all()
         # spots are as bright as 0.4: darker tissue beside them stays as it is
         np.testing.assert_array_equal(patch.crop[old < 0.5], old[old < 0.5])
+
+
+INFILTRATING = {"radius_mm": 14, "edge_mm": 2, "contrast": 0.3, "opacity": 1.0, "texture": 0.0, "mass_effect": 0.0}
+
+
+@pytest.mark.parametrize("darker_tissue", ["spared", "replaced"])
+def test_an_infiltrating_lesion_is_as_dark_as_asked_for_and_spares_darker_tissue_or_not(darker_tissue: str) -> None:
+    tissue = np.full((90, 90, 90), 0.8, dtype=np.float32)
+    tissue[::5] = 0.2  # thin dark sheets, as sulci are
+    for seed in range(4):
+        host = block_host(tissue, seed=seed)
+        patch, old = change(host, "infiltrating_lesion", **INFILTRATING, darker_tissue=darker_tissue)
+        bright = old > 0.5
+        # the middle of a blob of 14 mm, fingers or not, is 0.8 - 0.3
+        assert np.quantile(patch.crop[bright], 0.02) == pytest.approx(0.5, abs=1e-4)
+        assert 3_000 < np.count_nonzero(patch.crop[bright] < 0.6) < 40_000  # a ball of 14 mm has 11,500
+        assert (patch.crop[bright] <= old[bright] + 1e-6).all()
+        sheets = patch.crop[~bright]
+        assert sheets.max() == pytest.approx(0.2 if darker_tissue == "spared" else 0.5, abs=1e-4)
+
+
+def test_an_infiltrating_lesion_lies_in_bright_tissue() -> None:
+    tissue = np.full((90, 90, 90), 0.3, dtype=np.float32)
+    tissue[30:60] = 0.8
+    for seed in range(8):
+        patch, _ = change(block_host(tissue, seed=seed), "infiltrating_lesion", **INFILTRATING, darker_tissue="spared")
+        assert tissue[patch.box.centre] == np.float32(0.8)
