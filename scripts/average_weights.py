@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from mood_vae.detection import checkpoint
+from mood_vae.errors import ConfigError, MoodVaeError
 from mood_vae.io.output_folder import silent
 from mood_vae.training import cache
 from mood_vae.training.pipeline import calibrated
@@ -36,8 +37,11 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     arguments = parser.parse_args()
 
-    before, after = checkpoint.load(arguments.before), checkpoint.load(arguments.after)
-    tensors = averaged(before.tensors, after.tensors, arguments.share)
+    try:
+        before, after = checkpoint.load(arguments.before), checkpoint.load(arguments.after)
+        tensors = averaged(before.tensors, after.tensors, arguments.share)
+    except MoodVaeError as error:
+        parser.error(str(error))
     preset = find_preset(after.description.preset).replaced(detector=after.description.detector)
     volumes = cache.build(arguments.healthy, arguments.cache, preset.detector.grid, progress=silent)
     provenance = {**after.description.provenance, "share_of_last_round": arguments.share}
@@ -48,13 +52,20 @@ def averaged(before: Mapping[str, Tensor], after: Mapping[str, Tensor], share: f
     """Return (1 - share) * before + share * after, tensor by tensor, in float32; counters are those of `after`.
 
     Raises:
-        ValueError: The tensors differ in name or shape, or the VAEs in value.
+        ConfigError: The share is outside [0, 1], the tensors differ in name or shape, or the VAEs in value.
     """
+    if not 0 <= share <= 1:
+        raise ConfigError(expected="a share of AFTER in [0, 1]", found=f"{share:g}", remedy="give such a number")
     shapes = [{name: tensor.shape for name, tensor in tensors.items()} for tensors in (before, after)]
     if shapes[0] != shapes[1]:
-        raise ValueError("the two checkpoints hold different networks: average two of one training")
+        raise ConfigError(
+            expected="checkpoints of the same networks", found="tensors of other names or shapes",
+            remedy="average two of one training",
+        )  # fmt: skip
     if any(not torch.equal(before[name], after[name]) for name in after if name.startswith("vae.")):
-        raise ValueError("the two checkpoints hold different VAEs: continue the training with --vae")
+        raise ConfigError(
+            expected="checkpoints of one VAE", found="two different VAEs", remedy="continue the training with --vae"
+        )
     return {
         name: torch.lerp(before[name].float(), tensor.float(), share) if "num_batches" not in name else tensor
         for name, tensor in after.items()

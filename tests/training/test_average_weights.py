@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from mood_vae.errors import ConfigError
+
 averaged = runpy.run_path(str(Path(__file__).parents[2] / "scripts/average_weights.py"))["averaged"]
 
 
@@ -27,11 +29,18 @@ def test_counted_batches_are_those_of_the_later_one() -> None:
 @pytest.mark.parametrize(
     ("other", "what"),
     [
-        ({"vae.weight": torch.tensor([4.0])}, "different VAEs"),
-        ({"vae.weight": torch.tensor([[3.0]])}, "different networks"),
-        ({"vae.bias": torch.tensor([3.0])}, "different networks"),
+        ({"vae.weight": torch.tensor([4.0])}, "two different VAEs"),
+        ({"vae.weight": torch.tensor([[3.0]])}, "same networks"),
+        ({"vae.bias": torch.tensor([3.0])}, "same networks"),
     ],
 )
 def test_checkpoints_of_unlike_networks_are_refused(other: dict[str, torch.Tensor], what: str) -> None:
-    with pytest.raises(ValueError, match=what):
+    with pytest.raises(ConfigError, match=what):
         averaged({"vae.weight": torch.tensor([3.0])}, other, 0.5)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_outside_0_to_1_is_refused(share: float) -> None:
+    tensors = {"vae.weight": torch.tensor([3.0])}
+    with pytest.raises(ConfigError, match=r"a share of AFTER in \[0, 1\]"):
+        averaged(tensors, tensors, share)
