@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,37 +16,45 @@ from mood_vae.cli.options import EXISTING_FOLDER, EXIT_SOME_FAILED, FILE, FOLDER
 from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import few_of
 
-PRED = click.argument("pred", type=EXISTING_FOLDER)
-IMAGES = click.option(
-    "--images", type=EXISTING_FOLDER, required=True, help="What was predicted: the IN_DIR of predict."
-)
-LABELS = click.option(
-    "--labels", type=EXISTING_FOLDER, help="Labels of the same names: adds curves and the scorer's table."
-)
-RECONSTRUCTIONS = click.option("--reconstructions", type=EXISTING_FOLDER, help="What predict --reconstructions wrote.")
-RUN = click.option("--run", type=FILE, help="What predict --report wrote [default: PRED/run.json where it is there].")
+if TYPE_CHECKING:
+    from mood_vae.review.cases import CaseList
+
 WORKERS = click.option(
     "--workers", type=click.IntRange(1), help="Parallel processes [default: two, where there are as many]."
 )
 
 
+def of_cases(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command what says which predictions are meant, and hand it these as its first argument, a `CaseList`."""
+
+    @click.argument("pred", type=EXISTING_FOLDER)
+    @click.option("--images", type=EXISTING_FOLDER, required=True, help="What was predicted: the IN_DIR of predict.")
+    @click.option(
+        "--labels", type=EXISTING_FOLDER, help="Labels of the same names: adds curves and the scorer's table."
+    )
+    @click.option("--reconstructions", type=EXISTING_FOLDER, help="What predict --reconstructions wrote.")
+    @click.option("--run", type=FILE, help="What predict --report wrote [default: PRED/run.json where it is there].")
+    @functools.wraps(command)
+    def listed(
+        pred: Path,
+        images: Path,
+        labels: Path | None,
+        reconstructions: Path | None,
+        run: Path | None,
+        **others: Any,
+    ) -> None:
+        from mood_vae.review.cases import list_cases
+
+        command(list_cases(pred, images, labels=labels, reconstructions=reconstructions, run=run), **others)
+
+    return listed
+
+
 @click.command(short_help="Make a page to review predictions.")
-@PRED
+@of_cases
 @click.argument("out_dir", type=FOLDER)
-@IMAGES
-@LABELS
-@RECONSTRUCTIONS
-@RUN
 @WORKERS
-def report(
-    pred: Path,
-    out_dir: Path,
-    images: Path,
-    labels: Path | None,
-    reconstructions: Path | None,
-    run: Path | None,
-    workers: int | None,
-) -> None:
+def report(found: CaseList, out_dir: Path, workers: int | None) -> None:
     """Make a page to review predictions, with pictures of every finding.
 
     PRED is what predict wrote: a folder of maps, or the one of `predict both`. OUT_DIR gets index.html, which opens
@@ -51,16 +62,7 @@ def report(
     """
     from mood_vae.review.report import write_report
 
-    made = write_report(
-        pred,
-        images,
-        out_dir,
-        labels=labels,
-        reconstructions=reconstructions,
-        run=run,
-        workers=workers,
-        progress=progress_bar,
-    )
+    made = write_report(found, out_dir, workers=workers, progress=progress_bar)
     click.echo(out_dir / "index.html")
     if made.failures:
         click.echo(f"mood-vae: {len(made.failures)} cases failed: {few_of([f.id for f in made.failures])}", err=True)
@@ -68,26 +70,12 @@ def report(
 
 
 @click.command(short_help="Look at predictions in the browser, and give verdicts.")
-@PRED
-@IMAGES
-@LABELS
-@RECONSTRUCTIONS
-@RUN
+@of_cases
 @click.option("--out", "out_dir", type=FOLDER, help="Where report and verdicts go [default: PRED-review, beside PRED].")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any that is free", help="Listen there.")
 @click.option("--no-browser", is_flag=True, help="Print the address; open nothing.")
 @WORKERS
-def view(
-    pred: Path,
-    images: Path,
-    labels: Path | None,
-    reconstructions: Path | None,
-    run: Path | None,
-    out_dir: Path | None,
-    port: int,
-    no_browser: bool,
-    workers: int | None,
-) -> None:
+def view(found: CaseList, out_dir: Path | None, port: int, no_browser: bool, workers: int | None) -> None:
     """Look at predictions in the browser, and give verdicts.
 
     Writes the report of PRED, what `predict` wrote, and serves it on this machine alone with an interactive viewer.
@@ -95,17 +83,7 @@ def view(
     """
     from mood_vae.review import server
 
-    with server.started(
-        pred,
-        images,
-        out_dir,
-        labels=labels,
-        reconstructions=reconstructions,
-        run=run,
-        port=port,
-        workers=workers,
-        progress=progress_bar,
-    ) as review:
+    with server.started(found, out_dir, port=port, workers=workers, progress=progress_bar) as review:
         click.echo(review.address)
         click.echo(f"The report and the verdicts: {review.folder}. Ctrl-C ends the viewer.", err=True)
         if not no_browser:

@@ -45,11 +45,16 @@ class CaseList:
     """All that a folder of predictions and its images hold.
 
     Attributes:
+        pred, images, labels, reconstructions: The folders as they were given to `list_cases`.
         cases: Those with a map and an image, sorted by name.
         failures: Why there is no such case, by file name, printable.
         healthy_scores: Anomaly scores of the healthy calibration brains, ascending; empty if they are not known.
     """
 
+    pred: Path
+    images: Path
+    labels: Path | None
+    reconstructions: Path | None
     cases: tuple[ReviewCase, ...]
     failures: dict[str, str]
     healthy_scores: tuple[float, ...] = ()
@@ -120,7 +125,15 @@ def list_cases(
             )
     healthy = tuple(sorted(facts.healthy_scores))
     why = {printable(name): reason for name, reason in failures.items()}
-    return CaseList(cases=tuple(cases), failures=why, healthy_scores=healthy)
+    return CaseList(
+        pred=pred,
+        images=images,
+        labels=labels,
+        reconstructions=reconstructions,
+        cases=tuple(cases),
+        failures=why,
+        healthy_scores=healthy,
+    )
 
 
 def maps_dir(pred: Path) -> Path:

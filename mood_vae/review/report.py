@@ -12,7 +12,7 @@ from mood_vae.io import atomic, output_folder
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.review import page, regions, thumbnails
 from mood_vae.review.case_entry import IMAGES, Task, describe
-from mood_vae.review.cases import CaseList, labels_dir, list_cases, maps_dir
+from mood_vae.review.cases import CaseList, labels_dir, maps_dir
 from mood_vae.review.label_evaluation import evaluate
 from mood_vae.review.report_data import CaseEntry, Failure, Report
 from mood_vae.system import resources
@@ -23,46 +23,19 @@ MOST_WORKERS = 2
 """Processes by default, where there are as many processors; each holds the volumes of one case."""
 
 
-def write_report(
-    pred: Path,
-    images: Path,
-    out_dir: Path,
-    *,
-    labels: Path | None = None,
-    reconstructions: Path | None = None,
-    run: Path | None = None,
-    workers: int | None = None,
-    progress: Progress = silent,
-) -> Report:
+def write_report(found: CaseList, out_dir: Path, *, workers: int | None = None, progress: Progress = silent) -> Report:
     """Write index.html, report.json and the pictures; a case that cannot be used is listed as failed.
 
     Args:
-        pred: What `mood-vae predict` wrote, see `list_cases`, as are the next four.
-        images: What was predicted.
+        found: The predictions, their images, and what else is known of them.
         out_dir: Where the report goes; what an earlier one left there is replaced, verdicts.* stays.
-        labels: What is anomalous in truth.
-        reconstructions: What the model made of the images.
-        run: What `predict --report` wrote.
         workers: Processes; at most two by default.
         progress: Shows how far it is.
 
     Raises:
-        FolderError: As `list_cases`, or the output folder cannot be written.
+        FolderError: No map belongs to any label, or the output folder cannot be written.
     """
-    found = list_cases(pred, images, labels=labels, reconstructions=reconstructions, run=run)
-    return write_report_of(found, pred, out_dir, labels=labels, workers=workers, progress=progress)
-
-
-def write_report_of(
-    found: CaseList,
-    pred: Path,
-    out_dir: Path,
-    *,
-    labels: Path | None = None,
-    workers: int | None = None,
-    progress: Progress = silent,
-) -> Report:
-    """Write the report of cases that `list_cases` found; all else is as in `write_report`."""
+    pred, labels = found.pred, found.labels
     if labels is not None:
         find_cases("pixel", maps_dir(pred), labels_dir(labels))  # fails now rather than in the end
     with output_folder.opened(out_dir):

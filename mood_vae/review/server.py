@@ -22,9 +22,9 @@ from urllib.parse import unquote
 from mood_vae.errors import ConfigError, MoodVaeError, printable
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.scans import FileScan, Scan
-from mood_vae.review.cases import ReviewCase, list_cases
+from mood_vae.review.cases import CaseList, ReviewCase
 from mood_vae.review.niivue import SafeVolumes, bundle
-from mood_vae.review.report import write_report_of
+from mood_vae.review.report import write_report
 from mood_vae.review.server_site import NOT_FOUND, Answer, ServedVolume, Site
 from mood_vae.review.verdicts import VerdictStore
 
@@ -181,13 +181,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def started(
-    pred: Path,
-    images: Path,
+    found: CaseList,
     out_dir: Path | None = None,
     *,
-    labels: Path | None = None,
-    reconstructions: Path | None = None,
-    run: Path | None = None,
     port: int = 0,
     workers: int | None = None,
     progress: Progress = silent,
@@ -195,26 +191,27 @@ def started(
     """Write the report of predictions and listen; `serve_forever` then answers until the block is left.
 
     Args:
-        pred: What `mood-vae predict` wrote, see `write_report`, as are the next five.
-        images: What was predicted.
-        out_dir: Where the report and the verdicts go; by default a folder beside `pred`.
-        labels: What is anomalous in truth.
-        reconstructions: What the model made of the images.
-        run: What `predict --report` wrote.
+        found: The predictions, see `write_report`.
+        out_dir: Where the report and the verdicts go; by default a folder beside that of the predictions.
         port: Where to listen; 0 for any that is free.
         workers: Processes that write the report; at most two by default.
         progress: Shows how far the report is.
 
     Raises:
         ConfigError: NiiVue is missing, or the port is taken.
-        FolderError: A folder holds nothing to review, or verdicts.json there is damaged.
+        FolderError: As `write_report`, or verdicts.json in the output folder is damaged.
     """
     niivue = bundle()  # fails now rather than after the report
-    out_dir = out_dir or pred.resolve().with_name(f"{pred.resolve().name}-review")
-    found = list_cases(pred, images, labels=labels, reconstructions=reconstructions, run=run)
-    report = write_report_of(found, pred, out_dir, labels=labels, workers=workers, progress=progress)
+    pred = found.pred.resolve()
+    out_dir = out_dir or pred.with_name(f"{pred.name}-review")
+    report = write_report(found, out_dir, workers=workers, progress=progress)
     cases = {case.id: case for case in found.cases}
-    folders = {"image": images, "map": pred, "label": labels, "reconstruction": reconstructions}
+    folders = {
+        "image": found.images,
+        "map": found.pred,
+        "label": found.labels,
+        "reconstruction": found.reconstructions,
+    }
     volumes = [_volumes(cases[entry.id], folders) for entry in report.cases]
     verdicts = VerdictStore(out_dir, report)
     verdicts.read()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Array
+from mood_vae.review.cases import list_cases
 from mood_vae.review.report import write_report
 from mood_vae.review.report_data import Report
 
@@ -62,5 +63,5 @@ class Folders:
     def report(self, *, labels: bool = False, workers: int = 1, **others: Any) -> Report:
         """Make the report."""
         of_labels = self.root / "labels" if labels else None
-        root = self.root
-        return write_report(root / "pred", root / "in", root / "out", labels=of_labels, workers=workers, **others)
+        found = list_cases(self.root / "pred", self.root / "in", labels=of_labels, **others)
+        return write_report(found, self.root / "out", workers=workers)

@@ -16,6 +16,7 @@ import pytest
 from mood_vae.errors import FolderError
 from mood_vae.io import atomic
 from mood_vae.review import regions, server
+from mood_vae.review.cases import list_cases
 from mood_vae.review.verdicts import Change
 from tests.review.reviews import PEAKS, write_volumes
 
@@ -34,14 +35,8 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_each_case_of_the_report_has_its_own_volumes(data: Path) -> None:
-    with server.started(
-        data / "maps",
-        data / "images",
-        data / "out",
-        labels=data / "labels",
-        reconstructions=data / "reconstructions",
-        workers=1,
-    ) as started:
+    found = list_cases(data / "maps", data / "images", labels=data / "labels", reconstructions=data / "reconstructions")
+    with server.started(found, data / "out", workers=1) as started:
         report = json.loads((data / "out" / "report.json").read_text())
         assert [case["id"] for case in report["cases"]] == ["b.nii.gz", "a.nii.gz"]
         assert [finding["location_vox"] for finding in report["cases"][0]["findings"]] == [
@@ -55,7 +50,7 @@ def test_each_case_of_the_report_has_its_own_volumes(data: Path) -> None:
 
 
 def test_without_labels_and_reconstructions_there_are_none(data: Path) -> None:
-    with server.started(data / "maps", data / "images", workers=1) as started:
+    with server.started(list_cases(data / "maps", data / "images"), workers=1) as started:
         assert started.folder == data / "maps-review"
         assert started.site.get(["volumes", "0", "label.nii.gz"]).status == 404
         assert started.site.get(["volumes", "0", "map.nii.gz"]).status == 200
@@ -64,7 +59,7 @@ def test_without_labels_and_reconstructions_there_are_none(data: Path) -> None:
 
 def test_verdicts_outlive_another_report_of_the_same_predictions(data: Path) -> None:
     for is_second in (False, True):
-        with server.started(data / "maps", data / "images", workers=1) as started:
+        with server.started(list_cases(data / "maps", data / "images"), workers=1) as started:
             if not is_second:
                 started.site.verdicts.put(Change(case="b.nii.gz", finding=2, verdict="accept", comment="seen"))
             assert [v.comment for v in started.site.verdicts.read().verdicts] == ["seen"]
@@ -75,7 +70,7 @@ def test_damaged_verdicts_are_told_before_anything_is_served(data: Path) -> None
     atomic.write_text(data / "maps-review" / "verdicts.json", "{")
     with (
         pytest.raises(FolderError, match=r"verdicts\.json"),
-        server.started(data / "maps", data / "images", workers=1),
+        server.started(list_cases(data / "maps", data / "images"), workers=1),
     ):
         pass
 
