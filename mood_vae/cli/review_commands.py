@@ -19,15 +19,15 @@ from mood_vae.errors import few_of
 if TYPE_CHECKING:
     from mood_vae.review.cases import CaseList
 
+PRED = click.argument("pred", type=EXISTING_FOLDER)
 WORKERS = click.option(
     "--workers", type=click.IntRange(1), help="Parallel processes [default: two, where there are as many]."
 )
 
 
 def of_cases(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command what says which predictions are meant, and hand it these as its first argument, a `CaseList`."""
+    """Add the options that say what belongs to PRED, and hand a command all that as its first argument."""
 
-    @click.argument("pred", type=EXISTING_FOLDER)
     @click.option("--images", type=EXISTING_FOLDER, required=True, help="What was predicted: the IN_DIR of predict.")
     @click.option(
         "--labels", type=EXISTING_FOLDER, help="Labels of the same names: adds curves and the scorer's table."
@@ -51,8 +51,9 @@ def of_cases(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @click.command(short_help="Make a page to review predictions.")
-@of_cases
+@PRED
 @click.argument("out_dir", type=FOLDER)
+@of_cases
 @WORKERS
 def report(found: CaseList, out_dir: Path, workers: int | None) -> None:
     """Make a page to review predictions, with pictures of every finding.
@@ -70,6 +71,7 @@ def report(found: CaseList, out_dir: Path, workers: int | None) -> None:
 
 
 @click.command(short_help="Look at predictions in the browser, and give verdicts.")
+@PRED
 @of_cases
 @click.option("--out", "out_dir", type=FOLDER, help="Where report and verdicts go [default: PRED-review, beside PRED].")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="any that is free", help="Listen there.")
