@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import compress
-from operator import not_
 from typing import NamedTuple
 
 import numpy as np
@@ -65,12 +63,16 @@ class SyntheticSamples(Dataset[Sample]):
         label: Label = np.zeros(array.shape, np.uint8)
         names = self._names(rng)
         donor = self._slab(other, first) if any(TRAINING_TYPES[name].needs_donor for name in names) else None
-        early = [name in config.anatomical or rng.random() < config.early_share for name in names]
-        for name in compress(names, early):
+        early: list[str] = []
+        late: list[str] = []
+        for name in names:
+            is_early = name in config.anatomical or rng.random() < config.early_share
+            (early if is_early else late).append(name)
+        for name in early:
             array, label = self._insert(array, label, name, donor, rng)
         whole = len(array) == self._volumes.array_NKHW.shape[1]
         array, label = augment(array, label, rng, whole=whole, middle_vox=self._middle_vox(row, first))
-        for name in compress(names, map(not_, early)):
+        for name in late:
             array, label = self._insert(array, label, name, donor, rng)
         ks = np.sort(_target_slices(label, min(config.target_slices, len(array)), rng))
         x_KHW, y_BHW, search_BHW = (
