@@ -70,7 +70,7 @@ TEXTURE = DiscriminatorConfig(roughness=True)
 TEXTURE_TRAINING = DiscriminatorTrainingConfig(
     epochs=100,
     dice_by_slice=True,
-    synthesis=SynthesisConfig(anomaly_types=ALL, anatomical=(*ANATOMICAL, *FROM_DONOR)),
+    synthesis=SynthesisConfig(anomaly_types=(*ALL, *COMPOSED, *INFILTRATING), anatomical=(*ANATOMICAL, *FROM_DONOR)),
 )
 # the whole brain at once, at 2.5 mm, with the first discriminator's logits as input: for anomalies that show only at a
 # large scale, or that extend over many slices; it also learns from small ones, and from any shape with any change
@@ -110,7 +110,7 @@ DISCRIMINATORS = Preset(
     ),
     training=VaeTrainingConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
     discriminator_training=(TEXTURE_TRAINING, CASCADE_TRAINING),
-    calibration=CalibrationConfig(false_positive_rate=2e-4, brain_share=0.4, augmentations=2),
+    calibration=CalibrationConfig(false_positive_rate=2e-4, brain_share=0.5, augmentations=2),
 )
 
 _PRESETS = (
