@@ -70,9 +70,12 @@ class Host:
         """Return the foreground within the box, (I, J, K) bool, a view."""
         return self.foreground[box.slices]
 
-    def centre(self, margin_mm: float) -> tuple[int, int, int]:
-        """Return a random foreground voxel with foreground `margin_mm` away on all six sides, or on most of them."""
-        i, j, k = self.centres(1, margin_mm)[0]
+    def centre(self, margin_mm: float, *, bright: bool = False) -> tuple[int, int, int]:
+        """Return a random foreground voxel with foreground `margin_mm` away on all six sides, or on most of them.
+
+        `bright` is as in `centres`.
+        """
+        i, j, k = self.centres(1, margin_mm, bright=bright)[0]
         return int(i), int(j), int(k)
 
     def centres(
@@ -103,9 +106,12 @@ class Host:
             surrounded += within_grid & self.foreground[tuple(nearest.T)]
         return voxels[np.argsort(-surrounded, kind="stable")[:count]]
 
-    def box(self, extent_mm: float, *, margin_mm: float) -> Box:
-        """Return a box around a random place at least `margin_mm` deep inside the foreground where there is one."""
-        return box_around(self.centre(margin_mm), extent_mm, self.spacing_mm, self.array.shape)
+    def box(self, extent_mm: float, *, margin_mm: float, bright: bool = False) -> Box:
+        """Return a box around a random place at least `margin_mm` deep inside the foreground where there is one.
+
+        `bright` is as in `centres`.
+        """
+        return box_around(self.centre(margin_mm, bright=bright), extent_mm, self.spacing_mm, self.array.shape)
 
     def slab(self, thickness_mm: float) -> tuple[Box, int]:
         """Return a box of whole slices across the foreground and the axis they lie across."""

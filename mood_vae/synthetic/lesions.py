@@ -26,10 +26,7 @@ from mood_vae.synthetic.shapes import Blob, Box, box_around, displace, random_bl
 def lesion(host: Host, p: Parameters) -> Patch:
     """Push tissue aside, then lay an oedema-like rim, a textured core and perhaps an enhancing ring over it."""
     rng, radius_mm = host.rng, p["radius_mm"]
-    blob = random_blob(rng, radius_mm)
-    box = host.box(blob.extent_mm + p["edge_mm"] + 0.4 * radius_mm, margin_mm=0.6 * radius_mm)
-    depth_mm = blob.depth_mm(box, rng)
-    tissue = _pushed_aside(host.crop(box), box, depth_mm, blob, p["mass_effect"])
+    box, depth_mm, tissue = _mass(host, p, margin_mm=0.6 * radius_mm)
     local = float(np.median(tissue[(depth_mm > 0) & host.inside(box)]))
     sign = 1 if p["core"] == "bright" else -1
     core_level = max(local + sign * p["core_contrast"], 0.02)
@@ -49,6 +46,17 @@ def lesion(host: Host, p: Parameters) -> Patch:
     wall_mm = np.clip(0.12 * radius_mm, 1.0, 4.0)
     wall = np.exp(-((core_depth_mm / wall_mm) ** 2)) * soft_edge(coarse + 1, 2.0)
     return Patch(box=box, crop=mix(with_core, local + 0.3, 0.8 * wall))
+
+
+def _mass(host: Host, p: Parameters, *, margin_mm: float, bright: bool = False) -> tuple[Box, Array, Array]:
+    """Return a box around a blob somewhere, how deep each voxel lies in it, in mm, and the tissue that it pushes aside.
+
+    margin_mm, bright: as in `Host.box`.
+    """
+    blob = random_blob(host.rng, p["radius_mm"])
+    box = host.box(blob.extent_mm + p["edge_mm"] + 0.4 * blob.radius_mm, margin_mm=margin_mm, bright=bright)
+    depth_mm = blob.depth_mm(box, host.rng)
+    return box, depth_mm, _pushed_aside(host.crop(box), box, depth_mm, blob, p["mass_effect"])
 
 
 def _pushed_aside(tissue: Array, box: Box, depth_mm: Array, blob: Blob, strength: float) -> Array:
@@ -101,11 +109,7 @@ def hypointense_lesions(host: Host, p: Parameters) -> Patch:
 def infiltrating_lesion(host: Host, p: Parameters) -> Patch:
     """Push tissue aside, then darken the bright tissue of a blob with fingers, as oedema and diffuse gliomas do."""
     rng, radius_mm = host.rng, p["radius_mm"]
-    blob = random_blob(rng, radius_mm)
-    i, j, k = (int(c) for c in host.centres(1, 0.3 * radius_mm, bright=True)[0])
-    box = box_around((i, j, k), blob.extent_mm + p["edge_mm"] + 0.4 * radius_mm, host.spacing_mm, host.foreground.shape)
-    depth_mm = blob.depth_mm(box, rng)
-    tissue = _pushed_aside(host.crop(box), box, depth_mm, blob, p["mass_effect"])
+    box, depth_mm, tissue = _mass(host, p, margin_mm=0.3 * radius_mm, bright=True)
     fine = smooth_noise(rng, box.shape, 2.0, host.spacing_mm)
     coarse = smooth_noise(rng, box.shape, 0.3 * radius_mm, host.spacing_mm)
     white = float(np.quantile(tissue[host.inside(box)], 0.8))

@@ -26,10 +26,10 @@ ALL = (*LOCAL, *LOCAL, *SLICE_FILLING)
 """All types, those that fill slices rarely."""
 
 COMPOSED = ("composition",) * 8
-"""Any shape with any change, as often as a quarter of all types together."""
+"""Any shape with any change: a quarter of what the cascade learns from, a sixth for the 2-D discriminator."""
 
 INFILTRATING = ("infiltrating_lesion",) * 4
-"""Large smooth lesions, as often as an eighth of all types together."""
+"""Large smooth lesions: half as often as these."""
 
 ANATOMICAL = ("lesion", "infiltrating_lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
 FROM_DONOR = ("foreign_patch_interpolation", "poisson_image_interpolation")

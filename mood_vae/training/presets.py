@@ -65,7 +65,7 @@ class Preset(Config):
         return self
 
 
-# slice by slice, with seven neighbouring slices and their roughness as input
+# slice by slice, with seven neighbouring slices and their roughness as input; learns from any shape with any change too
 TEXTURE = DiscriminatorConfig(roughness=True)
 TEXTURE_TRAINING = DiscriminatorTrainingConfig(
     epochs=100,
@@ -73,7 +73,7 @@ TEXTURE_TRAINING = DiscriminatorTrainingConfig(
     synthesis=SynthesisConfig(anomaly_types=(*ALL, *COMPOSED, *INFILTRATING), anatomical=(*ANATOMICAL, *FROM_DONOR)),
 )
 # the whole brain at once, at 2.5 mm, with the first discriminator's logits as input: for anomalies that show only at a
-# large scale, or that extend over many slices; it also learns from small ones, and from any shape with any change
+# large scale, or that extend over many slices; it also learns from small ones
 CASCADE = DiscriminatorConfig(
     offsets=(0,), widths=(32, 48, 48, 64), volumetric=True, roughness=True, cascade_inputs=1
 )  # fmt: skip

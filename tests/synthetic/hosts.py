@@ -66,7 +66,7 @@ def make_subject() -> Subject:
 class CentredHost(Host):
     """A host whose random place is always the middle voxel."""
 
-    def centre(self, margin_mm: float) -> tuple[int, int, int]:
+    def centre(self, margin_mm: float, *, bright: bool = False) -> tuple[int, int, int]:
         i, j, k = (n // 2 for n in self.array.shape)
         return i, j, k
 
