@@ -139,7 +139,7 @@ def fill_holes(mask: Mask) -> Mask:
     Everything that the surface encloses belongs to the brain, a black hole too: it is an anomaly, not background.
     """
     filled = np.zeros_like(mask)
-    box = _box(mask)
+    box = bounding_box(mask)
     image = sitk.BinaryFillhole(sitk.GetImageFromArray(_large_parts(mask[box]).astype(np.uint8)))
     filled[box] = sitk.GetArrayViewFromImage(image)
     return filled
@@ -152,7 +152,7 @@ def fill_between(brain_mask: Mask) -> Mask:
     sulci of a healthy brain are filled as well.
     """
     full = brain_mask.copy()
-    box = _box(brain_mask)
+    box = bounding_box(brain_mask)
     inside = brain_mask[box]
     for axis in range(3):
         behind = np.flip(np.logical_or.accumulate(np.flip(inside, axis), axis), axis)
@@ -160,10 +160,11 @@ def fill_between(brain_mask: Mask) -> Mask:
     return full
 
 
-def _box(mask: Mask) -> tuple[slice, ...]:
+def bounding_box(mask: Mask) -> tuple[slice, slice, slice]:
     """Return the smallest box that holds a mask, 3-D bool; all of it for an empty one."""
-    at = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
-    return tuple(slice(ends[0], ends[-1] + 1) if ends.size else slice(None) for ends in at)
+    at = (np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3))
+    i, j, k = (slice(int(ends[0]), int(ends[-1]) + 1) if ends.size else slice(None) for ends in at)
+    return i, j, k
 
 
 def _large_parts(mask: Mask, *, share: float = 0.05) -> Mask:

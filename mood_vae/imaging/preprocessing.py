@@ -122,11 +122,16 @@ class Placement:
     def onto_volume(self, values: Array, mask: Mask) -> Array:
         """Bring a map (K, H, W) back onto the volume's own grid, (I, J, K), linearly; 0 outside its mask.
 
-        A voxel is outside as soon as one of its neighbours on the model's grid is.
+        A voxel is outside as soon as one of its neighbours on the model's grid is, and outside the foreground's box.
         """
-        to_grid, shape = np.linalg.inv(self.to_native), self.foreground.shape
-        native = resample(_slices_last(values), to_grid, shape)
-        native[resample(_slices_last(mask.astype(np.float32)), to_grid, shape) < 1 - 1e-3] = 0
+        box = foreground.bounding_box(self.foreground)
+        native = np.zeros_like(self.foreground, np.float32)
+        to_grid = np.linalg.inv(self.to_native)
+        to_grid[:3, 3] += to_grid[:3, :3] @ [axis.start or 0 for axis in box]
+        shape = native[box].shape
+        found = resample(_slices_last(values), to_grid, shape)
+        found[resample(_slices_last(mask.astype(np.float32)), to_grid, shape) < 1 - 1e-3] = 0
+        native[box] = found
         return native
 
 
