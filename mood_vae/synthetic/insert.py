@@ -25,7 +25,7 @@ from mood_vae.synthetic.anomaly_type import AnomalyType, Patch
 from mood_vae.synthetic.artefacts import ARTEFACTS
 from mood_vae.synthetic.compositions import composition
 from mood_vae.synthetic.host import Host, measure_host
-from mood_vae.synthetic.lesions import LESIONS, infiltrating_lesion
+from mood_vae.synthetic.lesions import LESIONS, faint_lesions, infiltrating_lesion
 from mood_vae.synthetic.local_anomalies import LOCAL_ANOMALIES
 from mood_vae.synthetic.outside_types import OUTSIDE
 
@@ -35,7 +35,7 @@ ANOMALY_TYPES: dict[str, AnomalyType] = {
 """Every anomaly type of a toy set by its name."""
 
 TRAINING_TYPES: Mapping[str, AnomalyType] = ANOMALY_TYPES | {
-    one.name: one for one in (composition, infiltrating_lesion)
+    one.name: one for one in (composition, infiltrating_lesion, faint_lesions)
 }
 """Every type that a network may learn from by its name: the same, and those that no toy set holds."""
 

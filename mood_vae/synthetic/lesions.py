@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
+import scipy.ndimage
 
 from mood_vae.imaging.random_fields import smooth_noise
 from mood_vae.io.volume import Array
@@ -77,12 +79,45 @@ def _pushed_aside(tissue: Array, box: Box, depth_mm: Array, blob: Blob, strength
     contrast=Range(0.15, 0.5),
 )
 def hypointense_lesions(host: Host, p: Parameters) -> Patch:
-    rng = host.rng
     box = host.box(p["spread_mm"], margin_mm=15.0)
-    crop = host.crop(box)
-    start = [axis.start for axis in box.slices]
     # spots keep away from the cortex and prefer the depth, where white matter is
-    for centre in host.centres(round(p["spots"]), 12.0, within=box, bright=True) - start:
+    centres = host.centres(round(p["spots"]), 12.0, within=box, bright=True)
+    return _dark_spots(host, box, centres, p)
+
+
+@anomaly_type(
+    "few to many small and faint dark spots in white matter, some of them along the ventricles",
+    spots=Range(3, 40, log=True),
+    radius_mm=Range(1.5, 6, log=True),
+    spread_mm=Range(20, 60),
+    edge_mm=Range(0.5, 3),
+    contrast=Range(0.07, 0.35, log=True),
+    along_ventricles=Range(0, 0.8),
+)
+def faint_lesions(host: Host, p: Parameters) -> Patch:
+    """Darken spots anywhere in white matter; a share of them, `along_ventricles`, in its depth beside what is darkest.
+
+    Most lesions of multiple sclerosis are so on T1: between the grey of white and of grey matter, and often beside the
+    ventricles.
+    """
+    region = host.box(p["spread_mm"], margin_mm=15.0)
+    count = round(p["spots"])
+    along = round(count * p["along_ventricles"])
+    deep = host.centres(400, 25.0, within=region, bright=True)
+    size = np.maximum(np.rint(8.0 / host.spacing_mm), 1).astype(int)
+    darkest = scipy.ndimage.minimum_filter(host.crop(region), size)[tuple((deep - _start(region)).T)]
+    anywhere = host.centres(count - along, 4.0, within=region, bright=True)
+    # a box so much wider cuts no spot
+    box = box_around(
+        region.centre, p["spread_mm"] + 2.5 * p["radius_mm"] + p["edge_mm"], host.spacing_mm, host.array.shape
+    )
+    return _dark_spots(host, box, np.concatenate([deep[np.argsort(darkest)[:along]], anywhere]), p)
+
+
+def _dark_spots(host: Host, box: Box, centres: npt.NDArray[np.int64], p: Parameters) -> Patch:
+    """Darken a blob around each of the volume's voxels `centres`, (N, 3), to `contrast` below that voxel."""
+    rng, crop = host.rng, host.crop(box)
+    for centre in centres - _start(box):
         blob = random_blob(rng, p["radius_mm"] * float(rng.uniform(0.5, 1)))
         i, j, k = (int(c) for c in centre)
         spot = box_around((i, j, k), blob.extent_mm + p["edge_mm"] / 2, host.spacing_mm, crop.shape)
@@ -94,6 +129,10 @@ def hypointense_lesions(host: Host, p: Parameters) -> Patch:
         # what is darker already (a ventricle, grey matter) stays
         crop[spot.slices] = mix(old, np.minimum(old, dark), weight)
     return Patch(box=box, crop=crop)
+
+
+def _start(box: Box) -> tuple[int, ...]:
+    return tuple(axis.start for axis in box.slices)
 
 
 @anomaly_type(

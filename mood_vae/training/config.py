@@ -28,10 +28,10 @@ ALL = (*LOCAL, *LOCAL, *SLICE_FILLING)
 COMPOSED = ("composition",) * 8
 """Any shape with any change: a quarter of what the cascade learns from, a sixth for the 2-D discriminator."""
 
-INFILTRATING = ("infiltrating_lesion",) * 4
-"""Large smooth lesions: half as often as these."""
+SUBTLE_LESIONS = ("infiltrating_lesion", "faint_lesions") * 4
+"""Large smooth lesions and small faint ones: together as often as these."""
 
-ANATOMICAL = ("lesion", "infiltrating_lesion", "hypointense_lesions", "bias_blob", "intensity", "deformation")
+ANATOMICAL = ("lesion", "hypointense_lesions", *SUBTLE_LESIONS[:2], "bias_blob", "intensity", "deformation")
 FROM_DONOR = ("foreign_patch_interpolation", "poisson_image_interpolation")
 """Another subject's tissue, recognised by its contrast alone if it is inserted after the augmentation."""
 

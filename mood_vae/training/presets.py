@@ -22,9 +22,9 @@ from mood_vae.training.config import (
     ANATOMICAL,
     COMPOSED,
     FROM_DONOR,
-    INFILTRATING,
     LOCAL,
     SLICE_FILLING,
+    SUBTLE_LESIONS,
     DiscriminatorTrainingConfig,
     SynthesisConfig,
     VaeTrainingConfig,
@@ -70,7 +70,12 @@ TEXTURE = DiscriminatorConfig(roughness=True)
 TEXTURE_TRAINING = DiscriminatorTrainingConfig(
     epochs=100,
     dice_by_slice=True,
-    synthesis=SynthesisConfig(anomaly_types=(*ALL, *COMPOSED, *INFILTRATING), anatomical=(*ANATOMICAL, *FROM_DONOR)),
+    synthesis=SynthesisConfig(
+        anomaly_types=(*ALL, *COMPOSED, *SUBTLE_LESIONS),
+        anatomical=(*ANATOMICAL, *FROM_DONOR),
+        small_share=0.25,
+        shrinking=2,
+    ),
 )
 # the whole brain at once, at 2.5 mm, with the first discriminator's logits as input: for anomalies that show only at a
 # large scale, or that extend over many slices; it also learns from small ones
@@ -87,7 +92,7 @@ CASCADE_TRAINING = DiscriminatorTrainingConfig(
         slab_slices=128,
         target_slices=128,
         most=6,
-        anomaly_types=(*LOCAL, *SLICE_FILLING, "ghost", *COMPOSED, *INFILTRATING),
+        anomaly_types=(*LOCAL, *SLICE_FILLING, "ghost", *COMPOSED, *SUBTLE_LESIONS),
         anatomical=(*ANATOMICAL, *FROM_DONOR),
         early_share=0.5,
         small_share=0.25,

@@ -15,8 +15,8 @@ from tests.synthetic.hosts import Subject, block_host
 PARAMETERS = {"radius_mm": 12.0, "width_mm": 2.0, "edge_mm": 0.0, "strength": 0.3, "grain_mm": 1.5, "second": "none"}
 
 
-def test_compositions_and_infiltrating_lesions_are_for_training_and_no_toy_set_holds_them() -> None:
-    assert set(TRAINING_TYPES) - set(ANOMALY_TYPES) == {"composition", "infiltrating_lesion"}
+def test_compositions_and_subtle_lesions_are_for_training_and_no_toy_set_holds_them() -> None:
+    assert set(TRAINING_TYPES) - set(ANOMALY_TYPES) == {"composition", "infiltrating_lesion", "faint_lesions"}
     assert find_anomaly_type("composition") is composition
 
 

@@ -118,3 +118,33 @@ def test_an_infiltrating_lesion_lies_in_bright_tissue() -> None:
     for seed in range(8):
         patch, _ = change(block_host(tissue, seed=seed), "infiltrating_lesion", **INFILTRATING, darker_tissue="spared")
         assert tissue[patch.box.centre] == np.float32(0.8)
+
+
+FAINT = {"spots": 6, "radius_mm": 3, "spread_mm": 40, "edge_mm": 1, "contrast": 0.2}
+
+
+def test_faint_lesions_are_as_many_as_asked_for_at_most_and_darken_bright_tissue_alone() -> None:
+    tissue = np.full((90, 90, 90), 0.3, dtype=np.float32)
+    tissue[30:60] = 0.8
+    for seed in range(5):
+        patch, old = change(block_host(tissue, seed=seed), "faint_lesions", **FAINT, along_ventricles=0.5)
+        darker = patch.crop < old - 0.1
+        labels, _ = scipy.ndimage.label(darker)
+        assert 1 < np.count_nonzero(np.bincount(labels.ravel())[1:] > 10) <= 6
+        # 0.2 below 0.8, with grain of 0.03
+        assert np.median(patch.crop[darker]) == pytest.approx(0.6, abs=0.03)
+        np.testing.assert_array_equal(patch.crop[old < 0.5], old[old < 0.5])
+
+
+@pytest.mark.parametrize(("along_ventricles", "beside"), [(0.0, False), (1.0, True)])
+def test_faint_lesions_lie_along_ventricles_as_often_as_asked_for(along_ventricles: float, beside: bool) -> None:
+    tissue = np.random.default_rng(0).normal(0.8, 0.01, (110, 110, 110)).astype(np.float32)
+    tissue[45:65, 45:65, 45:65] = 0.1  # a ventricle of 20 mm in the middle
+    to_ventricle_mm = scipy.ndimage.distance_transform_edt(tissue > 0.5)
+    distances_mm = []
+    for seed in range(4):
+        host = block_host(tissue, seed=seed, centred=True)
+        patch, old = change(host, "faint_lesions", **FAINT, along_ventricles=along_ventricles)
+        distances_mm.append(np.median(to_ventricle_mm[patch.box.slices][patch.crop < old - 0.1]))
+    # what is darkest within 4 mm along each axis is within 7 mm in all
+    assert (max(distances_mm) < 7) == (min(distances_mm) < 7) == beside

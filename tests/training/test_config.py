@@ -9,9 +9,9 @@ from mood_vae.training.config import (
     ALL,
     ANATOMICAL,
     FROM_DONOR,
-    INFILTRATING,
     LOCAL,
     SLICE_FILLING,
+    SUBTLE_LESIONS,
     DiscriminatorTrainingConfig,
     SynthesisConfig,
     VaeTrainingConfig,
@@ -21,8 +21,8 @@ from mood_vae.training.config import (
 def test_the_named_groups_hold_anomaly_types_that_exist() -> None:
     assert set(ALL) == {*LOCAL, *SLICE_FILLING}
     assert set(ALL) <= set(ANOMALY_TYPES)
-    assert {*ANATOMICAL, *FROM_DONOR} <= {*ANOMALY_TYPES, *INFILTRATING}
-    assert set(INFILTRATING) <= {*TRAINING_TYPES} & {*ANATOMICAL}
+    assert {*ANATOMICAL, *FROM_DONOR} <= {*ANOMALY_TYPES, *SUBTLE_LESIONS}
+    assert set(SUBTLE_LESIONS) <= {*TRAINING_TYPES} & {*ANATOMICAL}
     for name in FROM_DONOR:
         assert ANOMALY_TYPES[name].needs_donor
     # those like real lesions come twice as often, those that fill slices half as often
