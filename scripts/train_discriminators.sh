@@ -5,7 +5,7 @@
 # in several rounds, each from the weights of the one before, with the epochs and learning rates that MODEL_CARD.md lists;
 # their JSON states the last round of each. One go was never run to its end, so what it gives is not known.
 # usage: sh scripts/train_discriminators.sh HEALTHY RUN [further arguments of `mood-vae train`, such as --resume]
-# HEALTHY: as for train_paper.sh
+# HEALTHY: a folder of healthy volumes; for the shipped weights, all 208 that MODEL_CARD.md lists
 set -eu
 healthy=$1
 run=$2
