@@ -66,9 +66,10 @@ INTRODUCTION = """\
 # Results
 
 Made by `mood-vae benchmark run DATA OUT`, `mood-vae benchmark time DATA OUT` and `mood-vae benchmark report OUT`
-([benchmark.md](benchmark.md)). Each row and set has its commit, but for the seconds, which are of one later run; rows of
-weights that are not shipped name the one that recorded them, and their seconds are of an earlier day. *Not mirrored*,
-*flat regions*, *with gmvae* and *with vae3d* are of earlier weights of the default: do not compare them with it. [results.jsonl](results.jsonl) holds all figures.
+([benchmark.md](benchmark.md)). Each row and set has its commit, but for the seconds, which are of one later run; rows
+of weights that are not shipped name the one that recorded them, and their seconds are of an earlier day. *Not
+mirrored*, *flat regions*, *with gmvae* and *with vae3d* are of earlier weights of the default: do not compare them with
+it. [results.jsonl](results.jsonl) holds all figures.
 
 **Data.** *Toys*: 96 cases with synthetic anomalies of eighteen types, a quarter of them clean, in 16 healthy volumes of
 other subjects: 6 of ds002748, a site of the training, 10 of OASIS. In rows of commits before c76b237 the ghosts

@@ -8,7 +8,7 @@ ROWS: Mapping[str, str] = {
     "chance": "uniform noise in the brain",
     "intensity": "the intensity itself: what is bright is anomalous",
     "1 - intensity": "what is dark is anomalous",
-    "distance from mid grey": "|x - 0.5| of the intensity x in [0, 1], on toys the best of the maps that have learnt nothing",
+    "distance from mid grey": "|x - 0.5| of the intensity x in [0, 1]; on toys the best map that has learnt nothing",
     "atlas z-score": "how many deviations a voxel is from the mean of aligned healthy training brains",
     "paper": "the paper's method: |input - reconstruction| of a slice-wise VAE",
     "paper, intensities standardised": "the same, on brains given the intensity percentiles of the training brains",

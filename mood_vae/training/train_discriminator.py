@@ -67,14 +67,12 @@ class Given:
 class DiscriminatorTraining(L.LightningModule):
     """Classify voxels as inserted or healthy: minimise `discriminator_loss` over the search mask."""
 
-    def __init__(
-        self, discriminator: Discriminator, given: Given, config: DiscriminatorTrainingConfig, steps: int
-    ) -> None:
+    def __init__(self, discriminator: Discriminator, given: Given, config: DiscriminatorTrainingConfig) -> None:
         super().__init__()
         # volumes are faster as they are
         layout = torch.contiguous_format if discriminator.config.volumetric else torch.channels_last
         self.discriminator = discriminator.to(memory_format=layout)  # type: ignore[call-overload]
-        self._config, self._steps = config, steps
+        self._config = config
         # in lists, so that none is part of the module, its optimiser or its state
         self._vae = [given.vae.eval()]
         self._cascade = [earlier.eval().to(memory_format=torch.channels_last) for earlier in given.cascade]  # type: ignore[call-overload]
@@ -83,8 +81,9 @@ class DiscriminatorTraining(L.LightningModule):
     def configure_optimizers(self) -> dict[str, object]:
         """AdamW with one cosine over the whole training."""
         optimizer = torch.optim.AdamW(self.discriminator.parameters(), lr=self._config.learning_rate, weight_decay=1e-4)
+        steps = int(self.trainer.estimated_stepping_batches)  # of each process, where several share the samples
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=self._config.learning_rate, total_steps=self._steps, pct_start=0.05
+            optimizer, max_lr=self._config.learning_rate, total_steps=steps, pct_start=0.05
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -220,8 +219,7 @@ def fit_discriminator(
     if not config.epochs:
         return discriminator.eval()
     L.seed_everything(config.seed, verbose=False)
-    steps = config.epochs * -(-config.samples // config.batch_samples)
-    module = DiscriminatorTraining(discriminator, given, config, steps)
+    module = DiscriminatorTraining(discriminator, given, config)
     monitor = DiscriminatorMonitor()
     trainer = make_trainer(run_dir, config.epochs, hardware, [monitor])
     state = resume_from(run_dir, resume=resume)

@@ -122,7 +122,7 @@ def test_a_discriminator_learns_from_the_reconstruction_that_it_will_see(name: s
     sample = Sample(torch.from_numpy(array), ks, torch.zeros(3, *array.shape[1:]), torch.from_numpy(search[ks]), 0)
     given = Given(vae=vae, cascade=[], normative_CKHW=torch.ones(3, *array.shape), spacing_mm=6.0)
     config = DiscriminatorConfig(offsets=(0,), widths=(4, 6))
-    training = DiscriminatorTraining(Discriminator(config), given, DiscriminatorTrainingConfig(), steps=1)
+    training = DiscriminatorTraining(Discriminator(config), given, DiscriminatorTrainingConfig())
     x_hat = training.inputs([sample])[0][:, 3]  # after the slice, its mirror image and the search mask
     np.testing.assert_allclose(x_hat, reconstruct(vae, array, np.ones(array.shape, bool))[ks], atol=1e-6)
 

@@ -20,7 +20,7 @@ from mood_vae.models.vae import Vae
 from mood_vae.training import train_discriminator
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import DiscriminatorTrainingConfig, SynthesisConfig
-from mood_vae.training.lightning_run import Hardware, loss_files
+from mood_vae.training.lightning_run import RESUME_NAME, Hardware, loss_files
 from mood_vae.training.monitoring import Classified, DiscriminatorMonitor
 from mood_vae.training.synthetic_samples import Sample
 from mood_vae.training.train_discriminator import (
@@ -143,7 +143,7 @@ def test_cascade_inputs_are_the_same_in_training_and_in_prediction(
     inside = brain.search_mask
     assert logits[inside].std() > 0.2
     given = dataclasses.replace(given, cascade=[first], normative_CKHW=full_size(normative_CKHW, SMALL_GRID.shape))
-    training = DiscriminatorTraining(second, given, DiscriminatorTrainingConfig(), 1)
+    training = DiscriminatorTraining(second, given, DiscriminatorTrainingConfig())
     # some slices of a slab that begins with slice 5 of the brain
     ks = torch.tensor([2, 3, 9, 12])
     x, search = torch.from_numpy(brain.array), torch.from_numpy(brain.search_mask)
@@ -260,3 +260,22 @@ def test_a_resumed_training_ends_at_the_same_weights_as_one_that_was_never_inter
     curves = [read_curves(loss_files(tmp_path / name)) for name in ("whole", "cut")]
     assert curves[0].values == curves[1].values
     assert [one.resumed for one in curves] == [(), (1,)]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_the_learning_rate_falls_to_nothing_however_many_processes_share_the_samples(
+    world: int, small_cache: SliceCache, given: Given, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shared(count: int, *, rank: int, world: int, again: bool, processes: int = world) -> SampleNumbers:
+        return SampleNumbers(count, rank=rank, world=processes, again=again)
+
+    monkeypatch.setattr(train_discriminator, "SampleNumbers", shared)
+    config = TRAINING.replaced(samples=8, batch_samples=1)
+    subjects = list(small_cache.subjects)
+    fit_discriminator(
+        new_discriminator(OF_SLICES, 0), given, small_cache, (subjects[1:], subjects[:1]), tmp_path, config,
+        Hardware(accelerator="cpu"),
+    )  # fmt: skip
+    schedule = torch.load(tmp_path / RESUME_NAME, weights_only=True)["lr_schedulers"][0]
+    assert schedule["last_epoch"] == 2 * 8 / world
+    assert schedule["_last_lr"][0] < 0.05 * config.learning_rate  # before the last step
