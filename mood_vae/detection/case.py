@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +43,7 @@ class MoreOutput:
     """What else is written of each case.
 
     Attributes:
-        write: Writes it, after the prediction; what it raises fails the case.
+        write: Writes it, after the prediction; where it raises, the case has failed, and keeps its prediction.
         files: Names the files that it writes of a scan. Where one is lost, `--resume` makes the case anew.
     """
 
@@ -76,7 +77,7 @@ class Outcome:
     Attributes:
         file_name: The scan's.
         kept: Whether its predictions were there already.
-        facts: Score, location of the maximum and warnings, of a case that was predicted now.
+        facts: Score, location of the maximum and warnings, of a case that was predicted now, also where more failed.
         healthy_scores: Those of the model, see `Detection`.
         failure: What went wrong, in one line.
         no_neutral: Why there is no neutral prediction of a case that failed either.
@@ -123,17 +124,40 @@ def _predict(scan: Scan, work: CaseWork, folders: Folders, detector: Detector) -
                 refuse(scan, detection.warnings)
             for level, target in targets.items():
                 _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
-            for more in work.also:
-                more.write(scan, file, detection)
-    except FAILURES as error:
-        return _failed(scan, targets, geometry, error)
+            error = _write_more(scan, file, detection, work.also)
+    except FAILURES as failure:
+        return _failed(scan, work, targets, geometry, failure)
     facts = {
         "anomaly_score": detection.anomaly_score,
         "location_vox": detection.location_vox,
         "location_mm": detection.location_mm,
         "warnings": detection.warnings,
     }
-    return Outcome(file_name=scan.file_name, facts=facts, healthy_scores=detection.healthy_scores)
+    return Outcome(
+        file_name=scan.file_name,
+        facts=facts,
+        healthy_scores=detection.healthy_scores,
+        failure=in_one_line(scan, error) if error else None,
+        error=error,
+    )
+
+
+def _write_more(scan: Scan, file: OpenScan, detection: Detection, also: Sequence[MoreOutput]) -> Exception | None:
+    """Write what else is asked for, and return the first failure; what fails leaves no file, not even an older one."""
+    first: Exception | None = None
+    for more in also:
+        try:
+            more.write(scan, file, detection)
+        except FAILURES as error:
+            _remove(scan, [more])
+            first = first or error
+    return first
+
+
+def _remove(scan: Scan, also: Sequence[MoreOutput]) -> None:
+    for file in (file for more in also for file in more.files(scan)):
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
 
 
 def give_up(scan: Scan, work: CaseWork, error: Exception) -> Outcome:
@@ -144,7 +168,7 @@ def give_up(scan: Scan, work: CaseWork, error: Exception) -> Outcome:
             geometry = file.geometry
     except FAILURES as cause:
         log.debug("%r: the header cannot be read either: %s", scan.label, cause)
-    return _sent(scan, work, lambda folders: _failed(scan, _targets(scan, folders), geometry, error))
+    return _sent(scan, work, lambda folders: _failed(scan, work, _targets(scan, folders), geometry, error))
 
 
 def _sent(scan: Scan, work: CaseWork, act: Callable[[Folders], Outcome]) -> Outcome:
@@ -215,9 +239,12 @@ def _write(level: Level, target: Path, anomaly_map: np.ndarray, score: float, ge
         atomic.write_text(target, f"{score!r}\n")
 
 
-def _failed(scan: Scan, targets: Mapping[Level, Path], geometry: Geometry | None, error: Exception) -> Outcome:
-    """Write what says "nothing known": the score 0, or a map of zeros if the header gave its shape."""
+def _failed(
+    scan: Scan, work: CaseWork, targets: Mapping[Level, Path], geometry: Geometry | None, error: Exception
+) -> Outcome:
+    """Write what says "nothing known", the score 0 or a map of zeros if the header gave its shape, and nothing else."""
     failure, no_neutral = in_one_line(scan, error), None
+    _remove(scan, work.also)
     for level, target in targets.items():
         try:
             if level == "sample":

@@ -6,7 +6,8 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -53,17 +54,24 @@ class Run:
     healthy_scores: tuple[float, ...] = ()
     workers: dict[str, str] = field(default_factory=dict)
 
-    def add(self, outcome: Outcome, earlier: Mapping[str, Any]) -> None:
-        """Take up what became of a case; `earlier` is what an earlier run's report says of its cases."""
+    def go_on_from(self, earlier: Mapping[str, Any], names: Collection[str]) -> None:
+        """Take up what an earlier run's report says of these cases; of one that is worked on again `add` says more."""
+        self.cases |= {name: facts for name, facts in earlier["cases"].items() if name in names}
+        self.workers |= {name: worker for name, worker in earlier["workers"].items() if name in names}
+        self.healthy_scores = tuple(earlier["healthy_scores"])
+
+    def add(self, outcome: Outcome) -> None:
+        """Take up what became of a case."""
         name = outcome.file_name
         if outcome.kept:
             self.kept.append(name)
-            self.cases |= {name: earlier[name]} if name in earlier else {}
         if outcome.facts is not None:
             self.cases[name] = outcome.facts
             self.healthy_scores = outcome.healthy_scores
         if outcome.failure is not None:
             self.failures[name] = outcome.failure
+            if outcome.facts is None:
+                self.cases.pop(name, None)
         if outcome.worker:
             self.workers[name] = outcome.worker
 
@@ -128,7 +136,8 @@ def predict(
         engine: Works on the cases, with a detector of its own; this process if none is given.
 
     Raises:
-        FolderError: The input folder holds no volumes or is the output folder too, or the latter cannot be written.
+        FolderError: The input folder holds no volumes or is the output folder too, the latter cannot be written, or two
+            scans would have outputs of the same name.
         OutputError: The report cannot be written, or would lie among the predictions or replace a volume.
     """
     if isinstance(scans, Path):
@@ -136,9 +145,10 @@ def predict(
     folders: dict[Level, Path | RemoteFolder] = (
         {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
     )
-    of_scans = {folder for scan in scans if (folder := _folder_of(scan)) is not None}
+    _check_names(scans, also)
+    of_scans = {_place_of(folder) for folder in {_folder_of(scan) for scan in scans} if folder is not None}
     for folder in folders.values():
-        if (folder.resolve() if isinstance(folder, Path) else folder) in of_scans:
+        if _place_of(folder) in of_scans:
             raise FolderError(
                 file=str(folder), expected="an output folder of its own", found="the input folder",
                 remedy="name another folder: a map has the name of its input",
@@ -156,14 +166,15 @@ def predict(
         for folder in folders.values():
             if isinstance(folder, Path):
                 stack.enter_context(output_folder.opened(folder))
-        earlier = _earlier_cases(place) if resume else {}
+        if resume:
+            run.go_on_from(_earlier_report(place), {scan.file_name for scan in scans})
         _write_report(place, run)  # fails now rather than in the end, and replaces that of an earlier run
         outcomes = stack.enter_context(closing(engine(scans, work)))
         saved = _Clock()
         try:
             for outcome in progress(outcomes, f"Predicting {level} level", len(scans)):
                 _log(outcome, on_mismatch)
-                run.add(outcome, earlier)
+                run.add(outcome)
                 if saved.is_due():
                     _save(place, run)
                     saved.restart()
@@ -199,10 +210,27 @@ def _save(place: Path | RemoteFolder | None, run: Run) -> None:
         log.warning("the report waits: %s", error)
 
 
+def _check_names(scans: Sequence[Scan], also: Sequence[MoreOutput]) -> None:
+    """Raise FolderError where two scans would have outputs of the same name."""
+    files = [[Path(scan.file_name), *(file for more in also for file in more.files(scan))] for scan in scans]
+    count = Counter(file for of_scan in files for file in set(of_scan))
+    twice = [scan.label for scan, of_scan in zip(scans, files, strict=True) if any(count[file] > 1 for file in of_scan)]
+    if twice:
+        raise FolderError(
+            file=twice[1], expected="outputs of a name of its own", found=f"the same name as for {twice[0]}",
+            remedy="rename one of them, or predict them apart",
+        )  # fmt: skip
+
+
 def _folder_of(scan: Scan) -> Path | RemoteFolder | None:
     if isinstance(scan, FileScan):
-        return scan.path.parent.resolve()
+        return scan.path.parent
     return scan.folder if isinstance(scan, RemoteScan) else None
+
+
+def _place_of(folder: Path | RemoteFolder) -> Hashable:
+    """Return what is the same for two names of one folder."""
+    return folder.resolve() if isinstance(folder, Path) else folder.place
 
 
 def _log(outcome: Outcome, on_mismatch: OnMismatch) -> None:
@@ -231,14 +259,19 @@ def _check_place(report: Path, out_dirs: Iterable[Path], volumes: Iterable[Path]
         )
 
 
-def _earlier_cases(place: Path | RemoteFolder | None) -> dict[str, Any]:
-    """Return what an earlier report says of its cases; nothing where there is none, or it is damaged."""
+def _earlier_report(place: Path | RemoteFolder | None) -> dict[str, Any]:
+    """Return an earlier run's report; one of no cases where there is none, or it is damaged."""
+    nothing = asdict(Run())
     try:
         text = place.read_bytes() if isinstance(place, Path) else place.text(RUN_NAME) if place else None
-        cases = json_files.parse(text)["cases"] if text else {}
-        return cases if isinstance(cases, dict) else {}
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        found = json_files.parse(text) if text else {}
+    except (OSError, ValueError):
+        return nothing
+    return nothing | {
+        name: found[name]
+        for name, kind in (("cases", dict), ("workers", dict), ("healthy_scores", list))
+        if isinstance(found, dict) and isinstance(found.get(name), kind)
+    }
 
 
 def _write_report(place: Path | RemoteFolder | None, run: Run) -> None:

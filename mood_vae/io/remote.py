@@ -90,6 +90,11 @@ class RemoteFolder:
     def __str__(self) -> str:
         return self.address
 
+    @property
+    def place(self) -> tuple[type, str]:
+        """The kind of store and the path in it, the same for two addresses of one folder."""
+        return type(_file_system(self.address)), self._path().rstrip("/")
+
     def scans(self) -> list[RemoteScan]:
         """Return the volumes right in it, in order.
 
