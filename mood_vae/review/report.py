@@ -28,7 +28,7 @@ def write_report(found: CaseList, out_dir: Path, *, workers: int | None = None, 
 
     Args:
         found: The predictions, their images, and what else is known of them.
-        out_dir: Where the report goes; what an earlier one left there is replaced, verdicts.* stays.
+        out_dir: Where the report goes; an earlier one there is replaced in the end, verdicts.* stays.
         workers: Processes; at most two by default.
         progress: Shows how far it is.
 

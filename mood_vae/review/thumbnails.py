@@ -6,6 +6,7 @@ the top, up). All show the same cube of the world, so that layers can be laid ov
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -132,10 +133,13 @@ class Layers:
 
 
 def write(pictures: Mapping[str, bytes], folder: Path, stem: str) -> dict[str, str]:
-    """Write pictures to `folder/stem-NAME`; return their names in the page by layer."""
+    """Write pictures to `folder/stem-DIGEST-NAME`; return their names in the page by layer.
+
+    Another content has another name, so that the page of an earlier report keeps its own pictures.
+    """
     found = {}
     for name, content in pictures.items():
-        file = f"{stem}-{name}"
+        file = f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}-{name}"
         atomic.write_bytes(folder / file, content)
         found[name.partition(".")[0]] = f"{folder.name}/{file}"
     return found

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
+from collections.abc import Iterable
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,8 @@ from click.testing import CliRunner
 from mood_vae.cli import main
 from mood_vae.review import page
 from mood_vae.review.case_entry import healthy_share
+from mood_vae.review.cases import list_cases
+from mood_vae.review.report import write_report
 from mood_vae.review.report_data import Report
 from tests.review.review_cases import SHAPE, Folders, anomaly_map, brain
 
@@ -159,6 +164,22 @@ def test_pictures_of_an_earlier_report_are_removed_and_verdicts_are_not(folders:
     shown = {file for case in report.cases for finding in case.findings for file in finding.images.values()}
     assert {f"images/{path.name}" for path in (out / "images").iterdir()} == shown
     assert (out / "verdicts.json").exists()
+
+
+def test_a_report_that_is_stopped_leaves_the_earlier_page_its_pictures(folders: Folders) -> None:
+    def stopped(cases: Iterable[Any], description: str, total: int) -> Iterable[Any]:
+        yield from itertools.islice(cases, total - 1)
+        raise KeyboardInterrupt
+
+    two_cases(folders)
+    out = folders.root / "out"
+    files = [file for case in folders.report().cases for finding in case.findings for file in finding.images.values()]
+    page_and_pictures = {name: (out / name).read_bytes() for name in ["index.html", "report.json", *files]}
+    folders.add("a-new-one.nii.gz", anomaly_map(((10, 14, 7), 0.9)))
+    with pytest.raises(KeyboardInterrupt):
+        write_report(list_cases(folders.root / "pred", folders.root / "in"), out, workers=1, progress=stopped)
+    assert len(list((out / "images").iterdir())) > len(files)  # it had begun
+    assert {name: (out / name).read_bytes() for name in page_and_pictures} == page_and_pictures
 
 
 class _Scripts(HTMLParser):
