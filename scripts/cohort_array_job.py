@@ -49,11 +49,12 @@ class Part:
         from mood_vae.cli import main
 
         try:
-            main(["predict", "both", str(self.names), str(self.out), "--report", str(self.report), "--resume",
-                  *self.options], standalone_mode=False)  # fmt: skip
+            status = main(["predict", "both", str(self.names), str(self.out), "--report", str(self.report), "--resume",
+                           *self.options], standalone_mode=False)  # fmt: skip
         except SystemExit as end:
-            if end.code != 1:  # some cases failed; the report has them
-                raise
+            status = end.code
+        if status not in (None, 0, 1):  # at 1 some cases failed; the report has them
+            raise RuntimeError(f"mood-vae predict ended with status {status}; its log says why")
         return socket.gethostname()
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:

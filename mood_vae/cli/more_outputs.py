@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 
 def own_folder(folder: Path, taken: Iterable[Path]) -> Path:
-    """Make a folder for what is written besides the predictions; it may hold neither these nor the scans."""
+    """Return a folder for what is written besides the predictions; it may hold neither these nor the scans."""
     if folder.resolve() in {other.resolve() for other in taken}:
         raise click.UsageError(f"{folder} holds scans or predictions: name a folder of its own")
-    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -32,7 +31,7 @@ def reconstruction_writer(folder: Path) -> MoreOutput:
         target = folder / scan.file_name
         volume_files.write(target, detection.reconstruction, opened.geometry.affine, like=opened.geometry)
 
-    return MoreOutput(write, lambda scan: [folder / scan.file_name])
+    return MoreOutput(folder, write, lambda scan: [folder / scan.file_name])
 
 
 def dicom_writer(folder: Path) -> MoreOutput:
@@ -45,7 +44,7 @@ def dicom_writer(folder: Path) -> MoreOutput:
         assert isinstance(opened, OpenStudy)
         write_objects(opened.scan, detection.anomaly_map, folder)
 
-    return MoreOutput(write, lambda scan: object_paths(scan.case_id, folder))
+    return MoreOutput(folder, write, lambda scan: object_paths(scan.case_id, folder))
 
 
 def segmentation_writer(folder: Path) -> MoreOutput:
@@ -60,4 +59,4 @@ def segmentation_writer(folder: Path) -> MoreOutput:
     def write(scan: Scan, opened: OpenScan, detection: Detection) -> None:
         write_segmentation(place(scan), detection.anomaly_map >= MASK_THRESHOLD, opened.geometry.affine)
 
-    return MoreOutput(write, lambda scan: [place(scan)])
+    return MoreOutput(folder, write, lambda scan: [place(scan)])

@@ -33,7 +33,7 @@ def storage_is_away(error: BaseException | None) -> bool:
         if isinstance(error, StorageAwayError) or (isinstance(error, OSError) and error.errno in _AWAY):
             return True
         folder = Path(os.fspath(error.file)).parent if isinstance(error, MoodVaeError) and error.file else None
-        if folder is not None and folder.is_absolute() and not folder.exists():
+        if folder is not None and folder.is_absolute() and not os.path.exists(folder):
             return True  # a file may be missing; its folder was there at the start
         error = error.__cause__
     return False

@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def predict_participants(
             remedy="name another, for example BIDS_DIR/derivatives/mood_vae",
         )  # fmt: skip
     run = Run()
-    with output_folder.opened(out_dir):
+    with output_folder.opened(out_dir, within=("sub-*/anat", "sub-*/ses-*/anat")):
         bids.write_description(out_dir, bids_dir, "mood_vae anomaly maps")
         for image in progress(images, "Predicting", len(images)):
             if resume and _side(image, out_dir, MASK).is_file():
@@ -90,6 +91,10 @@ def _predict_image(
     image: BidsImage, out_dir: Path, detector: Detector, run: Run, max_voxels: int | None, on_mismatch: OnMismatch
 ) -> None:
     scan = FileScan(image.path)
+    files = [
+        image.derivative(out_dir, f"{ending}{suffix}") for ending in (MASK, MAP) for suffix in (".json", ".nii.gz")
+    ]
+    files[0].unlink(missing_ok=True)  # so that --resume makes it anew if this does not come to its end
     try:
         with scan.open(max_voxels) as file:
             check_memory(scan, file.geometry, MEMORY)
@@ -128,6 +133,9 @@ def _predict_image(
         )
         run.cases[image.path.name] = {"anomaly_score": found.anomaly_score, "warnings": found.warnings}
     except FAILURES as error:
+        for name in (f"{ending}{suffix}" for ending in (MASK, MAP) for suffix in (".json", ".nii.gz")):
+            with suppress(OSError):
+                image.derivative(out_dir, name).unlink(missing_ok=True)
         run.failures[image.path.name] = in_one_line(scan, error)
         log.error("failed: %s", run.failures[image.path.name])
 

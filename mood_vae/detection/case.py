@@ -6,6 +6,7 @@ One machine works on the cases in a loop, a cluster on one in each worker; both 
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -43,10 +44,12 @@ class MoreOutput:
     """What else is written of each case.
 
     Attributes:
+        folder: Where it goes.
         write: Writes it, after the prediction; where it raises, the case has failed, and keeps its prediction.
         files: Names the files that it writes of a scan. Where one is lost, `--resume` makes the case anew.
     """
 
+    folder: Path
     write: Callable[[Scan, OpenScan, Detection], object]
     files: Callable[[Scan], Sequence[Path]]
 
@@ -218,7 +221,8 @@ def _targets(scan: Scan, folders: Folders) -> dict[Level, Path]:
 
 def _is_done(scan: Scan, work: CaseWork, targets: Mapping[Level, Path]) -> bool:
     others = [file for more in work.also for file in more.files(scan)]
-    return all(_is_sound(*target) for target in targets.items()) and all(file.is_file() for file in others)
+    # os.path, since a Path raises where the storage does not answer
+    return all(_is_sound(*target) for target in targets.items()) and all(os.path.isfile(file) for file in others)
 
 
 def _is_sound(level: Level, target: Path) -> bool:

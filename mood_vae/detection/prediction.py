@@ -163,7 +163,7 @@ def predict(
     run = Run(failures=dict(failures or {}))
     work = CaseWork(folders=folders, also=also, resume=resume, max_voxels=max_voxels, on_mismatch=on_mismatch)
     with ExitStack() as stack:
-        for folder in folders.values():
+        for folder in (*folders.values(), *(more.folder for more in also)):
             if isinstance(folder, Path):
                 stack.enter_context(output_folder.opened(folder))
         if resume:

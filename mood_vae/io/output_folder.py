@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ UNFINISHED = ".mood-vae-*"
 
 
 @contextmanager
-def opened(folder: Path, *, alone: bool = False) -> Iterator[None]:
+def opened(folder: Path, *, alone: bool = False, within: Sequence[str] = ()) -> Iterator[None]:
     """Make a folder, and keep it for writing until the end.
 
     A run that finds no other at work there, at its beginning or at its end, removes the unfinished files of those that
@@ -28,6 +28,7 @@ def opened(folder: Path, *, alone: bool = False) -> Iterator[None]:
     Args:
         folder: Where the command writes.
         alone: Wait until no other run has it; otherwise several may have it at once.
+        within: Patterns of the folders in it that belong to it and hold unfinished files too.
 
     Raises:
         FolderError: It cannot be made or written, at the start or whenever the system says so later.
@@ -38,10 +39,14 @@ def opened(folder: Path, *, alone: bool = False) -> Iterator[None]:
             raise _unwritable(folder, "no permission, or a read-only file system")
         handle = os.open(folder, os.O_RDONLY)
         try:
-            (_claim if alone else _join)(folder, handle)
+            unfinished = [UNFINISHED, *(f"{pattern}/{UNFINISHED}" for pattern in within)]
+            if alone:
+                _claim(folder, handle)
+            else:
+                _join(folder, handle, unfinished)
             yield
             if not alone:
-                _join(folder, handle)  # those of workers that were killed meanwhile
+                _join(folder, handle, unfinished)  # those of workers that were killed meanwhile
         finally:
             os.close(handle)  # and with it the lock
     except OSError as error:
@@ -58,10 +63,10 @@ def _claim(folder: Path, handle: int) -> None:
         _remove(folder.rglob(UNFINISHED))
 
 
-def _join(folder: Path, handle: int) -> None:
+def _join(folder: Path, handle: int, unfinished: Sequence[str]) -> None:
     with suppress(OSError):  # another run is at work, or there are no locks: leave everything as it is
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        _remove(folder.glob(UNFINISHED))
+        _remove(file for pattern in unfinished for file in folder.glob(pattern))
     with suppress(OSError):
         fcntl.flock(handle, fcntl.LOCK_SH)
 

@@ -100,6 +100,7 @@ def _fill(
     """Write the array of a cache and return its subjects and slices."""
     i, j, k = grid.shape
     file = folder / "volumes.npy"
+    file.unlink(missing_ok=True)  # a training that has it mapped keeps what it had
     array_NKHW = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=(len(paths), k, i, j))
     with file.open("r+b") as whole:
         # a full disk is an error now; later, writing to the mapped file, it would be a signal that ends the process

@@ -41,6 +41,15 @@ def test_a_folder_that_vanished_is_away_and_a_missing_file_is_not(tmp_path: Path
     assert not storage_is_away(missing(tmp_path / "a.nii.gz"))
 
 
+def test_a_folder_whose_server_does_not_answer_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stale(*_: object, **__: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    error = VolumeError(file=tmp_path / "a.nii.gz", expected="a file", found="none", remedy="check the path")
+    monkeypatch.setattr("os.stat", stale)
+    assert storage_is_away(error)
+
+
 def test_a_store_of_another_kind_is_away() -> None:
     error = OutputError(file="s3://b/a.nii.gz", expected="an object", found="none", remedy="wait")
     assert storage_is_away(caused(error, StorageAwayError("EndpointConnectionError")))

@@ -93,6 +93,33 @@ def test_a_bad_image_costs_no_other_and_leaves_nothing(dataset: Path, tmp_path: 
     assert not list((tmp_path / "out").glob("sub-0[34]/**/*.*"))
 
 
+def test_an_image_that_fails_when_it_is_made_anew_keeps_nothing_of_before(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict(dataset, out)
+    nib.save(nib.Nifti1Image(np.full((5, 6, 8), -1, np.float32), AFFINE), dataset / IMAGES[0])
+    (out / "sub-02/ses-a/anat/.mood-vae-1-abcd.nii.gz").touch()  # as a kill leaves it
+    run = predict(dataset, out)
+    assert set(run.failures) == {"sub-01_run-1_T1w.nii.gz"}
+    assert list((out / "sub-01/anat").iterdir()) == []
+    assert len(list((out / "sub-02/ses-a/anat").iterdir())) == 4
+
+
+def test_an_image_that_is_cut_short_when_it_is_made_anew_is_not_taken_for_finished(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    predict(dataset, out)
+
+    def killed(self: Marker, volume: Volume) -> Detection:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Marker, "detect", killed)
+        with pytest.raises(KeyboardInterrupt):
+            predict(dataset, out)
+    assert predict(dataset, out, resume=True).kept == ["sub-02_ses-a_T1w.nii.gz"]
+
+
 def test_resume_leaves_finished_images_alone(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     predict(dataset, out)

@@ -42,7 +42,7 @@ def notes(folder: Path, failing: tuple[str, ...] = ()) -> MoreOutput:
         if scan.case_id in failing:
             raise VolumeError(expected="a note", found="none", remedy="take the map")
 
-    return MoreOutput(write, lambda scan: [folder / f"{scan.case_id}.txt"])
+    return MoreOutput(folder, write, lambda scan: [folder / f"{scan.case_id}.txt"])
 
 
 def test_what_else_fails_leaves_the_prediction_and_the_other_outputs(tmp_path: Path) -> None:

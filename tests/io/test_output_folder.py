@@ -23,6 +23,15 @@ def test_unfinished_files_go_with_the_next_run_but_never_those_of_a_run_at_work(
             assert unfinished.exists()
 
 
+def test_unfinished_files_go_from_the_folders_within_that_are_named_and_from_no_other(tmp_path: Path) -> None:
+    places = [tmp_path / name for name in ("maps", "sub-1/anat", "sub-1/other")]
+    for place in places:
+        place.mkdir(parents=True)
+        (place / ".mood-vae-1-abcd.nii.gz").touch()
+    with output_folder.opened(tmp_path, within=("maps", "sub-*/anat")):
+        assert [len(list(place.iterdir())) for place in places] == [0, 0, 1]
+
+
 def test_the_first_of_several_runs_may_end_before_the_others(tmp_path: Path) -> None:
     unfinished = tmp_path / ".mood-vae-1-abcd.nii.gz"
     with ExitStack() as first, ExitStack() as second:

@@ -77,6 +77,8 @@ def test_the_cache_is_built_anew_for_other_volumes(small_cache: SliceCache, heal
     second = cache.build(tmp_path / "in", tmp_path / "cache", SMALL_GRID, progress=silent)
     np.testing.assert_array_equal(second.volume("00000"), small_cache.volume("00000"))
     np.testing.assert_array_equal(second.volume("00001"), small_cache.volume("00002"))
+    # a training that is at work on the first keeps its volumes
+    np.testing.assert_array_equal(first.volume("00001"), small_cache.volume("00001"))
     (tmp_path / "in/00000.nii.gz").unlink()
     assert cache.build(tmp_path / "in", tmp_path / "cache", SMALL_GRID, progress=silent).subjects == ["00001"]
 
