@@ -51,11 +51,6 @@ class BidsImage:
     relative: str
     entities: str
 
-    @property
-    def participant(self) -> str:
-        """The participant's label, without `sub-`."""
-        return self.entities.split("_")[0].removeprefix("sub-")
-
     def derivative(self, root: Path, ending: str) -> Path:
         """Return the path of a derivative: `ending` is its last entities, suffix and extension."""
         return root / Path(self.relative).parent / f"{self.entities}_{ending}"

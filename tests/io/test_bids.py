@@ -94,5 +94,4 @@ def test_entities_are_kept_in_the_names_of_derivatives(dataset: Path) -> None:
         "out/sub-01/anat/sub-01_acq-mprage_run-1_desc-x_mask.nii.gz"
     )
     assert session.derivative(Path("out"), "y.json") == Path("out/sub-02/ses-a/anat/sub-02_ses-a_y.json")
-    assert session.participant == "02"
     assert bids.source_uri(session) == "bids:raw:sub-02/ses-a/anat/sub-02_ses-a_T1w.nii"
