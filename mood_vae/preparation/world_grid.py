@@ -50,8 +50,13 @@ class WorldGrid:
         return resample(array, np.linalg.inv(affine) @ self.affine, self.shape)
 
     def onto(self, array: Array, shape: tuple[int, ...], affine: Affine) -> Array:
-        """Return values on this grid, (I, J, K), on a volume's own, linearly."""
-        return resample(array, np.linalg.inv(self.affine) @ affine, (shape[0], shape[1], shape[2]))
+        """Return values on this grid, (I, J, K), on a volume's own, linearly.
+
+        The outermost voxels reach half a voxel beyond their centres, with the value that they have there.
+        """
+        to_index = np.linalg.inv(self.affine) @ affine
+        to_index[:3, 3] += 1
+        return resample(np.pad(array, 1, mode="edge"), to_index, (shape[0], shape[1], shape[2]))
 
 
 def to_sitk(array: Array, affine: Affine) -> sitk.Image:
