@@ -40,28 +40,29 @@ def to_atlas(scan: Volume, brain: Mask, atlas: Atlas) -> tuple[Affine | None, st
         brain: (I, J, K) bool, where its brain is; holes do not matter.
         atlas: The atlas.
     """
-    if brain.sum() < 1000:
+    points = points_of(brain, scan.affine)
+    if brain.sum() < 1000 or not len(points):  # a thin one may lie between the points
         return None, "too little brain was searched to find the place in the atlas"
     array = np.where(brain, scan.array.clip(0), np.float32(0))
     try:
-        start = _start(array, scan.affine, brain, atlas)
+        start = _start(array, scan.affine, brain, points, atlas)
         if start is None:
             return None, "its brain could not be brought onto that of the atlas"
-        return _refined(array, scan.affine, points_of(brain, scan.affine), start), ""
+        return _refined(array, scan.affine, points, start), ""
     except (MoodVaeError, RuntimeError, np.linalg.LinAlgError) as error:
         return None, f"it could not be aligned to the atlas: {error}"
 
 
-def _start(array: Array, affine: Affine, brain: Mask, atlas: Atlas) -> Affine | None:
+def _start(array: Array, affine: Affine, brain: Mask, points: Points, atlas: Atlas) -> Affine | None:
     """Return the scaling of an aligned brain or, of any other, a rigid registration and that; None if that fails."""
     from mood_vae.preparation.registration import rigid_to_scan
 
     target = points_of(atlas.brain, atlas.brain_affine)
-    scaled = scaling(points_of(brain, affine), target)
+    scaled = scaling(points, target)
     if overlap(brain, affine, atlas, scaled) >= ALIGNED_FROM:
         return scaled
     to_template = np.linalg.inv(rigid_to_scan(array, affine))
-    scaled = scaling(points_of(brain, to_template @ affine), target) @ to_template
+    scaled = scaling(points @ to_template[:3, :3].T + to_template[:3, 3], target) @ to_template
     return scaled if overlap(brain, affine, atlas, scaled) >= REFUSED_BELOW else None
 
 

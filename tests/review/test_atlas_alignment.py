@@ -87,6 +87,15 @@ def test_too_little_brain_has_no_names(atlas: Atlas) -> None:
     assert "too little brain" in note
 
 
+def test_a_thin_plane_between_the_points_is_too_little_brain(atlas: Atlas) -> None:
+    mask = np.zeros((64, 64, 32), bool)
+    mask[10:50, 10:50, 11] = True  # 0.5 mm thick, where points lie 4 mm apart
+    volume = Volume(array=mask.astype(np.float32), affine=np.diag([0.5, 0.5, 0.5, 1.0]), case_id="a")
+    found, note = atlas_alignment.to_atlas(volume, mask, atlas)
+    assert found is None
+    assert "too little brain" in note
+
+
 @pytest.mark.parametrize(("shift_mm", "kept"), [(10.0, True), (40.0, False)])
 def test_a_registration_that_goes_astray_does_not_count(
     atlas: Atlas, monkeypatch: pytest.MonkeyPatch, shift_mm: float, kept: bool
