@@ -28,10 +28,7 @@ MOST_SAMPLES = 100_000
 
 
 def rigid_to_scan(array: Array, affine: Affine) -> Affine:
-    """Return the rigid motion from the template's space to the scan's, (4, 4), both RAS+ mm.
-
-    It is the rigid part of a similarity: the template is larger than most brains, and a rigid registration would tilt
-    a small brain to fill it.
+    """Return the rigid motion from the template's space to the scan's, (4, 4), both RAS+ mm: nothing is stretched.
 
     Args:
         array: (I, J, K) float32, the brain alone, 0 outside, none below.
@@ -153,15 +150,6 @@ def similarity(motion: sitk.Euler3DTransform) -> sitk.Similarity3DTransform:
     scaled.SetMatrix(motion.GetMatrix())
     scaled.SetTranslation(motion.GetTranslation())
     return scaled
-
-
-def rigid_part(matrix: Affine, centre: npt.NDArray[np.floating]) -> Affine:
-    """Return the rigid motion, (4, 4), that moves a centre, (3,), as a linear map does, and turns as it turns."""
-    left, _, right = np.linalg.svd(matrix[:3, :3])
-    motion = np.eye(4)
-    motion[:3, :3] = left @ right
-    motion[:3, 3] = matrix[:3, :3] @ centre + matrix[:3, 3] - motion[:3, :3] @ centre
-    return motion
 
 
 def matrix_of(transform: sitk.Euler3DTransform | sitk.Similarity3DTransform | sitk.AffineTransform) -> Affine:
