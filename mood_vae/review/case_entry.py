@@ -26,8 +26,8 @@ MOST_FINDINGS, MOST_PICTURED = 20, 9
 IMAGES = "images"
 """The folder of the pictures."""
 
-FAILURES = (MoodVaeError, OSError, MemoryError)
-"""What fails a case and no report."""
+FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
+"""What fails a case and no report; SimpleITK reports a lack of memory by RuntimeError."""
 
 
 @dataclass(frozen=True, kw_only=True)

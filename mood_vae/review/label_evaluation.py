@@ -18,6 +18,7 @@ from mood_vae.evaluation.score_table import overall_rows
 from mood_vae.io import volume_files
 from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.output_folder import Progress
+from mood_vae.review.case_entry import FAILURES, reason
 from mood_vae.review.report_data import Evaluation, Figure, Metric
 from mood_vae.review.svg import Plot, round_up
 from mood_vae.system.parallel import parallel_map
@@ -68,7 +69,14 @@ def evaluate(maps: Path, labels: Path, *, workers: int, progress: Progress) -> E
 
 
 def read(case: Case) -> Scored:
-    """Read a case as the scorer does, and match its lesions at every threshold."""
+    """Read a case as the scorer does, and match its lesions at every threshold; one that fails is left out by name."""
+    try:
+        return _read(case)
+    except FAILURES as error:
+        return Scored(result=CaseResult(case_id=case.case_id, scored=False, problem=f"not scored: {reason(error)}"))
+
+
+def _read(case: Case) -> Scored:
     result = read_pixel_case(case, lesions=True)
     if not result.scored:
         return Scored(result=result)

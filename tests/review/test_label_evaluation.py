@@ -10,7 +10,8 @@ from sklearn.metrics import precision_recall_curve
 
 from mood_vae.evaluation import metrics, scoring
 from mood_vae.evaluation.case_results import CaseResult
-from mood_vae.evaluation.lesion_matching import LesionCounts
+from mood_vae.evaluation.lesion_matching import LesionCounts, LesionMatch, match_lesions
+from mood_vae.review import label_evaluation
 from mood_vae.review.label_evaluation import THRESHOLDS, Scored, by_size, free_response, precision_and_recall
 from mood_vae.review.svg import round_up
 from tests.review.review_cases import SHAPE, Folders, anomaly_map
@@ -41,6 +42,27 @@ def test_a_map_that_is_missing_counts_as_the_scorer_counts_it(folders: Folders) 
     assert found is not None
     assert "prediction missing" in found.problems["b"]
     assert "2 lesions in 2 cases" in found.figures[1].caption
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("bad allocation")])
+def test_a_case_that_cannot_be_scored_is_left_out_by_name(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def match(mask: np.ndarray, truth: np.ndarray) -> LesionMatch:
+        if truth.any():
+            raise error
+        return match_lesions(mask, truth)
+
+    label = np.zeros(SHAPE, np.uint8)
+    folders.add("a.nii.gz", anomaly_map(), label=label)
+    label[5, 10, 8:10] = 1
+    folders.add("b.nii.gz", anomaly_map(((5, 10, 9), 0.9)), label=label)
+    monkeypatch.setattr(label_evaluation, "match_lesions", match)
+    report = folders.report(labels=True)
+    assert len(report.cases) == 2
+    assert report.evaluation is not None
+    assert report.evaluation.n_cases == 1
+    assert report.evaluation.problems == {"b": f"not scored: {str(error) or 'MemoryError'}"}
 
 
 def test_the_curve_is_scikit_learns(rng: np.random.Generator) -> None:

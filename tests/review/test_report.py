@@ -16,9 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from mood_vae.cli import main
-from mood_vae.review import page
+from mood_vae.io.volume import Affine, Array
+from mood_vae.review import case_entry, page
 from mood_vae.review.case_entry import healthy_share
 from mood_vae.review.cases import list_cases
+from mood_vae.review.findings import Peak, find_peaks
 from mood_vae.review.report import write_report
 from mood_vae.review.report_data import Report
 from tests.review.review_cases import SHAPE, Folders, anomaly_map, brain
@@ -105,6 +107,22 @@ def test_a_bad_case_is_listed_and_the_others_go_on(folders: Folders) -> None:
     assert "found (19, 24, 18)" in reasons["other-shape.nii.gz"]
     assert "between 0 and 1" in reasons["no-map-of-ours.nii.gz"]
     assert str(folders.root) not in "".join(reasons.values())  # a folder's name may be a patient's
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("bad allocation")])
+def test_a_case_that_runs_short_of_memory_is_listed_and_the_others_go_on(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def peaks(values: Array, affine: Affine) -> list[Peak]:
+        if values.max() > 0.8:
+            raise error
+        return find_peaks(values, affine)
+
+    two_cases(folders)
+    monkeypatch.setattr(case_entry, "find_peaks", peaks)
+    report = folders.report()
+    assert [case.id for case in report.cases] == ["low.nii.gz"]
+    assert [(one.id, one.reason) for one in report.failures] == [("high.nii.gz", str(error) or "MemoryError")]
 
 
 def test_a_bad_label_or_reconstruction_leaves_the_case_in(folders: Folders) -> None:
