@@ -78,10 +78,11 @@ def prepare_folder(
 
     Raises:
         FolderError: The output folder cannot be written, or holds the scans, or two have one case id.
-        ConfigError: deepbet is asked for and not installed.
+        ConfigError: deepbet is asked for and not installed, or one mask file is given for several scans.
     """
-    config = config or PreparationConfig()
+    config, masks = config or PreparationConfig(), masks or UserMasks()
     extraction.choose(config.extraction)  # fails now rather than at the first head
+    masks.check(len(scans))
     prepared = (out_dir / PREPARED).resolve()
     if any(isinstance(scan, FileScan) and scan.path.resolve().parent == prepared for scan in scans):
         raise FolderError(
@@ -96,7 +97,7 @@ def prepare_folder(
         todo = [scan for scan in scans if not (resume and _numbers(out_dir, scan) is not None)]
         run.kept = [scan.case_id for scan in scans if scan not in todo]
         task = partial(
-            _prepare_case, out_dir=out_dir, config=config, masks=masks or UserMasks(), max_voxels=max_voxels,
+            _prepare_case, out_dir=out_dir, config=config, masks=masks, max_voxels=max_voxels,
             threads=max(1, resources.threads() // max(1, min(workers, len(todo)))),
         )  # fmt: skip
         results = parallel_map(task, todo, workers)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mood_vae.errors import VolumeError
+from mood_vae.errors import ConfigError, VolumeError
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Mask, Volume
 
@@ -21,6 +21,14 @@ class UserMasks:
     """
 
     path: Path | None = None
+
+    def check(self, n_scans: int) -> None:
+        """Raise ConfigError if one file shall be the mask of several scans: it would fit all that share a grid."""
+        if self.path is not None and not self.path.is_dir() and n_scans > 1:
+            raise ConfigError(
+                file=self.path, expected="a mask for each scan", found=f"one file for {n_scans} scans",
+                remedy="give a folder of masks, each with its scan's name",
+            )  # fmt: skip
 
     def of(self, volume: Volume) -> Mask | None:
         """Return a scan's mask, (I, J, K) bool; None where the user has none at all.

@@ -125,6 +125,21 @@ def test_masks_of_the_user_are_found_by_name_and_must_fit(raw: Path, tmp_path: P
     assert "one mask sound.nii.gz" in run.failures["sound"]
 
 
+def test_one_mask_file_is_for_one_scan(raw: Path, tmp_path: Path) -> None:
+    scan = volume_files.read(raw / "sound.nii.gz")
+    mask = tmp_path / "mask.nii.gz"
+    volume_files.write(mask, (scan.array > 0.3).astype(np.uint8), scan.affine)
+    (raw / "damaged.nii.gz").unlink()
+    out, arguments = tmp_path / "out", [*QUICK_OPTIONS, "--mask", str(mask)]
+    assert CliRunner().invoke(main, ["prepare", str(raw), str(out), *arguments]).exit_code == 0
+    np.testing.assert_array_equal(volume_files.read_array(out / "masks" / "sound.nii.gz"), scan.array > 0.3)
+    volume_files.write(raw / "other.nii.gz", scan.array, scan.affine)
+    refused = CliRunner().invoke(main, ["prepare", str(raw), str(tmp_path / "no"), *arguments])
+    assert refused.exit_code == 2
+    assert "mask.nii.gz: expected a mask for each scan, found one file for 2 scans; give a folder" in refused.output
+    assert not (tmp_path / "no").exists()
+
+
 def test_scans_are_never_overwritten(tmp_path: Path) -> None:
     place = tmp_path / "prepared"
     place.mkdir()
