@@ -25,6 +25,9 @@ SMALLEST_BRAIN_ML = 300.0
 DEEPBET_BYTES = 5 * 2**28
 """What deepbet takes at most besides what the process has already; docs/robustness.md has the command."""
 
+EMPTY_BOX = "sizes should be greater than 0"
+"""What torch says where deepbet cuts a slice of 1 mm to no slice at all; a lack of memory is a RuntimeError too."""
+
 Method = Literal["deepbet", "registration"]
 
 
@@ -88,7 +91,11 @@ def _by_deepbet(array: Array) -> Mask:
         warnings.simplefilter("ignore")
         try:
             share = extractor.run_model(array.copy())
-        except (AssertionError, RuntimeError, ValueError, IndexError):  # what it raises where it finds nothing
+        except (AssertionError, ValueError, IndexError):  # what it raises where it finds nothing
+            return np.zeros(array.shape, bool)
+        except RuntimeError as error:
+            if EMPTY_BOX not in str(error):  # such as a lack of memory
+                raise
             return np.zeros(array.shape, bool)
     found = cc3d.largest_k(share > 0.5, k=1, connectivity=26) > 0
     return ndimage.binary_fill_holes(found)

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from mood_vae.errors import ConfigError, VolumeError
-from mood_vae.io.volume import Mask, Volume
+from mood_vae.io.volume import Array, Mask, Volume
 from mood_vae.preparation import extraction, head_registration
 from mood_vae.preparation.config import PreparationConfig
 from mood_vae.preparation.scan import prepare_scan
@@ -56,6 +58,35 @@ def test_deepbet_does_not_begin_where_its_memory_is_not_there(monkeypatch: pytes
     monkeypatch.setattr(resources, "available", lambda: extraction.DEEPBET_BYTES - 1)
     with pytest.raises(VolumeError, match=r"memory for deepbet.*--extraction registration"):
         extraction.brain_mask(scans.head().array, scans.head().affine, "deepbet")
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "found"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), RuntimeError, "can't allocate memory"),
+        (AssertionError("Not enough foreground to calculate bounding box"), VolumeError, "0 mL that deepbet takes"),
+        (ValueError("attempt to get argmax of an empty sequence"), VolumeError, "0 mL that deepbet takes"),
+        (RuntimeError("Input and output sizes should be greater than 0"), VolumeError, "0 mL that deepbet takes"),
+    ],
+)
+def test_a_lack_of_memory_is_no_lack_of_a_brain(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, raised: type[Exception], found: str
+) -> None:
+    def run_model(array: Array) -> Array:
+        raise error
+
+    monkeypatch.setattr(extraction, "_deepbet", lambda: SimpleNamespace(run_model=run_model))
+    monkeypatch.setattr(resources, "available", lambda: extraction.DEEPBET_BYTES)
+    with pytest.raises(raised, match=found):
+        extraction.brain_mask(scans.head().array, scans.head().affine, "deepbet")
+
+
+@needs_deepbet
+@pytest.mark.slow
+def test_deepbet_finds_no_brain_in_one_slice() -> None:
+    slice_of_head = scans.head().array[:, :, 35:36]
+    with pytest.raises(VolumeError, match="0 mL that deepbet takes"):
+        extraction.brain_mask(slice_of_head, np.diag([3.0, 3.0, 1.0, 1.0]), "deepbet")
 
 
 def test_a_ct_is_refused_unless_its_mask_is_given() -> None:
