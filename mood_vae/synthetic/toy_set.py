@@ -74,10 +74,10 @@ def write_toy_set(
         pass
     for folder in (TOY_VOLUMES, *TOY_LABELS.values()):
         (out_dir / folder).mkdir(parents=True, exist_ok=True)
-    made = parallel_map(functools.partial(_make, out_dir), plans, workers)
+    made = parallel_map(functools.partial(_make, out_dir), list(enumerate(plans)), workers)
     entries, rows = zip(*progress(made, "Inserting anomalies", len(plans)), strict=True)
     atomic.write_text(out_dir / "manifest.json", json.dumps(_manifest(config, entries), indent=1) + "\n")
-    contact_sheet.draw(rows[:SHEET_CASES], out_dir / "contact_sheet.png", columns=3)
+    contact_sheet.draw([row for row in rows if row], out_dir / "contact_sheet.png", columns=3)
     log.info("wrote %d toy cases to %s", len(plans), out_dir)
 
 
@@ -96,8 +96,9 @@ def _check(path: Path) -> None:
     read_healthy(path)
 
 
-def _make(out_dir: Path, plan: CasePlan) -> tuple[dict[str, Any], contact_sheet.Row]:
-    """Make and write one case; return its entry in the manifest and its row of the contact sheet."""
+def _make(out_dir: Path, numbered: tuple[int, CasePlan]) -> tuple[dict[str, Any], contact_sheet.Row | None]:
+    """Make and write one case; return its entry in the manifest, and its row of the contact sheet if it has one."""
+    number, plan = numbered
     volume = volume_files.read(plan.source)
     array, label, parameters = _inserted(volume, plan)
     name = f"{plan.case}.nii.gz"
@@ -112,6 +113,8 @@ def _make(out_dir: Path, plan: CasePlan) -> tuple[dict[str, Any], contact_sheet.
         "changed_voxels": int(label.sum()),
         "parameters": parameters,
     }
+    if number >= SHEET_CASES:
+        return entry, None
     title = f"{plan.case} {plan.anomaly_type or 'clean'}"
     across = plan.anomaly_type == "missing_slab"
     return entry, contact_sheet.best_slice(title, volume.array, array, label, across=across)

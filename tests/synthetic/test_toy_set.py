@@ -14,6 +14,7 @@ from mood_vae.cli import main
 from mood_vae.errors import ConfigError, FolderError, VolumeError
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Volume
+from mood_vae.synthetic import contact_sheet, toy_set
 from mood_vae.synthetic.insert import ANOMALY_TYPES
 from mood_vae.synthetic.phantom import healthy_brain, write_phantoms
 from mood_vae.synthetic.toy_set import ToyConfig, write_toy_set
@@ -103,6 +104,22 @@ def test_bytes_depend_on_the_seed_and_not_on_the_processes(
     write_toy_set(healthy_dir, tmp_path / "a", ToyConfig(seed=1, cases=4), workers=1)
     write_toy_set(healthy_dir, tmp_path / "b", ToyConfig(seed=seed, cases=4), workers=workers)
     assert (files(tmp_path / "a") == files(tmp_path / "b")) is same
+
+
+def test_only_the_cases_of_the_contact_sheet_keep_a_picture(
+    healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(toy_set, "SHEET_CASES", 2)
+    made: list[str] = []
+    best_slice = contact_sheet.best_slice
+
+    def counted(title: str, *args: Any, **options: Any) -> contact_sheet.Row:
+        made.append(title)
+        return best_slice(title, *args, **options)
+
+    monkeypatch.setattr(contact_sheet, "best_slice", counted)
+    write_toy_set(healthy_dir, tmp_path, ToyConfig(seed=1, cases=4), workers=1)
+    assert [title.split()[0] for title in made] == ["00000", "00001"]
 
 
 def test_chosen_types_and_clean_fraction(healthy_dir: Path, tmp_path: Path) -> None:
