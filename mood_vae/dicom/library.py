@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import importlib
 import logging
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
 from mood_vae.errors import MoodVaeError, VolumeError
+
+_lock = threading.RLock()
+"""Levels of loggers and filters of warnings are the whole process's, and the viewer reads in several threads."""
 
 
 def load(name: str) -> ModuleType:
@@ -40,12 +44,8 @@ def understanding(name: str, expected: str = "a sound DICOM file", remedy: str =
         expected: What it should be.
         remedy: What to do if it is not.
     """
-    before = {logger: logging.getLogger(logger).level for logger in ("pydicom", "highdicom")}
     try:
-        for logger in before:
-            logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _silence():
             yield
     except MoodVaeError:
         raise
@@ -56,6 +56,18 @@ def understanding(name: str, expected: str = "a sound DICOM file", remedy: str =
     except Exception as error:  # noqa: BLE001  # hostile headers make it raise anything
         found = f"what ends in {type(error).__name__}"
         raise VolumeError(file=name, expected=expected, found=found, remedy=remedy) from None
-    finally:
-        for logger, level in before.items():
-            logging.getLogger(logger).setLevel(level)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let the libraries log and warn of nothing, in one thread at a time."""
+    with _lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = {logger: logging.getLogger(logger).level for logger in ("pydicom", "highdicom")}
+        try:
+            for logger in before:
+                logging.getLogger(logger).setLevel(logging.CRITICAL + 1)
+            yield
+        finally:
+            for logger, level in before.items():
+                logging.getLogger(logger).setLevel(level)

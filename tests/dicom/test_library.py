@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -30,6 +32,33 @@ def test_no_log_no_warning_and_no_exception_quotes_a_header(
     assert "Quisling" not in str(refused.value) + caplog.text
     logging.getLogger("pydicom").warning("as before")
     assert "as before" in caplog.text
+
+
+def test_two_threads_at_once_keep_silent_and_leave_all_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    loggers = [logging.getLogger(name) for name in ("pydicom", "highdicom")]
+    before = [logger.level for logger in loggers], list(warnings.filters)
+    first_is_in, second_is_in, first_is_out = threading.Event(), threading.Event(), threading.Event()
+
+    def first() -> None:
+        with understanding("a.dcm"):
+            first_is_in.set()
+            second_is_in.wait(0.3)
+        first_is_out.set()
+
+    def second() -> None:
+        first_is_in.wait(10)
+        with understanding("b.dcm"):
+            second_is_in.set()
+            first_is_out.wait(10)
+            loggers[0].critical("Quisling")
+            warnings.warn("Quisling", UserWarning, stacklevel=1)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(first), pool.submit(second)]:
+            done.result()
+    assert "Quisling" not in caplog.text
+    assert ([logger.level for logger in loggers], list(warnings.filters)) == before
 
 
 def test_our_own_errors_come_through() -> None:
