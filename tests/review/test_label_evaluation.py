@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import precision_recall_curve
 
 from mood_vae.evaluation import metrics, scoring
-from mood_vae.evaluation.case_results import CaseResult
+from mood_vae.evaluation.case_results import CaseResult, find_cases
 from mood_vae.evaluation.lesion_matching import LesionCounts, LesionMatch, match_lesions
 from mood_vae.review import label_evaluation
 from mood_vae.review.label_evaluation import THRESHOLDS, Scored, by_size, free_response, precision_and_recall
@@ -42,6 +42,15 @@ def test_a_map_that_is_missing_counts_as_the_scorer_counts_it(folders: Folders) 
     assert found is not None
     assert "prediction missing" in found.problems["b"]
     assert "2 lesions in 2 cases" in found.figures[1].caption
+
+
+def test_a_map_with_nan_keeps_its_lesions(folders: Folders) -> None:
+    label = np.zeros(SHAPE, np.uint8)
+    label[5, 10, 9] = 1
+    folders.add("a.nii.gz", anomaly_map(((5, 10, 9), 0.9), ((0, 0, 0), np.nan)), label=label)
+    scored = label_evaluation.read(find_cases("pixel", folders.root / "pred", folders.root / "labels")[0][0])
+    assert "NaN" in scored.result.problem
+    assert scored.is_detected == (True,)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("bad allocation")])
