@@ -45,11 +45,6 @@ class PreparationRun:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def sources_in(folder: Path) -> list[FileScan]:
-    """Return the scans of a folder, one a file; raises FolderError where there are none or two of one name."""
-    return [FileScan(path) for path in volume_files.by_case_id(volume_files.list_volumes(folder)).values()]
-
-
 def prepare_folder(
     scans: Sequence[Scan],
     out_dir: Path,

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from mood_vae.cli import main
+from mood_vae.dicom.find_scans import find_scans
 from mood_vae.errors import FolderError
 from mood_vae.io import volume_files
 from mood_vae.preparation import folder, record
@@ -64,7 +65,7 @@ def test_a_damaged_scan_is_named_and_the_rest_goes_on(raw: Path, tmp_path: Path)
 
 def test_resume_leaves_finished_cases_alone_and_does_unfinished_ones(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    sources = [source for source in folder.sources_in(raw) if source.case_id == "sound"]
+    sources = [source for source in find_scans(raw).scans if source.case_id == "sound"]
     assert folder.prepare_folder(sources, out, QUICK).done == ["sound"]
     table = (out / "preparation.csv").read_text()
     run = folder.prepare_folder(sources, out, QUICK, resume=True)
@@ -86,7 +87,7 @@ def test_other_programs_read_the_same_transform(tmp_path: Path) -> None:
 
 def test_itk_makes_the_same_volume_of_scan_and_transform(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    folder.prepare_folder([s for s in folder.sources_in(raw) if s.case_id == "sound"], out, QUICK)
+    folder.prepare_folder([s for s in find_scans(raw).scans if s.case_id == "sound"], out, QUICK)
     prepared = sitk.ReadImage(str(out / "prepared" / "sound.nii.gz"))
     scan = sitk.ReadImage(str(raw / "sound.nii.gz"))
     transform = sitk.ReadTransform(str(out / "transforms" / "sound.tfm"))
@@ -98,7 +99,7 @@ def test_itk_makes_the_same_volume_of_scan_and_transform(raw: Path, tmp_path: Pa
 
 def test_numbers_are_exact_through_their_file(tmp_path: Path, raw: Path) -> None:
     out = tmp_path / "out"
-    folder.prepare_folder([s for s in folder.sources_in(raw) if s.case_id == "sound"], out, QUICK)
+    folder.prepare_folder([s for s in find_scans(raw).scans if s.case_id == "sound"], out, QUICK)
     numbers = json.loads((out / "transforms" / "sound.json").read_text())
     scan = volume_files.read(raw / "sound.nii.gz")
     np.testing.assert_array_equal(numbers["scan_affine"], scan.affine)
@@ -113,7 +114,7 @@ def test_masks_of_the_user_are_found_by_name_and_must_fit(raw: Path, tmp_path: P
     masks.mkdir()
     mask = (scan.array > 0.3).astype(np.uint8)
     volume_files.write(masks / "sound.nii.gz", mask, scan.affine)
-    sources = folder.sources_in(raw)
+    sources = find_scans(raw).scans
     run = folder.prepare_folder(sources, tmp_path / "out", QUICK, masks=UserMasks(path=masks))
     assert run.done == ["sound"]
     np.testing.assert_array_equal(volume_files.read_array(tmp_path / "out" / "masks" / "sound.nii.gz"), mask)
@@ -145,12 +146,12 @@ def test_scans_are_never_overwritten(tmp_path: Path) -> None:
     place.mkdir()
     volume_files.write(place / "a.nii.gz", scans.brain().array, scans.brain().affine)
     with pytest.raises(FolderError):
-        folder.prepare_folder(folder.sources_in(place), tmp_path, QUICK)
+        folder.prepare_folder(find_scans(place).scans, tmp_path, QUICK)
 
 
 def test_a_scan_beyond_the_memory_that_is_left_is_refused(
     raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resources, "available", lambda: folder.MEMORY.per_case)
-    run = folder.prepare_folder(folder.sources_in(raw), tmp_path / "out", QUICK)
+    run = folder.prepare_folder(find_scans(raw).scans, tmp_path / "out", QUICK)
     assert "MiB of memory left" in run.failures["sound"]
