@@ -89,8 +89,9 @@ def prepare_folder(
     with output_folder.opened(out_dir):
         for name in (PREPARED, MASKS, TRANSFORMS, PICTURES):
             (out_dir / name).mkdir(exist_ok=True)
-        todo = [scan for scan in scans if not (resume and _numbers(out_dir, scan) is not None)]
-        run.kept = [scan.case_id for scan in scans if scan not in todo]
+        run.kept = [scan.case_id for scan in scans if resume and _numbers(out_dir, scan) is not None]
+        kept = set(run.kept)
+        todo = [scan for scan in scans if scan.case_id not in kept]
         task = partial(
             _prepare_case, out_dir=out_dir, config=config, masks=masks, max_voxels=max_voxels,
             threads=max(1, resources.threads() // max(1, min(workers, len(todo)))),

@@ -14,6 +14,7 @@ from mood_vae.cli import main
 from mood_vae.dicom.find_scans import find_scans
 from mood_vae.errors import FolderError
 from mood_vae.io import volume_files
+from mood_vae.io.scans import FileScan
 from mood_vae.preparation import folder, record
 from mood_vae.preparation.config import PreparationConfig
 from mood_vae.preparation.user_masks import UserMasks
@@ -74,6 +75,16 @@ def test_resume_leaves_finished_cases_alone_and_does_unfinished_ones(raw: Path, 
     numbers = out / "transforms" / "sound.json"
     numbers.write_text(numbers.read_text()[:-40])  # as if it had been cut short
     assert folder.prepare_folder(sources, out, QUICK, resume=True).done == ["sound"]
+
+
+def test_resume_compares_no_scan_with_another(raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[object] = []
+    (raw / "another.nii.gz").write_bytes((raw / "sound.nii.gz").read_bytes())
+    folder.prepare_folder(find_scans(raw).scans, tmp_path / "out", QUICK)
+    monkeypatch.setattr(FileScan, "__eq__", lambda scan, other: compared.append(scan))
+    run = folder.prepare_folder(find_scans(raw).scans, tmp_path / "out", QUICK, resume=True)
+    assert (run.kept, list(run.failures)) == (["another", "sound"], ["damaged"])
+    assert not compared  # that would take a time that grows with the square of their number
 
 
 def test_other_programs_read_the_same_transform(tmp_path: Path) -> None:
