@@ -69,14 +69,16 @@ class PreparationChoice:
         """The same as a configuration."""
         return PreparationConfig(skip=self.skip, extraction=self.extraction)
 
-    def preparing(self, detector: Detector) -> Detector:
-        """Return a detector that prepares each scan and then asks this one."""
+    def preparing(self, detector: Detector, n_scans: int) -> Detector:
+        """Return a detector that prepares each of so many scans and then asks this one."""
         from mood_vae.detection.preparing_detector import PreparingDetector
         from mood_vae.preparation import extraction
         from mood_vae.preparation.user_masks import UserMasks
 
+        masks = UserMasks(path=self.mask)
+        masks.check(n_scans)
         extraction.choose(self.extraction)  # fails now rather than at the first head
-        return PreparingDetector(detector, self.config, mask_of=UserMasks(path=self.mask).of)
+        return PreparingDetector(detector, self.config, mask_of=masks.of)
 
     def unused(self, detector: Detector) -> Detector:
         """Return the detector itself; raises UsageError if the user said anything about preparing."""

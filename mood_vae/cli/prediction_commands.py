@@ -110,6 +110,7 @@ def predict(
         reconstructs=reconstructions is not None,
         preparation=preparation,
         prepare=prepare,
+        n_scans=len(found.scans),
     )
     detector = make_detector()  # here too, so that what is wrong with it shows before anything begins
     taken = {scan.path.parent for scan in found.scans if isinstance(scan, FileScan)}
@@ -168,6 +169,7 @@ def _make_detector(
     reconstructs: bool,
     preparation: PreparationChoice,
     prepare: bool,
+    n_scans: int,
 ) -> Detector:
     """Return the detector that the options ask for; each worker of a cluster calls this."""
     from mood_vae.detection.detector import VaeDetector
@@ -178,7 +180,7 @@ def _make_detector(
         if not isinstance(detector, VaeDetector):
             raise click.UsageError("--reconstructions needs a VAE: the rule for the abdomen has none")
         detector.reconstructs = True
-    return preparation.preparing(detector) if prepare else preparation.unused(detector)
+    return preparation.preparing(detector, n_scans) if prepare else preparation.unused(detector)
 
 
 class _ManyLabels(click.Command):
@@ -240,11 +242,12 @@ def bids(
         click.echo(bids_app.write_group_table(out_dir))
         return
     images = find_t1w(bids_dir, participants=participants, sessions=sessions, validate=not skip_validation)
+    detector = choose_detector(region="brain", model=model, weights=weights, device=device)
     run = bids_app.predict_participants(
         images,
         bids_dir,
         out_dir,
-        preparation.preparing(choose_detector(region="brain", model=model, weights=weights, device=device)),
+        preparation.preparing(detector, len(images)),
         resume=resume,
         max_voxels=max_voxels,
         on_mismatch=on_mismatch,

@@ -86,7 +86,7 @@ def prepare_folder(
         )  # fmt: skip
     volume_files.by_case_id(Path(scan.file_name) for scan in scans)
     run = PreparationRun()
-    with output_folder.opened(out_dir):
+    with output_folder.opened(out_dir, within=(PREPARED, MASKS, TRANSFORMS, PICTURES)):
         for name in (PREPARED, MASKS, TRANSFORMS, PICTURES):
             (out_dir / name).mkdir(exist_ok=True)
         run.kept = [scan.case_id for scan in scans if resume and _numbers(out_dir, scan) is not None]

@@ -38,7 +38,7 @@ def write_report(found: CaseList, out_dir: Path, *, workers: int | None = None, 
     pred, labels = found.pred, found.labels
     if labels is not None:
         find_cases("pixel", maps_dir(pred), labels_dir(labels))  # fails now rather than in the end
-    with output_folder.opened(out_dir):
+    with output_folder.opened(out_dir, within=(IMAGES,)):
         (out_dir / IMAGES).mkdir(exist_ok=True)
         tasks = [
             Task(case=case, number=number, out_dir=out_dir, healthy_scores=found.healthy_scores)

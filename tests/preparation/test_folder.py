@@ -146,10 +146,13 @@ def test_one_mask_file_is_for_one_scan(raw: Path, tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["prepare", str(raw), str(out), *arguments]).exit_code == 0
     np.testing.assert_array_equal(volume_files.read_array(out / "masks" / "sound.nii.gz"), scan.array > 0.3)
     volume_files.write(raw / "other.nii.gz", scan.array, scan.affine)
-    refused = CliRunner().invoke(main, ["prepare", str(raw), str(tmp_path / "no"), *arguments])
-    assert refused.exit_code == 2
-    assert "mask.nii.gz: expected a mask for each scan, found one file for 2 scans; give a folder" in refused.output
-    assert not (tmp_path / "no").exists()
+    of_predict = ["--prepare", "--mask", str(mask)]
+    for command in (["prepare", str(raw), str(tmp_path / "no"), *arguments],
+                    ["predict", "pixel", str(raw), str(tmp_path / "no"), *of_predict]):  # fmt: skip
+        refused = CliRunner().invoke(main, command)
+        assert refused.exit_code == 2
+        assert "mask.nii.gz: expected a mask for each scan, found one file for 2 scans; give a folder" in refused.output
+        assert not (tmp_path / "no").exists()
 
 
 def test_scans_are_never_overwritten(tmp_path: Path) -> None:
