@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import nibabel as nib
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import voxel_sizes
 
 from mood_vae.errors import few_of
 from mood_vae.io.volume import Affine
@@ -39,7 +40,7 @@ def place_doubt(prediction: Affine, label: Affine, shape: tuple[int, ...]) -> st
         label: The same.
         shape: Of both.
     """
-    edges, label_edges = _edges(prediction), _edges(label)
+    edges, label_edges = voxel_sizes(prediction), voxel_sizes(label)
     most_mm = _MOST_VOXELS * label_edges.min()
     codes, label_codes = _codes(prediction), _codes(label)
     degrees = _degrees(prediction[:3, :3] / edges, label[:3, :3] / label_edges)
@@ -78,10 +79,6 @@ def in_words(kind: str, of_cases: Mapping[str, str], n_cases: int) -> str:
 
 def _centre(affine: Affine, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
     return (affine @ [*((size - 1) / 2 for size in shape[:3]), 1])[:3]
-
-
-def _edges(affine: Affine) -> npt.NDArray[np.float64]:
-    return np.linalg.norm(affine[:3, :3], axis=0)
 
 
 def _codes(affine: Affine) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import voxel_sizes
 
 from mood_vae.io.volume import Affine
 
@@ -32,7 +33,7 @@ _HEAD_EXTENT_MM = (130.0, 390.0)
 def edges(affine: Affine) -> Vector:
     """Return the edge lengths of a voxel, (3,), in the affine's unit; infinite or NaN for a senseless affine."""
     with np.errstate(all="ignore"):
-        return np.asarray(np.linalg.norm(affine[:3, :3], axis=0))
+        return np.asarray(voxel_sizes(affine))
 
 
 def has_axes(affine: Affine) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import voxel_sizes
 
 from mood_vae.errors import VolumeError
 
@@ -91,4 +92,4 @@ class Volume:
     @property
     def spacing_mm(self) -> npt.NDArray[np.float64]:
         """Voxel edge lengths, (3,) in mm, in voxel order ijk."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return np.asarray(voxel_sizes(self.affine))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import voxel_sizes
 
 from mood_vae.errors import MoodVaeError
 from mood_vae.io.volume import Affine, Array, Mask, Volume
@@ -94,7 +95,7 @@ def scaling(brain: Points, target: Points) -> Affine:
 
 def points_of(mask: Mask, affine: Affine) -> Points:
     """Return points all over a mask, (n, 3) mm, about every `SPACING_MM`."""
-    steps = np.maximum(1, np.rint(SPACING_MM / np.linalg.norm(affine[:3, :3], axis=0))).astype(int)
+    steps = np.maximum(1, np.rint(SPACING_MM / voxel_sizes(affine))).astype(int)
     index = np.argwhere(mask[tuple(slice(None, None, step) for step in steps)]) * steps
     return index @ affine[:3, :3].T + affine[:3, 3]
 

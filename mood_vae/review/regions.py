@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import voxel_sizes
 from scipy import ndimage
 
 from mood_vae.errors import MoodVaeError
@@ -196,7 +197,7 @@ class Atlas:
 
     @cached_property
     def _voxel_mm(self) -> float:
-        return float(np.linalg.norm(self.affine[:3, :3], axis=0).max())
+        return float(voxel_sizes(self.affine).max())
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,7 @@ from typing import Any
 import cc3d
 import numpy as np
 import numpy.typing as npt
+from nibabel.affines import voxel_sizes
 from PIL import Image
 from scipy import ndimage
 
@@ -82,7 +83,7 @@ def sample(
 
     Linearly and, where voxels are finer than pixels, averaged; or the values of the nearest voxels.
     """
-    finest_mm = float(np.linalg.norm(affine[:3, :3], axis=0).min())
+    finest_mm = float(voxel_sizes(affine).min())
     fold = min(4, max(1, round(field.edge_mm / EDGE_PX / finest_mm))) if linear else 1
     to_index = np.linalg.inv(affine)
     at = places(field, peak_mm, EDGE_PX * fold)
