@@ -115,7 +115,7 @@ DISCRIMINATORS = Preset(
     ),
     training=VaeTrainingConfig(epochs=20, learning_rate=5e-4, pixel_sigma=0.3),
     discriminator_training=(TEXTURE_TRAINING, CASCADE_TRAINING),
-    calibration=CalibrationConfig(false_positive_rate=2e-4, brain_share=0.56, augmentations=2),
+    calibration=CalibrationConfig(false_positive_rate=2e-4, brain_share=0.57, augmentations=2),
 )
 
 _PRESETS = (
