@@ -47,7 +47,7 @@ README_ROWS = ("chance", "distance from mid grey", "paper", "discriminators, 2-D
 PICTURE_ROWS = (
     *("chance", "distance from mid grey", "atlas z-score", "paper", "paper, divided, eroded, median"),
     *("discriminators, the VAE alone", "cevae", "discriminators, 2-D alone"),
-    *("discriminators, not mirrored", "discriminators"),
+    "discriminators",
 )
 DETAILED_ROWS = ("distance from mid grey", "paper", "discriminators, 2-D alone", "discriminators")
 """The rows that are shown by anomaly type, by site and by lesion; the last one is the default."""
