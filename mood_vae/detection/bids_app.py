@@ -94,8 +94,8 @@ def _predict_image(
     files = [
         image.derivative(out_dir, f"{ending}{suffix}") for ending in (MASK, MAP) for suffix in (".json", ".nii.gz")
     ]
-    files[0].unlink(missing_ok=True)  # so that --resume makes it anew if this does not come to its end
     try:
+        files[0].unlink(missing_ok=True)  # if this is cut short, --resume makes it anew
         with scan.open(max_voxels) as file:
             check_memory(scan, file.geometry, MEMORY)
             volume = file.read()
@@ -133,9 +133,9 @@ def _predict_image(
         )
         run.cases[image.path.name] = {"anomaly_score": found.anomaly_score, "warnings": found.warnings}
     except FAILURES as error:
-        for name in (f"{ending}{suffix}" for ending in (MASK, MAP) for suffix in (".json", ".nii.gz")):
+        for written in files:
             with suppress(OSError):
-                image.derivative(out_dir, name).unlink(missing_ok=True)
+                written.unlink(missing_ok=True)
         run.failures[image.path.name] = in_one_line(scan, error)
         log.error("failed: %s", run.failures[image.path.name])
 

@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Generator, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
@@ -212,14 +211,15 @@ def _save(place: Path | RemoteFolder | None, run: Run) -> None:
 
 def _check_names(scans: Sequence[Scan], also: Sequence[MoreOutput]) -> None:
     """Raise FolderError where two scans would have outputs of the same name."""
-    files = [[Path(scan.file_name), *(file for more in also for file in more.files(scan))] for scan in scans]
-    count = Counter(file for of_scan in files for file in set(of_scan))
-    twice = [scan.label for scan, of_scan in zip(scans, files, strict=True) if any(count[file] > 1 for file in of_scan)]
-    if twice:
-        raise FolderError(
-            file=twice[1], expected="outputs of a name of its own", found=f"the same name as for {twice[0]}",
-            remedy="rename one of them, or predict them apart",
-        )  # fmt: skip
+    taken: dict[Path, Scan] = {}
+    for scan in scans:
+        for file in (Path(scan.file_name), *(file for more in also for file in more.files(scan))):
+            if taken.setdefault(file, scan) is not scan:
+                raise FolderError(
+                    file=scan.label, expected="outputs of a name of its own",
+                    found=f"the same name as for {taken[file].label}",
+                    remedy="rename one of them, or predict them apart",
+                )  # fmt: skip
 
 
 def _folder_of(scan: Scan) -> Path | RemoteFolder | None:
