@@ -64,6 +64,10 @@ class FolderError(MoodVaeError):
     """A folder that is missing, empty, or laid out for another purpose."""
 
 
+CASE_FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
+"""What fails a case and no run; torch and SimpleITK report a lack of memory by RuntimeError."""
+
+
 def printable(text: str) -> str:
     """Return a text with line breaks and control characters escaped: a hostile file, or its name, may hold some."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -6,15 +6,14 @@ import csv
 import io
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
-from mood_vae.detection.case import FAILURES, MEMORY, OnMismatch, in_one_line, refuse
+from mood_vae.detection.case import MEMORY, OnMismatch, in_one_line, refuse, remove
 from mood_vae.detection.detector import Detector
 from mood_vae.detection.prediction import Run
-from mood_vae.errors import FolderError
+from mood_vae.errors import CASE_FAILURES, FolderError
 from mood_vae.io import atomic, bids, json_files, output_folder, volume_files
 from mood_vae.io.bids import BidsImage
 from mood_vae.io.challenge_layout import MASK_THRESHOLD
@@ -132,10 +131,8 @@ def _predict_image(
             },
         )
         run.cases[image.path.name] = {"anomaly_score": found.anomaly_score, "warnings": found.warnings}
-    except FAILURES as error:
-        for written in files:
-            with suppress(OSError):
-                written.unlink(missing_ok=True)
+    except CASE_FAILURES as error:
+        remove(files)
         run.failures[image.path.name] = in_one_line(scan, error)
         log.error("failed: %s", run.failures[image.path.name])
 

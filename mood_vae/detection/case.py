@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mood_vae.detection.detector import Detection, Detector
-from mood_vae.errors import MoodVaeError, VolumeError
+from mood_vae.errors import CASE_FAILURES, MoodVaeError, VolumeError
 from mood_vae.io import atomic, volume_files
 from mood_vae.io.challenge_layout import Level, result_path
 from mood_vae.io.remote import RemoteFolder
@@ -27,9 +27,6 @@ from mood_vae.io.volume_files import Geometry
 log = logging.getLogger(__name__)
 
 NEUTRAL_SCORE = 0.0
-
-FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
-"""What fails a case and no run; torch and SimpleITK report a lack of memory by RuntimeError."""
 
 MEMORY = MemoryNeed(per_case=3 * 2**28, per_voxel=32)
 """What detection takes at most, measured over both detectors; docs/robustness.md has the command."""
@@ -107,7 +104,7 @@ def predict_case(scan: Scan, work: CaseWork, detector: Detector) -> Outcome:
         detector: Ready to detect.
 
     Returns:
-        What became of it; no fault of the case is raised, see `FAILURES`.
+        What became of it; no fault of the case is raised, see `CASE_FAILURES`.
     """
     return _sent(scan, work, lambda folders: _predict(scan, work, folders, detector))
 
@@ -128,7 +125,7 @@ def _predict(scan: Scan, work: CaseWork, folders: Folders, detector: Detector) -
             for level, target in targets.items():
                 _write(level, target, detection.anomaly_map, detection.anomaly_score, geometry)
             error = _write_more(scan, file, detection, work.also)
-    except FAILURES as failure:
+    except CASE_FAILURES as failure:
         return _failed(scan, work, targets, geometry, failure)
     facts = {
         "anomaly_score": detection.anomaly_score,
@@ -151,14 +148,15 @@ def _write_more(scan: Scan, file: OpenScan, detection: Detection, also: Sequence
     for more in also:
         try:
             more.write(scan, file, detection)
-        except FAILURES as error:
-            _remove(scan, [more])
+        except CASE_FAILURES as error:
+            remove(more.files(scan))
             first = first or error
     return first
 
 
-def _remove(scan: Scan, also: Sequence[MoreOutput]) -> None:
-    for file in (file for more in also for file in more.files(scan)):
+def remove(files: Iterable[Path]) -> None:
+    """Remove files where they are there, and as far as the system lets them go."""
+    for file in files:
         with suppress(OSError):
             file.unlink(missing_ok=True)
 
@@ -169,7 +167,7 @@ def give_up(scan: Scan, work: CaseWork, error: Exception) -> Outcome:
     try:
         with scan.open(work.max_voxels) as file:
             geometry = file.geometry
-    except FAILURES as cause:
+    except CASE_FAILURES as cause:
         log.debug("%r: the header cannot be read either: %s", scan.label, cause)
     return _sent(scan, work, lambda folders: _failed(scan, work, _targets(scan, folders), geometry, error))
 
@@ -197,6 +195,11 @@ def _sent(scan: Scan, work: CaseWork, act: Callable[[Folders], Outcome]) -> Outc
     return outcome
 
 
+def other_files(scan: Scan, also: Iterable[MoreOutput]) -> list[Path]:
+    """Return what else is written of a case, beside its predictions."""
+    return [file for more in also for file in more.files(scan)]
+
+
 def refuse(scan: Scan, warnings: Sequence[str]) -> None:
     """Raise VolumeError if a detection has any warnings."""
     if warnings:
@@ -220,9 +223,9 @@ def _targets(scan: Scan, folders: Folders) -> dict[Level, Path]:
 
 
 def _is_done(scan: Scan, work: CaseWork, targets: Mapping[Level, Path]) -> bool:
-    others = [file for more in work.also for file in more.files(scan)]
     # os.path, since a Path raises where the storage does not answer
-    return all(_is_sound(*target) for target in targets.items()) and all(os.path.isfile(file) for file in others)
+    others_are_there = all(os.path.isfile(file) for file in other_files(scan, work.also))
+    return others_are_there and all(_is_sound(*target) for target in targets.items())
 
 
 def _is_sound(level: Level, target: Path) -> bool:
@@ -248,7 +251,7 @@ def _failed(
 ) -> Outcome:
     """Write what says "nothing known", the score 0 or a map of zeros if the header gave its shape, and nothing else."""
     failure, no_neutral = in_one_line(scan, error), None
-    _remove(scan, work.also)
+    remove(other_files(scan, work.also))
     for level, target in targets.items():
         try:
             if level == "sample":

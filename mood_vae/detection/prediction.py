@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from mood_vae.detection.case import CaseWork, MoreOutput, OnMismatch, Outcome, predict_case
+from mood_vae.detection.case import CaseWork, MoreOutput, OnMismatch, Outcome, other_files, predict_case
 from mood_vae.detection.detector import Detector
 from mood_vae.detection.pretrained import load_pretrained
 from mood_vae.errors import FolderError, OutputError
@@ -213,7 +213,7 @@ def _check_names(scans: Sequence[Scan], also: Sequence[MoreOutput]) -> None:
     """Raise FolderError where two scans would have outputs of the same name."""
     taken: dict[Path, Scan] = {}
     for scan in scans:
-        for file in (Path(scan.file_name), *(file for more in also for file in more.files(scan))):
+        for file in (Path(scan.file_name), *other_files(scan, also)):
             if taken.setdefault(file, scan) is not scan:
                 raise FolderError(
                     file=scan.label, expected="outputs of a name of its own",

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mood_vae.errors import FolderError, MoodVaeError, printable
+from mood_vae.errors import CASE_FAILURES, FolderError, MoodVaeError, printable
 from mood_vae.io import output_folder, volume_files
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.scans import FileScan, MemoryNeed, Scan, check_memory
@@ -135,8 +135,7 @@ def _prepare_case(
         picture.draw(volume, prepared, out_dir / PICTURES / f"{scan.case_id}.png")
         volume_files.write(out_dir / PREPARED / name, prepared.volume.array, prepared.volume.affine)
         record.write_numbers(numbers_file, record.numbers_of(scan.case_id, prepared))
-    # SimpleITK and torch report by RuntimeError, also a lack of memory
-    except (MoodVaeError, RuntimeError, MemoryError, OSError) as error:
+    except CASE_FAILURES as error:
         if isinstance(error, MoodVaeError):
             return str(error if error.file is not None else error.about(scan.label))
         return printable(f"{scan.label}: {type(error).__name__} {' '.join(str(error).split())[:300]}")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mood_vae.errors import MoodVaeError, VolumeError
+from mood_vae.errors import CASE_FAILURES, MoodVaeError, VolumeError
 from mood_vae.evaluation.metrics import is_positive
 from mood_vae.io import volume_files
 from mood_vae.io.challenge_layout import MASK_THRESHOLD
@@ -25,9 +25,6 @@ MOST_FINDINGS, MOST_PICTURED = 20, 9
 
 IMAGES = "images"
 """The folder of the pictures."""
-
-FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
-"""What fails a case and no report; SimpleITK reports a lack of memory by RuntimeError."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +48,7 @@ def describe(task: Task) -> CaseEntry | Failure:
     """Return a case's entry, or why there is none; its pictures are written."""
     try:
         return _describe(task)
-    except FAILURES as error:
+    except CASE_FAILURES as error:
         return Failure(id=task.case.id, reason=reason(error))
 
 
@@ -158,7 +155,7 @@ def _read_label(case: ReviewCase, image: Volume) -> tuple[Mask | None, tuple[str
         label = is_positive(volume_files.read_array(case.label_file))
         _check_shape(case.label_file, label.shape, image)
         return label, ()
-    except FAILURES as error:
+    except CASE_FAILURES as error:
         return None, (f"The label is left out: {reason(error)}",)
 
 
@@ -170,7 +167,7 @@ def _read_reconstruction(case: ReviewCase, image: Volume) -> tuple[Array | None,
         values = volume_files.read(case.reconstruction_file).array
         _check_shape(case.reconstruction_file, values.shape, image)
         return values, ()
-    except FAILURES as error:
+    except CASE_FAILURES as error:
         return None, (f"The reconstruction is left out: {reason(error)}",)
 
 

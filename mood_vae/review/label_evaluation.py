@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mood_vae.errors import CASE_FAILURES
 from mood_vae.evaluation import metrics, scoring
 from mood_vae.evaluation.bootstrap import gather
 from mood_vae.evaluation.case_results import Case, CaseResult, find_cases, read_pixel_case
@@ -18,7 +19,7 @@ from mood_vae.evaluation.score_table import overall_rows
 from mood_vae.io import volume_files
 from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.output_folder import Progress
-from mood_vae.review.case_entry import FAILURES, reason
+from mood_vae.review.case_entry import reason
 from mood_vae.review.report_data import Evaluation, Figure, Metric
 from mood_vae.review.svg import Plot, round_up
 from mood_vae.system.parallel import parallel_map
@@ -72,7 +73,7 @@ def read(case: Case) -> Scored:
     """Read a case as the scorer does, and match its lesions at every threshold; one that fails is left out by name."""
     try:
         return _read(case)
-    except FAILURES as error:
+    except CASE_FAILURES as error:
         return Scored(result=CaseResult(case_id=case.case_id, scored=False, problem=f"not scored: {reason(error)}"))
 
 
