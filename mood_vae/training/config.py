@@ -122,7 +122,8 @@ class DiscriminatorTrainingConfig(Config):
         samples: New samples in each epoch; none comes twice.
         batch_samples: Samples a step.
         learning_rate: The highest one of AdamW, reached after a short warm-up and falling to 0 along a cosine.
-        dice_weight: See `train_discriminator.discriminator_loss`, as for `dice_by_slice` and `component_vox`.
+        dice_weight: See `train_discriminator.discriminator_loss`, as for `dice_by_slice`.
+        component_vox: See `synthetic_samples.component_weights`; 0 where all voxels weigh the same.
         seed: Of the weights and the samples.
         synthesis: What a sample is made of.
     """

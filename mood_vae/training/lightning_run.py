@@ -18,6 +18,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from mood_vae.errors import CheckpointError
 from mood_vae.io import atomic
+from mood_vae.system import resources
 
 RESUME_NAME = "last.ckpt"
 LOSSES_NAME = "metrics.csv"
@@ -51,6 +52,16 @@ class Hardware:
         else:
             has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
         return "bf16-mixed" if has_bf16 else "32-true"
+
+    def data_workers(self) -> int:
+        """Return how many processes make the samples of one training process.
+
+        On a CPU one, which takes about as long as the steps on its samples; for a GPU its share of all processors but
+        the one that it is driven by.
+        """
+        if self.accelerator == "cpu" or not torch.cuda.is_available():
+            return 1
+        return max(1, resources.allowed() // self.devices - 1)
 
 
 def is_first_process() -> bool:

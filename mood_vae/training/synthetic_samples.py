@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -31,6 +32,7 @@ class Sample(NamedTuple):
         y_BHW: The label of the target slices, uint8, 1 for an anomaly.
         search_BHW: Their search mask, bool.
         first: The number of the slab's first slice in the brain.
+        weights_BHW: What each voxel of the target slices weighs in the loss, float32; None if all weigh the same.
     """
 
     x_KHW: Tensor
@@ -38,15 +40,33 @@ class Sample(NamedTuple):
     y_BHW: Tensor
     search_BHW: Tensor
     first: int
+    weights_BHW: Tensor | None = None
 
 
 class SyntheticSamples(Dataset[Sample]):
-    """Sample number n follows from the seed and n alone, whichever process makes it."""
+    """Sample number n follows from the seed and n alone, whichever process makes it.
+
+    Args:
+        volumes: The healthy brains.
+        subjects: Whose brains are taken.
+        config: What a sample is made of.
+        spacing_mm: Edge of the voxels.
+        seed: Of all samples.
+        component_vox: See `component_weights`; 0 for samples without weights.
+    """
 
     def __init__(
-        self, volumes: SliceCache, subjects: Sequence[str], config: SynthesisConfig, *, spacing_mm: float, seed: int
+        self,
+        volumes: SliceCache,
+        subjects: Sequence[str],
+        config: SynthesisConfig,
+        *,
+        spacing_mm: float,
+        seed: int,
+        component_vox: float = 0.0,
     ) -> None:
         self._volumes, self._config, self._spacing_mm, self._seed = volumes, config, spacing_mm, seed
+        self._component_vox = component_vox
         self._rows = [volumes.subjects.index(subject) for subject in subjects]
         # the axial slices that show brain, of each row
         self._visible = {row: volumes.slices_of([volumes.subjects[row]])[:, 2] for row in self._rows}
@@ -78,7 +98,8 @@ class SyntheticSamples(Dataset[Sample]):
         x_KHW, y_BHW, search_BHW = (
             torch.from_numpy(part) for part in (array.clip(0, 1), label[ks], fill_between(array > 0)[ks])
         )
-        return Sample(x_KHW, torch.from_numpy(ks), y_BHW, search_BHW, first)
+        weights_BHW = component_weights(y_BHW, self._component_vox) if self._component_vox else None
+        return Sample(x_KHW, torch.from_numpy(ks), y_BHW, search_BHW, first, weights_BHW)
 
     def _slab(self, row: int, first: int) -> Array:
         """Return (slab_slices, H, W) float32 of a cached brain."""
@@ -115,3 +136,26 @@ def _target_slices(label: Label, count: int, rng: np.random.Generator) -> npt.ND
     anomalous = label[order].max(axis=(1, 2)) > 0
     first = order[anomalous][: (count + 1) // 2]
     return np.concatenate([first, order[~np.isin(order, first)][: count - len(first)]])
+
+
+MOST_WEIGHT = 8.0
+"""What a voxel of a small component weighs at most."""
+
+
+def component_weights(y_BHW: Tensor, component_vox: float) -> Tensor:
+    """Return what each voxel weighs: more in a small anomaly, so that its miss is not lost among those of large ones.
+
+    A voxel of a component of v voxels weighs sqrt(component_vox / v), and between 1 and `MOST_WEIGHT`; healthy voxels
+    weigh 1. In the spirit of the blob loss (Kofler et al., IPMI 2023).
+
+    Args:
+        y_BHW: The label of consecutive slices, 0 or 1.
+        component_vox: The size from which a component's voxels weigh 1.
+
+    Returns:
+        (B, H, W) float32.
+    """
+    components, _ = ndimage.label(y_BHW.numpy() > 0, np.ones((3, 3, 3)))
+    weights = np.sqrt(component_vox / np.bincount(components.ravel()).clip(1)).clip(1, MOST_WEIGHT)
+    weights[0] = 1
+    return torch.from_numpy(weights.astype(np.float32)[components])

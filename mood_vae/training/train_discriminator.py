@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import lightning as L
-import numpy as np
 import torch
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader, Sampler
@@ -89,14 +87,14 @@ class DiscriminatorTraining(L.LightningModule):
 
     def training_step(self, samples: list[Sample]) -> Tensor:
         """One step on a few samples."""
-        loss = discriminator_loss(*self._classify(samples), self._config)
+        loss = self._loss(self._classify(samples), samples)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=len(samples), sync_dist=True)
         return loss
 
     def validation_step(self, samples: list[Sample]) -> Classified:
         """The same loss on other subjects, always the same samples."""
         classified = self._classify(samples)
-        loss = discriminator_loss(*classified, self._config)
+        loss = self._loss(classified, samples)
         self.log("validation/loss", loss, on_epoch=True, batch_size=len(samples), sync_dist=True)
         return classified
 
@@ -108,6 +106,10 @@ class DiscriminatorTraining(L.LightningModule):
         y_BHW = torch.cat([sample.y_BHW for sample in samples]).float()
         search_BHW = torch.cat([sample.search_BHW for sample in samples]) | (y_BHW > 0)
         return Classified(logits_BHW, y_BHW, search_BHW)
+
+    def _loss(self, classified: Classified, samples: list[Sample]) -> Tensor:
+        weights = [sample.weights_BHW for sample in samples if sample.weights_BHW is not None]
+        return discriminator_loss(*classified, self._config, torch.cat(weights) if weights else None)
 
     @torch.no_grad()
     def inputs(self, samples: list[Sample]) -> list[Tensor]:
@@ -137,24 +139,28 @@ class DiscriminatorTraining(L.LightningModule):
 
 
 def discriminator_loss(
-    logits_BHW: Tensor, y_BHW: Tensor, search_BHW: Tensor, config: DiscriminatorTrainingConfig
+    logits_BHW: Tensor,
+    y_BHW: Tensor,
+    search_BHW: Tensor,
+    config: DiscriminatorTrainingConfig,
+    weights_BHW: Tensor | None = None,
 ) -> Tensor:
     """Return the cross-entropy over the search mask plus 1 - soft Dice, over all of it or slice by slice.
 
     Large anomalies dominate the cross-entropy and the Dice of all voxels. Slice by slice, a small one counts as much as
-    a large one, and slices without any have no Dice. In the cross-entropy, the voxels of small ones may weigh more
-    (`component_weights`).
+    a large one, and slices without any have no Dice. In the cross-entropy, the voxels of small ones may weigh more.
 
     Args:
         logits_BHW: Of every voxel, float32.
         y_BHW: The label, float32, 0 or 1.
         search_BHW: Bool; voxels outside do not count.
-        config: Holds `dice_weight`, the weight of 1 - Dice, `dice_by_slice` and `component_vox`.
+        config: Holds `dice_weight`, the weight of 1 - Dice, and `dice_by_slice`.
+        weights_BHW: What each voxel weighs in the cross-entropy, see `component_weights`; all the same if not given.
 
     Returns:
         A scalar.
     """
-    weights = component_weights(y_BHW, config.component_vox)[search_BHW] if config.component_vox else None
+    weights = None if weights_BHW is None else weights_BHW[search_BHW]
     entropy = functional.binary_cross_entropy_with_logits(logits_BHW[search_BHW], y_BHW[search_BHW], weights)
     p_BHW = logits_BHW.sigmoid() * search_BHW
     dims = (1, 2) if config.dice_by_slice else (0, 1, 2)
@@ -162,29 +168,6 @@ def discriminator_loss(
     if config.dice_by_slice:
         missed = missed[(y_BHW > 0).any(2).any(1)]
     return entropy + config.dice_weight * missed.sum() / max(1, missed.numel())
-
-
-MOST_WEIGHT = 8.0
-"""What a voxel of a small component weighs at most."""
-
-
-def component_weights(y_BHW: Tensor, component_vox: float) -> Tensor:
-    """Return what each voxel weighs: more in a small anomaly, so that its miss is not lost among those of large ones.
-
-    A voxel of a component of v voxels weighs sqrt(component_vox / v), and between 1 and `MOST_WEIGHT`; healthy voxels
-    weigh 1. In the spirit of the blob loss (Kofler et al., IPMI 2023).
-
-    Args:
-        y_BHW: The label of consecutive slices, 0 or 1.
-        component_vox: The size from which a component's voxels weigh 1.
-
-    Returns:
-        (B, H, W) float32.
-    """
-    components, _ = ndimage.label(y_BHW.cpu().numpy() > 0, np.ones((3, 3, 3)))
-    weights = np.sqrt(component_vox / np.bincount(components.ravel()).clip(1)).clip(1, MOST_WEIGHT)
-    weights[0] = 1
-    return torch.from_numpy(weights.astype(np.float32)[components]).to(y_BHW.device)
 
 
 def new_discriminator(config: DiscriminatorConfig, seed: int) -> Discriminator:
@@ -225,12 +208,19 @@ def fit_discriminator(
     state = resume_from(run_dir, resume=resume)
 
     def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[list[Sample]]:
-        dataset = SyntheticSamples(volumes, part, config.synthesis, spacing_mm=given.spacing_mm, seed=seed)
+        dataset = SyntheticSamples(
+            volumes,
+            part,
+            config.synthesis,
+            spacing_mm=given.spacing_mm,
+            seed=seed,
+            component_vox=config.component_vox,
+        )
         numbers = SampleNumbers(count, rank=trainer.global_rank, world=trainer.world_size, again=again)
         # Lightning starts the workers of a resumed run before it says which epoch it is
         numbers.set_epoch(epochs_done(state))
         batches = BatchSampler(numbers, config.batch_samples, drop_last=False)
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=list, num_workers=1)  # type: ignore[arg-type]
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=list, num_workers=hardware.data_workers())  # type: ignore[arg-type]
 
     training = loader(subjects[0], config.samples, config.seed, again=False)
     validation = loader(subjects[1], VALIDATION_SAMPLES, config.seed + 1, again=True)

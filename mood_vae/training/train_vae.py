@@ -146,8 +146,9 @@ def fit_vae(
         )
         # Lightning starts the workers of a resumed run before it says which epoch it is
         batches.set_epoch(epochs_done(state))
-        # augmentation takes about as long as a step, so it runs in a process of its own
-        return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=int(augmented))
+        # augmentation takes about as long as a step, so it runs in processes of its own
+        workers = hardware.data_workers() if augmented else 0
+        return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=workers)
 
     trainer.fit(
         module,

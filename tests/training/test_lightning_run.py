@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mood_vae.errors import CheckpointError
+from mood_vae.system import resources
 from mood_vae.training.lightning_run import (
     RESUME_NAME,
     Hardware,
@@ -52,6 +53,17 @@ def test_a_named_precision_is_taken_and_float32_is_the_default(monkeypatch: pyte
 def test_the_processor_is_asked_by_a_name_that_torch_has() -> None:
     """The name is one of torch's own, with an underscore: another version may lack it."""
     assert Hardware(accelerator="cpu", precision="auto").chosen_precision() in ("bf16-mixed", "32-true")
+
+
+def test_a_gpu_gets_its_samples_from_all_processors_but_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "allowed", lambda: 16)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert Hardware(accelerator="cuda").data_workers() == 15
+    assert Hardware(accelerator="cuda", devices=4).data_workers() == 3
+    assert Hardware(accelerator="cuda", devices=16).data_workers() == 1
+    assert Hardware(accelerator="cpu", devices=2).data_workers() == 1
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert Hardware().data_workers() == 1
 
 
 def test_a_process_alone_is_the_first() -> None:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import SynthesisConfig
-from mood_vae.training.synthetic_samples import SyntheticSamples
+from mood_vae.training.synthetic_samples import MOST_WEIGHT, SyntheticSamples, component_weights
 
 SYNTHESIS = SynthesisConfig(slab_slices=12, target_slices=6, anomaly_types=("uniform_sphere", "intensity", "noise"))
 
@@ -136,3 +138,27 @@ def test_small_anomalies_are_smaller(small_cache: SliceCache) -> None:
 
     # lengths are divided by 1 to 2.5, and so volumes by up to 16
     assert np.median(sizes(small_share=1.0, shrinking=2.5)) < 0.6 * np.median(sizes())
+
+
+def test_voxels_of_small_components_weigh_more() -> None:
+    y = torch.zeros(4, 8, 12)
+    y[0:2, 0:4, 0:4] = 1  # 32 voxels
+    y[3, 7, 11] = y[3, 7, 5] = y[2, 6, 4] = 1  # 1 voxel, and 2 that touch at a corner
+    weights = component_weights(y, 50.0)
+    assert weights.dtype == torch.float32
+    assert float(weights[0, 0, 0]) == pytest.approx(math.sqrt(50 / 32))
+    assert float(weights[3, 7, 5]) == float(weights[2, 6, 4]) == pytest.approx(math.sqrt(50 / 2))
+    assert float(weights[3, 7, 11]) == pytest.approx(math.sqrt(50))
+    assert (weights[y == 0] == 1).all()
+    assert float(component_weights(y, 1000.0).max()) == MOST_WEIGHT
+    assert float(component_weights(y, 20.0)[0, 0, 0]) == 1
+
+
+def test_samples_have_weights_where_small_anomalies_count_more(small_cache: SliceCache) -> None:
+    config = SYNTHESIS.replaced(clean_share=0.0)
+    assert samples(small_cache, config)[0].weights_BHW is None
+    weighted = SyntheticSamples(small_cache, small_cache.subjects, config, spacing_mm=6.0, seed=4, component_vox=1e6)
+    sample = weighted[0]
+    assert sample.weights_BHW is not None
+    assert sample.y_BHW.any()
+    torch.testing.assert_close(sample.weights_BHW, torch.where(sample.y_BHW > 0, MOST_WEIGHT, 1.0))

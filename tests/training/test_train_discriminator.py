@@ -24,11 +24,9 @@ from mood_vae.training.lightning_run import RESUME_NAME, Hardware, loss_files
 from mood_vae.training.monitoring import Classified, DiscriminatorMonitor
 from mood_vae.training.synthetic_samples import Sample
 from mood_vae.training.train_discriminator import (
-    MOST_WEIGHT,
     DiscriminatorTraining,
     Given,
     SampleNumbers,
-    component_weights,
     discriminator_loss,
     fit_discriminator,
     new_discriminator,
@@ -82,27 +80,14 @@ def test_the_loss_is_cross_entropy_and_dice_of_all_slices(masks: tuple[torch.Ten
     assert float(loss) == pytest.approx(math.log(2) + 0.3 * (1 - 6 / 16.5))
 
 
-def test_voxels_of_small_components_weigh_more() -> None:
-    y = torch.zeros(4, 8, 12)
-    y[0:2, 0:4, 0:4] = 1  # 32 voxels
-    y[3, 7, 11] = y[3, 7, 5] = y[2, 6, 4] = 1  # 1 voxel, and 2 that touch at a corner
-    weights = component_weights(y, 50.0)
-    assert weights.dtype == torch.float32
-    assert float(weights[0, 0, 0]) == pytest.approx(math.sqrt(50 / 32))
-    assert float(weights[3, 7, 5]) == float(weights[2, 6, 4]) == pytest.approx(math.sqrt(50 / 2))
-    assert float(weights[3, 7, 11]) == pytest.approx(math.sqrt(50))
-    assert (weights[y == 0] == 1).all()
-    assert float(component_weights(y, 1000.0).max()) == MOST_WEIGHT
-    assert float(component_weights(y, 20.0)[0, 0, 0]) == 1
-
-
-def test_the_loss_weighs_components(masks: tuple[torch.Tensor, torch.Tensor]) -> None:
+def test_the_loss_weighs_voxels(masks: tuple[torch.Tensor, torch.Tensor]) -> None:
     y, search = masks
-    config = DiscriminatorTrainingConfig(dice_weight=0.0, component_vox=20)
-    # 5 voxels in one component weigh 2 each, the other 16 of the 21 weigh 1
-    assert float(discriminator_loss(torch.zeros(3, 2, 4), y, search, config)) == pytest.approx(
-        math.log(2) * (5 * 2 + 16) / 21
-    )
+    config = DiscriminatorTrainingConfig(dice_weight=0.0)
+    # 5 voxels weigh 2 each, the other 16 of the 21 weigh 1; what weighs more outside the search mask does not count
+    weights = torch.where(y > 0, 2.0, 1.0)
+    weights[:, 1, 3] = 9
+    loss = discriminator_loss(torch.zeros(3, 2, 4), y, search, config, weights)
+    assert float(loss) == pytest.approx(math.log(2) * (5 * 2 + 16) / 21)
 
 
 def test_a_better_logit_costs_less(masks: tuple[torch.Tensor, torch.Tensor]) -> None:
