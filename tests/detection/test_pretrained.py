@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import SimpleITK
 import torch
+from sklearn.metrics import average_precision_score
 
+from mood_vae.benchmark.demo import SAMPLES, with_large_anomaly
 from mood_vae.detection import checkpoint, pretrained
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.flat_regions import FlatRegionDetector
 from mood_vae.errors import CheckpointError, ConfigError
+from mood_vae.io import volume_files
 from mood_vae.system import resources
 
 
@@ -94,3 +99,17 @@ def test_no_more_threads_are_used_than_processors(monkeypatch: pytest.MonkeyPatc
     assert torch.get_num_threads() == 1
     assert SimpleITK.ProcessObject.GetGlobalDefaultNumberOfThreads() == 1
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
+
+
+@pytest.mark.gpu
+def test_a_gpu_finds_what_the_processor_finds() -> None:
+    volume = volume_files.read(sorted(SAMPLES.glob("*.nii.gz"))[0])
+    array, label = with_large_anomaly(volume, "uniform_sphere", np.random.default_rng(0))
+    volume = dataclasses.replace(volume, array=array)
+    on_gpu, on_cpu = (pretrained.load_pretrained(device=name).detect(volume) for name in ("cuda", "cpu"))
+    ap = [average_precision_score(label.ravel(), found.anomaly_map.ravel()) for found in (on_gpu, on_cpu)]
+    assert ap[0] == pytest.approx(ap[1], abs=1e-3)
+    assert on_gpu.anomaly_score == pytest.approx(on_cpu.anomaly_score, abs=0.01)
+    masks = [found.anomaly_map >= 0.5 for found in (on_gpu, on_cpu)]
+    assert masks[1].any()
+    assert np.count_nonzero(masks[0] != masks[1]) < 0.02 * masks[1].sum()

@@ -301,3 +301,11 @@ def test_the_command_trains_a_preset_with_settings(
     assert (seen["data_dir"], seen["run_dir"], seen["resume"]) == (healthy_dir, run_dir, True)
     assert (seen["vae_from"], seen["discriminators_from"]) == (Path("a.json"), Path("b.json"))
     assert seen["hardware"] == Hardware(accelerator="cpu", precision="auto")
+
+
+@pytest.mark.gpu
+def test_a_training_on_a_gpu_gives_a_checkpoint_for_the_processor(healthy_dir: Path, tmp_path: Path) -> None:
+    path = pipeline.train(THREE, healthy_dir, tmp_path, hardware=Hardware(accelerator="cuda", precision="auto"))
+    found = on_cpu(checkpoint.load(path)).detect(volume_files.read(sorted(healthy_dir.glob("*.nii.gz"))[0]))
+    assert np.isfinite(found.anomaly_map).all()
+    assert found.anomaly_map.max() > 0
