@@ -125,7 +125,7 @@ class VaeDetector:
         values = self.calibrated_map(raw_map, pooled, mask, search_mask)
         anomaly_map = to_float16_values(placement.onto_volume(values, search_mask))
         # the surface, exactly, on the volume's own grid
-        anomaly_map[~placement.mask(with_gaps=self.scorer.searches_gaps)] = 0
+        anomaly_map *= placement.mask(with_gaps=self.scorer.searches_gaps)
         score = top_k_mean(raw_map, search_mask, config.aggregation)
         score = float(normalise_score(score, self.calibration.score_reference))
         reconstruction = None

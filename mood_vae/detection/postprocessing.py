@@ -106,8 +106,8 @@ def widely_ranked_map(
 def to_float16_values(values: Array) -> Array:
     """Round a map to values that float16 holds, as the scorer reads no finer; none crosses 0.5 or becomes 1."""
     rounded = values.astype(np.float16).astype(np.float32)
-    rounded = np.where((values < 0.5) & (rounded >= 0.5), BELOW_HALF, rounded)
-    return np.minimum(rounded, BELOW_ONE)
+    rounded[(values < 0.5) & (rounded >= 0.5)] = BELOW_HALF
+    return np.minimum(rounded, BELOW_ONE, out=rounded)
 
 
 def top_k_mean(raw_map: Array, search_mask: Mask, config: AggregationConfig) -> float:

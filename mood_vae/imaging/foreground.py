@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cc3d
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
@@ -140,8 +141,9 @@ def fill_holes(mask: Mask) -> Mask:
     """
     filled = np.zeros_like(mask)
     box = bounding_box(mask)
-    image = sitk.BinaryFillhole(sitk.GetImageFromArray(_large_parts(mask[box]).astype(np.uint8)))
-    filled[box] = sitk.GetArrayViewFromImage(image)
+    part, back = _as_in_memory(mask[box])
+    image = sitk.BinaryFillhole(sitk.GetImageFromArray(_large_parts(part).astype(np.uint8)))
+    filled[box] = sitk.GetArrayViewFromImage(image).transpose(back)
     return filled
 
 
@@ -151,12 +153,17 @@ def fill_between(brain_mask: Mask) -> Mask:
     A lost slab, however thick, cuts the brain in two and is open at its sides, so that `fill_holes` leaves it out. The
     sulci of a healthy brain are filled as well.
     """
-    full = brain_mask.copy()
+    full = brain_mask.copy(order="K")
     box = bounding_box(brain_mask)
-    inside = brain_mask[box]
-    for axis in range(3):
-        behind = np.flip(np.logical_or.accumulate(np.flip(inside, axis), axis), axis)
-        full[box] |= np.logical_or.accumulate(inside, axis) & behind
+    inside, back = _as_in_memory(brain_mask[box])
+    between = inside.copy()
+    for axis, length in enumerate(inside.shape):
+        number = np.arange(length, dtype=np.min_scalar_type(length))
+        number = number.reshape([-1 if other == axis else 1 for other in range(3)])
+        first = inside.argmax(axis, keepdims=True).astype(number.dtype)
+        last = (length - 1 - np.flip(inside, axis).argmax(axis, keepdims=True)).astype(number.dtype)
+        between |= (number >= first) & (number <= last) & inside.any(axis, keepdims=True)
+    full[box] = between.transpose(back)
     return full
 
 
@@ -167,9 +174,17 @@ def bounding_box(mask: Mask) -> tuple[slice, slice, slice]:
     return i, j, k
 
 
+def _as_in_memory(mask: Mask) -> tuple[Mask, npt.NDArray[np.intp]]:
+    """Return a mask with its axes as they lie in memory, which makes work on it fast, and the transposition back."""
+    order = np.argsort([-stride for stride in mask.strides], kind="stable")
+    return np.ascontiguousarray(mask.transpose(order)), np.argsort(order)
+
+
 def _large_parts(mask: Mask, *, share: float = 0.05) -> Mask:
     """Return the connected components with at least this share of the largest one's voxels: a lost slab leaves two."""
-    labels, count = ndimage.label(mask)
+    labels, count = cc3d.connected_components(mask, connectivity=6, return_N=True)
+    if count < 2:
+        return mask
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     sizes[0] = 0
     return (sizes >= max(1, share * sizes.max()))[labels]

@@ -186,7 +186,7 @@ def _on_dark_background(array: Array, native: Mask, grid: GridConfig) -> Array:
 
     Interpolation at the brain's surface mixes the two, so that a background of -1000 would reach into the brain.
     """
-    low, _ = intensity_range(array[native], grid) if native.any() else (0, 0)
+    low, _ = intensity_range(array[native], grid) if array.min(initial=0) < 0 and native.any() else (0, 0)
     return np.where(native, array, np.float32(low))
 
 

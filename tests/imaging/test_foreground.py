@@ -96,3 +96,27 @@ def test_the_largest_component_has_faces_in_common() -> None:
     assert np.argwhere(largest).tolist() == [[0, 0, k] for k in range(5)]
     assert not foreground.largest_component(np.zeros((3, 4, 5), bool)).any()
     assert foreground.largest_component(np.ones((3, 4, 5), bool)).all()
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_masks_are_the_same_however_an_array_lies_in_memory(
+    axes: tuple[int, int, int], rng: np.random.Generator
+) -> None:
+    mask = rng.random((6, 300, 5)) < 0.02
+    between = mask.copy()
+    for axis in range(3):
+        lines, found = np.moveaxis(mask, axis, -1), np.moveaxis(between, axis, -1)
+        for line in np.ndindex(lines.shape[:2]):
+            marked = np.flatnonzero(lines[line])
+            if marked.size:
+                found[line][marked[0] : marked[-1] + 1] = True
+    shell = np.zeros((9, 8, 7), bool)
+    shell[1:8, 1:7, 1:6] = True
+    filled = shell.copy()
+    shell[3, 3, 3] = False
+    for function, given, expected in (
+        (foreground.fill_between, mask, between),
+        (foreground.fill_holes, shell, filled),
+    ):
+        laid_out = np.ascontiguousarray(given.transpose(axes)).transpose(np.argsort(axes))
+        np.testing.assert_array_equal(function(laid_out), expected)
