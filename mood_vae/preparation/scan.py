@@ -24,6 +24,9 @@ from mood_vae.preparation.world_grid import WorldGrid
 STRIPPED_ML = (300.0, 2300.0)
 """A foreground of this size on an exact background is a brain without its skull."""
 
+LONGEST_MM = 2000.0
+"""No scan of a person extends further along an axis."""
+
 FLAT_BIAS = 0.02
 """A bias field whose logarithm has a smaller standard deviation in the brain is taken to be removed already."""
 
@@ -61,10 +64,16 @@ def prepare_scan(volume: Volume, config: PreparationConfig | None = None, *, mas
         mask: (I, J, K) bool, the brain on the scan's grid, where the user has one.
 
     Raises:
-        VolumeError: No brain is found, or the mask does not fit.
+        VolumeError: No brain is found, the mask does not fit, or the header's voxels are too large for a person.
         ConfigError: deepbet is asked for and not installed.
     """
     config = config or PreparationConfig()
+    longest_mm = max(np.multiply(volume.array.shape, volume.spacing_mm))
+    if longest_mm > LONGEST_MM:
+        raise VolumeError(
+            expected=f"a scan of at most {LONGEST_MM:g} mm along an axis",
+            found=f"{longest_mm:.4g} mm", remedy="check the voxel size in its header",
+        )  # fmt: skip
     if volume.array.min() == volume.array.max():
         raise VolumeError(expected="a scan", found="one value everywhere", remedy="look at the scan")
     log = _Log(skip=config.skip)

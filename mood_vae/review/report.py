@@ -7,6 +7,7 @@ import hashlib
 import math
 from pathlib import Path
 
+from mood_vae.errors import FolderError
 from mood_vae.evaluation.case_results import find_cases
 from mood_vae.io import atomic, output_folder
 from mood_vae.io.output_folder import Progress, silent
@@ -52,7 +53,10 @@ def write_report(found: CaseList, out_dir: Path, *, workers: int | None = None, 
         failures += [entry for entry in entries if isinstance(entry, Failure)]
         evaluation = None
         if labels is not None:
-            evaluation = evaluate(maps_dir(pred), labels_dir(labels), workers=n_workers, progress=progress)
+            try:
+                evaluation = evaluate(maps_dir(pred), labels_dir(labels), workers=n_workers, progress=progress)
+            except FolderError as error:  # no label can be read: the cases are shown all the same
+                failures.append(Failure(id=str(labels), reason=str(error)))
         atlas, atlas_note = regions.state()
         report = Report(
             id=report_id(cases),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,14 @@ def test_a_brain_in_the_challenges_form_comes_out_as_it_is() -> None:
     assert scan.volume.array.tobytes() == ready.array.tobytes()
     values = np.random.default_rng(1).random(CHALLENGE_GRID.shape, dtype=np.float32)
     np.testing.assert_array_equal(scan.onto_scan(values), values)
+
+
+def test_a_scan_longer_than_a_person_is_refused() -> None:
+    ready = challenge_brain()
+    affine = ready.affine.copy()
+    affine[:3, :3] *= 20  # 160 voxels of 25 mm
+    with pytest.raises(VolumeError, match=r"at most 2000 mm along an axis, found 4000 mm; check the voxel size"):
+        prepare_scan(replace(ready, affine=affine))
 
 
 @pytest.mark.slow

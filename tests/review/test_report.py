@@ -138,6 +138,18 @@ def test_a_bad_label_or_reconstruction_leaves_the_case_in(folders: Folders) -> N
     assert "reconstruction" in b.findings[0].images
 
 
+def test_labels_none_of_which_can_be_read_cost_the_evaluation_alone(folders: Folders) -> None:
+    folders.add("a.nii.gz", anomaly_map(((5, 10, 9), 0.9)), label=LABEL)
+    (folders.root / "labels/a.nii.gz").write_bytes(b"")
+    report = folders.report(labels=True)
+    assert [case.id for case in report.cases] == ["a.nii.gz"]
+    assert report.evaluation is None
+    (failure,) = report.failures
+    assert failure.id == str(folders.root / "labels")
+    assert "at least one readable label" in failure.reason
+    assert (folders.root / "out/index.html").is_file()
+
+
 def test_labels_of_another_set_are_refused_before_anything_is_written(folders: Folders) -> None:
     folders.add("a.nii.gz", anomaly_map(), label=LABEL)
     (folders.root / "labels/a.nii.gz").rename(folders.root / "labels/z.nii.gz")
