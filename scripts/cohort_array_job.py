@@ -52,6 +52,8 @@ class Part:
             status = main(["predict", "both", str(self.names), str(self.out), "--report", str(self.report), "--resume",
                            *self.options], standalone_mode=False)  # fmt: skip
         except SystemExit as end:
+            if end.code not in (0, 1, 2):  # submitit leaves so where it has requeued the task
+                raise
             status = end.code
         if status not in (None, 0, 1):  # at 1 some cases failed; the report has them
             raise RuntimeError(f"mood-vae predict ended with status {status}; its log says why")
@@ -62,17 +64,21 @@ class Part:
         return submitit.helpers.DelayedSubmission(self)
 
 
-def merged(reports: list[dict[str, Any]], hosts: list[str]) -> dict[str, Any]:
-    """Return one report of all."""
-    whole: dict[str, Any] = {"finished": all(report["finished"] for report in reports), "cases": {}, "kept": [],
-                             "failures": {}, "healthy_scores": [], "workers": {}}  # fmt: skip
+def merged(earlier: dict[str, Any], names: set[str], reports: list[dict[str, Any]], hosts: list[str]) -> dict[str, Any]:
+    """Return one report of all tasks; of cases that were kept, what an earlier one says that knows them."""
+    whole: dict[str, Any] = {"finished": all(report["finished"] for report in reports), "kept": [], "failures": {},
+                             "healthy_scores": earlier.get("healthy_scores", [])}  # fmt: skip
+    for key in ("cases", "workers"):
+        whole[key] = {name: facts for name, facts in earlier.get(key, {}).items() if name in names}
     for number, (report, host) in enumerate(zip(reports, hosts, strict=True)):
-        for name in ("cases", "failures"):
-            whole[name] |= report[name]
+        for key in ("cases", "failures"):
+            whole[key] |= report[key]
+        for name in set(report["failures"]) - set(report["cases"]):
+            whole["cases"].pop(name, None)
         whole["kept"] += report["kept"]
         whole["healthy_scores"] = report["healthy_scores"] or whole["healthy_scores"]
-        names = [*report["cases"], *report["failures"]]
-        whole["workers"] |= {name: f"{number} on {host}" for name in names if name not in report["kept"]}
+        done = [*report["cases"], *report["failures"]]
+        whole["workers"] |= {name: f"{number} on {host}" for name in done if name not in report["kept"]}
     return whole
 
 
@@ -90,7 +96,8 @@ def main() -> None:
     parser.add_argument("--gb", type=int, default=4)
     parser.add_argument("--cpus", type=int, default=1)
     arguments = parser.parse_args(sys.argv[1:at])
-    scans = [scan.label for scan in read_list(arguments.list.absolute())]
+    listed = read_list(arguments.list.absolute())
+    scans = [scan.label for scan in listed]
     out = arguments.out.absolute()
     jobs = out.with_name(f"{out.name}-jobs")
     jobs.mkdir(parents=True, exist_ok=True)
@@ -105,14 +112,27 @@ def main() -> None:
         executor.update_parameters(slurm_partition=arguments.partition)
     running = executor.submit_array(parts)
     print(f"{len(parts)} tasks, such as {running[0].job_id}; their logs are in {jobs / 'logs'}", flush=True)
-    hosts = [job.result() for job in running]
-    reports = [
-        json_files.read(part.report, dict, expected="a report of predict", remedy="run it again") for part in parts
-    ]
-    whole = merged(reports, hosts)
+    ends = {number: job.exception() for number, job in enumerate(running)}  # waits for each
+    failed = {number: end for number, end in ends.items() if end is not None}
+    for number, end in failed.items():
+        print(f"task {number} failed: {str(end).strip().splitlines()[-1]}", file=sys.stderr)
+    reports = [_report(part.report) for part in parts]
+    hosts = ["?" if number in failed else job.result() for number, job in enumerate(running)]
+    whole = merged(_report(out / "run.json"), {scan.file_name for scan in listed}, reports, hosts)
+    whole["finished"] &= not failed
+    out.mkdir(parents=True, exist_ok=True)
     atomic.write_text(out / "run.json", json.dumps(whole, indent=2) + "\n")
     print(f"{len(whole['cases'])} cases predicted, {len(whole['failures'])} failed: {out / 'run.json'}")
-    sys.exit(1 if whole["failures"] else 0)
+    sys.exit(1 if whole["failures"] or failed else 0)
+
+
+def _report(path: Path) -> dict[str, Any]:
+    """Return a report of `predict`; one of nothing, not finished, where there is none."""
+    nothing: dict[str, Any] = {"finished": False, "cases": {}, "kept": [], "failures": {}, "healthy_scores": [],
+                               "workers": {}}  # fmt: skip
+    if not path.is_file():
+        return nothing
+    return nothing | json_files.read(path, dict, expected="a report of predict", remedy="remove it and run again")
 
 
 if __name__ == "__main__":

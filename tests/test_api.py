@@ -96,6 +96,20 @@ def test_an_array_needs_its_affine_and_three_axes(detector: VaeDetector) -> None
         mood_vae.detect(np.zeros((4, 5)), np.eye(4), detector=detector)
 
 
+def test_an_array_may_have_nan_around_the_brain_and_needs_a_sound_affine(
+    healthy_dir: Path, detector: VaeDetector
+) -> None:
+    image = nib.load(healthy_dir / "00001.nii.gz")
+    array = image.get_fdata()
+    with_nan = np.where(array > 0, array, np.nan)
+    expected = mood_vae.detect(array, image.affine, detector=detector)
+    found = mood_vae.detect(with_nan, image.affine, detector=detector)
+    np.testing.assert_array_equal(found.anomaly_map, expected.anomaly_map)
+    for affine in (np.eye(3), np.zeros((4, 4))):
+        with pytest.raises(ConfigError, match="expected an affine"):
+            mood_vae.detect(array, affine, detector=detector)
+
+
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, detector: VaeDetector) -> None:
     (tmp_path / "scan.nii.gz").write_bytes(b"no volume")
     for path in (tmp_path / "scan.nii.gz", tmp_path / "missing.nii.gz"):

@@ -17,6 +17,7 @@ from rich.table import Table
 from mood_vae.benchmark import pipeline_figure
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.prediction import predict
+from mood_vae.errors import FolderError
 from mood_vae.evaluation.lesion_matching import MIN_IOU
 from mood_vae.evaluation.score_table import as_text
 from mood_vae.imaging.foreground import body_mask
@@ -76,9 +77,18 @@ def run(
 
     samples: a folder of healthy brains, of as many grey levels as the two that come with mood_vae.
     The folders of an earlier demo in `out_dir` are replaced. `note` is told of each step.
+
+    Raises:
+        FolderError: There are predictions in `out_dir` that no demo made.
     """
     toys, picture = out_dir / "toys", out_dir / "demo.png"
-    for folder in (toys, *(out_dir / level for level in LEVELS)):
+    levels = [out_dir / level for level in LEVELS]
+    if any(folder.exists() for folder in levels) and not (toys / TOY_VOLUMES).is_dir():
+        raise FolderError(
+            file=out_dir, expected="a folder of its own, or that of an earlier demo", found="other predictions",
+            remedy="name another folder by --out",
+        )  # fmt: skip
+    for folder in (*levels, toys):
         shutil.rmtree(folder, ignore_errors=True)
     note(f"Inserting anomalies into the brains of {samples}")
     write_toys(toys, samples, seed)

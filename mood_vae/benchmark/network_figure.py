@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from mood_vae.errors import ConfigError
 from mood_vae.models.vae import Vae, VaeConfig
 
 if TYPE_CHECKING:
@@ -74,10 +75,17 @@ def draw(config: VaeConfig, path: Path, *, title: str = "") -> None:
     """Draw the network of a configuration as a PNG: its feature maps as boxes, its layers as arrows.
 
     The height of a box follows the longer edge of the maps, its width their number.
+
+    Raises:
+        ConfigError: It is a VAE of volumes.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
+    if config.volume_slices is not None:
+        raise ConfigError(
+            expected="a VAE of slices", found="one of volumes", remedy="draw another preset, such as paper"
+        )
     vae = Vae(config)
     layers = trace(vae)
     colours = _colours(layers)

@@ -72,9 +72,9 @@ mirrored*, *flat regions*, *with gmvae* and *with vae3d* are of earlier weights 
 it. [results.jsonl](results.jsonl) holds all figures.
 
 **Data.** The discriminators were trained on the same generator and types of toys, which flatters their figures on toys;
-*paper* and the simple maps were not. *Toys*: 96 cases with synthetic anomalies of eighteen types, a quarter of them clean, in 16 healthy volumes of
-other subjects: 6 of ds002748, a site of the training, 10 of OASIS. In rows of commits before c76b237 the ghosts
-among them are shifted copies, later ones are made in k-space; four cases differ.
+*paper* and the simple maps were not. *Toys*: 96 cases with synthetic anomalies of eighteen types, a quarter of them
+clean, in 16 healthy volumes of other subjects: 6 of ds002748, a site of the training, 10 of OASIS. In rows of commits
+before c76b237 the ghosts among them are shifted copies, later ones are made in k-space; four cases differ.
 *Lesions*: 6 gliomas (BraTS 2021) and 2 brains with multiple sclerosis (open_ms_data), T1, other sites, most from thick
 slices. *Other sites*: 7 of IBSR and MASS, healthy. The [model card](../MODEL_CARD.md) names the sources and licences.
 

@@ -22,8 +22,10 @@ from mood_vae.cli.options import (
     LEVEL,
     SEED,
     WORKERS,
+    check_picture,
 )
 from mood_vae.cli.progress import progress_bar
+from mood_vae.system import resources
 
 if TYPE_CHECKING:
     from mood_vae.io.challenge_layout import Level
@@ -70,16 +72,16 @@ def score(
         config=scoring.ScoreConfig(n_resamples=resamples, false_positive_ml=false_positive_ml),
         subsets=scoring.read_subsets(subsets) if subsets else [],
         lesions=lesions,
-        workers=workers,
+        workers=workers or resources.allowed(),
         progress=progress_bar,
     )
     scoring.log_findings(report)
     if strict:
         scoring.refuse_problems(report)
-    if json_file:
-        scoring.write_json(report, json_file)
     click.echo(f"average_precision {report['average_precision']:.9f}")
     click.echo(format_table(report))
+    if json_file:
+        scoring.write_json(report, json_file)
     if report["problems"]:
         ctx.exit(EXIT_SOME_FAILED)
 
@@ -87,7 +89,10 @@ def score(
 @click.command(short_help="Rank submissions as the challenge does.")
 @click.argument("submissions", type=FOLDER, nargs=-1, required=True, metavar="SUBMISSION_DIR...")
 @click.option("--json", "json_file", type=FILE, help="Write the rankings there.")
-@click.option("--picture", type=FILE, help="Draw the stability there, _sample or _pixel added to its name.")
+@click.option(
+    "--picture", type=FILE, callback=check_picture,
+    help="Draw the stability there, a .png, .svg or .pdf, _sample or _pixel added to its name.",
+)  # fmt: skip
 @click.option("--resamples", default=1000, type=click.IntRange(1), help="Bootstrap resamples.")
 @SEED
 @click.pass_context
@@ -112,12 +117,13 @@ def rank(
         for gap in found.missing:
             log.error("%s level: missing, counted as 0: %s", level, gap)
         click.echo(ranking_report.format_ranking(found, level))
-        if picture:
-            file = picture.with_stem(f"{picture.stem}_{level}")
-            ranking_report.draw_stability(found, f"MOOD, {level} level", file)
     if json_file:
         report = {level: ranking.summarise(found) for level, found in rankings.items()}
         atomic.write_text(json_file, json.dumps(report, indent=1) + "\n")
+    if picture is not None:
+        for level, found in rankings.items():
+            file = picture.with_stem(f"{picture.stem}_{level}")
+            ranking_report.draw_stability(found, f"MOOD, {level} level", file)
     ctx.exit(EXIT_SOME_FAILED if any(found.missing for found in rankings.values()) else 0)
 
 

@@ -25,6 +25,20 @@ EXIT_WRONG_USE = 2
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 FILE = click.Path(path_type=Path, dir_okay=False)
+PICTURES = (".png", ".svg", ".pdf")
+
+
+def refuse_two_models(model: str | None, weights: Path | None) -> None:
+    """Raise UsageError where both options name a model."""
+    if model is not None and weights is not None:
+        raise click.UsageError("--model and --weights name two models: give one of them")
+
+
+def check_picture(ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
+    """Refuse the name of a picture that says no format, before anything is computed."""
+    if path is not None and path.suffix.lower() not in PICTURES:
+        raise click.BadParameter(f"{path} should end with {', '.join(PICTURES)}")
+    return path
 
 
 class Place(click.Path):

@@ -24,6 +24,7 @@ from mood_vae.cli.options import (
     PreparationChoice,
     SchedulerChoice,
     preparation_options,
+    refuse_two_models,
     scheduler_options,
 )
 from mood_vae.cli.progress import progress_bar
@@ -92,6 +93,7 @@ def predict(
     from mood_vae.io.remote import RemoteFolder
     from mood_vae.io.scans import FileScan
 
+    refuse_two_models(model, weights)
     if scheduler.scheduler is not None:  # workers have working folders of their own
         in_dir, out_dir = _absolute(in_dir), _absolute(out_dir)
         weights, reconstructions, dicom_out, segmentation = (
@@ -114,6 +116,9 @@ def predict(
     )
     detector = make_detector()  # here too, so that what is wrong with it shows before anything begins
     taken = {scan.path.parent for scan in found.scans if isinstance(scan, FileScan)}
+    taken |= {in_dir} if isinstance(in_dir, Path) else set()
+    if found.are_dicom and isinstance(out_dir, Path):
+        own_folder(out_dir, taken)  # a map there would be the next run's scan
     taken |= {out_dir, *(out_dir / name for name in LEVELS)} if isinstance(out_dir, Path) else set()
     also = []
     if reconstructions:
@@ -238,7 +243,10 @@ def bids(
     from mood_vae.detection.pretrained import choose_detector
     from mood_vae.io.bids import find_t1w
 
+    refuse_two_models(model, weights)
     if analysis_level == "group":
+        if participants or sessions:
+            raise click.UsageError("`group` gathers all participants and sessions: leave out their labels")
         click.echo(bids_app.write_group_table(out_dir))
         return
     images = find_t1w(bids_dir, participants=participants, sessions=sessions, validate=not skip_validation)

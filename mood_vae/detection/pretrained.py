@@ -16,7 +16,7 @@ from mood_vae.detection.detector import Detection, Detector, VaeDetector
 from mood_vae.detection.flat_regions import FlatRegionDetector
 from mood_vae.detection.former import today
 from mood_vae.errors import ConfigError
-from mood_vae.io import volume_files
+from mood_vae.io import header_geometry, real_values, volume_files
 from mood_vae.io.volume import Affine, Volume
 from mood_vae.system import resources
 
@@ -53,8 +53,8 @@ def detect(
         detector: The pretrained default for brains if none is given; load it once for many volumes.
 
     Raises:
-        VolumeError: The file cannot be used.
-        ConfigError: The array comes without an affine, or has other than three axes.
+        VolumeError: The file cannot be used, or hardly any voxel of the array is finite.
+        ConfigError: The array comes without a sound affine, or has other than three axes.
     """
     detector = detector or load_pretrained()
     if isinstance(image, Volume):
@@ -67,7 +67,13 @@ def detect(
             found=f"an array of shape {image.shape} and {'no' if affine is None else 'an'} affine",
             remedy="pass both, as from nibabel's `get_fdata()` and `affine`",
         )
-    array, affine = np.asarray(image, np.float32), np.asarray(affine, np.float64)
+    affine = np.asarray(affine, np.float64)
+    if affine.shape != (4, 4) or not header_geometry.is_sound(affine):
+        raise ConfigError(
+            expected="an affine (4, 4) from voxel indices to millimetres", found=f"{affine.tolist()}",
+            remedy="pass that of the image, as nibabel's `affine`",
+        )  # fmt: skip
+    array = real_values.finite_values(Path("array"), np.asarray(image), None)
     return detector.detect(Volume(array=array, affine=affine, case_id="array"))
 
 

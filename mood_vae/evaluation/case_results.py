@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mood_vae.errors import FolderError, MoodVaeError, VolumeError
+from mood_vae.errors import CASE_FAILURES, FolderError, MoodVaeError, VolumeError
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.doubts import PLACE, RANGE, place_doubt, range_doubt
 from mood_vae.evaluation.lesion_matching import LesionCounts, count_lesions
@@ -103,14 +103,20 @@ def find_cases(level: Level, predictions: Path, labels: Path) -> tuple[list[Case
 
 
 def _files_of(level: Level, folder: Path, what: str) -> list[Path]:
-    """Return the folder's volumes or text files, sorted by name."""
-    names = sorted(folder.iterdir()) if folder.is_dir() else []
+    """Return the folder's volumes or text files, sorted by name; links are followed, as the challenge's scorer does."""
+    try:
+        names = sorted(folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise FolderError(
+            file=folder, expected=f"a folder of {what}", found=error.strerror or type(error).__name__,
+            remedy="check its permissions",
+        ) from error  # fmt: skip
     texts = [path for path in names if _is_text(path.name)]
     if level == "sample" and texts:
         return texts
     volumes = [path for path in names if volume_listing.looks_like_volume(path.name)]
     if level == "pixel" and volumes:
-        return volume_files.list_volumes(folder)
+        return volume_files.list_volumes(folder, follow_links=True)
     wanted = _is_text if level == "sample" else volume_listing.looks_like_volume
     other = ("pixel", volumes) if level == "sample" else ("sample", texts)
     kind = "text files such as 00000.nii.gz.txt" if level == "sample" else "volumes such as 00000.nii.gz"
@@ -149,8 +155,8 @@ def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:
     try:
         with volume_files.open_volume(case.label) as file:
             geometry, label = file.geometry, file.read_array()
-    except VolumeError as error:
-        return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {error}")
+    except CASE_FAILURES as error:
+        return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {_reason(error)}")
     prediction, problem, place = _read_map(case, geometry)
     if prediction is None:
         prediction = np.broadcast_to(np.zeros((), np.float32), label.shape)
@@ -177,15 +183,19 @@ def _known(doubts: Mapping[str, str]) -> dict[str, str]:
 def _read_map(case: Case, label: Geometry) -> tuple[npt.NDArray[Any] | None, str, str]:
     """Return the prediction, None unless it is readable and of the label's shape, its problem, and where it lies."""
     path = case.prediction
-    if not path.is_file():
-        return None, f"prediction missing: no file {path.name}{_alike(path, case.case_id)}", ""
     try:
+        if not path.is_file():
+            return None, f"prediction missing: no file {path.name}{_alike(path, case.case_id)}", ""
         with volume_files.open_volume(path) as file:
             if file.header.shape != label.shape:
                 return None, f"prediction misshaped: {file.header.shape}, the label is {label.shape}", ""
             return file.read_array(), "", _place(file, label)
-    except VolumeError as error:
-        return None, f"prediction unreadable: {error}", ""
+    except CASE_FAILURES as error:
+        return None, f"prediction unreadable: {_reason(error)}", ""
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, MoodVaeError) else f"{type(error).__name__} {error}".strip()
 
 
 def _place(prediction: VolumeFile, label: Geometry) -> str:
@@ -210,13 +220,13 @@ def read_sample_case(case: Case) -> CaseResult:
     except MoodVaeError as error:
         return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {error}")
     score, problem = 0.0, ""
-    if not case.prediction.is_file():
-        problem = f"prediction missing: no file {case.prediction.name}"
-    else:
-        try:
+    try:
+        if case.prediction.is_file():
             score = _first_line(case.prediction, float)
-        except MoodVaeError as error:
-            problem = f"prediction unreadable: {error}"
+        else:
+            problem = f"prediction missing: no file {case.prediction.name}"
+    except CASE_FAILURES as error:
+        problem = f"prediction unreadable: {_reason(error)}"
     if math.isnan(score):
         score, problem = 0.0, "prediction has NaN: counted as 0"
     clipped = float(np.clip(score, 0.0, 1.0))

@@ -32,30 +32,34 @@ _MOST_SPACING = 0.001  # relative
 _SHOWN = 3
 
 
-def place_doubt(prediction: Affine, label: Affine, shape: tuple[int, ...]) -> str:
+def place_doubt(
+    prediction: Affine, label: Affine, shape: tuple[int, ...], *, names: tuple[str, str] = ("prediction", "label")
+) -> str:
     """Return in words how a prediction's voxels lie elsewhere than a label's of the same shape; nothing if they do not.
 
     Args:
         prediction: (4, 4) voxel indices to RAS+ millimetres.
         label: The same.
         shape: Of both.
+        names: What the two are called.
     """
+    one, other = names
     edges, label_edges = voxel_sizes(prediction), voxel_sizes(label)
     most_mm = _MOST_VOXELS * label_edges.min()
     codes, label_codes = _codes(prediction), _codes(label)
     degrees = _degrees(prediction[:3, :3] / edges, label[:3, :3] / label_edges)
     parts = []
     if degrees > _MOST_DEGREES:
-        other_axes = f"the prediction's axes are {codes}, the label's {label_codes}"
-        parts.append(other_axes if codes != label_codes else f"the prediction is turned by {degrees:.1f} degrees")
+        other_axes = f"the {one}'s axes are {codes}, the {other}'s {label_codes}"
+        parts.append(other_axes if codes != label_codes else f"the {one} is turned by {degrees:.1f} degrees")
     if (np.abs(edges / label_edges - 1) > _MOST_SPACING).any():
-        parts.append(f"the prediction's voxels are {_times(edges)} mm, the label's {_times(label_edges)} mm")
+        parts.append(f"the {one}'s voxels are {_times(edges)} mm, the {other}'s {_times(label_edges)} mm")
     distance_mm = np.linalg.norm(_centre(prediction, shape) - _centre(label, shape))
     first_mm = np.linalg.norm(prediction[:3, 3] - label[:3, 3])
     if distance_mm > most_mm and (parts or first_mm > most_mm):
-        parts.append(f"the prediction lies {distance_mm:.1f} mm from the label")
+        parts.append(f"the {one} lies {distance_mm:.1f} mm from the {other}")
     if first_mm > most_mm and not parts:
-        parts.append(f"the prediction's first voxel is {first_mm:.2f} mm from the label's")
+        parts.append(f"the {one}'s first voxel is {first_mm:.2f} mm from the {other}'s")
     return ", ".join(parts)
 
 

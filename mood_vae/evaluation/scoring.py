@@ -33,7 +33,6 @@ from mood_vae.evaluation.pooled_metrics import Values, case_metrics, lesion_rate
 from mood_vae.io import atomic, json_files
 from mood_vae.io.challenge_layout import Level, case_id_of
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.system import resources
 from mood_vae.version import __version__
 
 log = logging.getLogger(__name__)
@@ -69,7 +68,7 @@ def score(
     config: ScoreConfig | None = None,
     subsets: Sequence[Sequence[str | int]] = (),
     lesions: bool = True,
-    workers: int | None = None,
+    workers: int = 1,
     progress: Progress = silent,
 ) -> Report:
     """Score a folder of predictions against a folder of labels, as the challenge does and beyond; see `build_report`.
@@ -81,7 +80,8 @@ def score(
         config: What is computed beyond the average precision.
         subsets: Lists of cases, each of which gets an average precision of its own.
         lesions: Whether lesions are matched one by one too.
-        workers: Processes that read; all processors by default.
+        workers: Processes that read. More than one import the caller's script anew: one that is not kept under
+            `if __name__ == "__main__"` would run again in each.
         progress: Shows how far it is.
 
     Raises:
@@ -89,7 +89,7 @@ def score(
         ConfigError: A subset names an unknown case.
     """
     cases, extra = find_cases(level, predictions, labels)
-    results = read_cases(cases, level=level, lesions=lesions, workers=workers or resources.allowed())
+    results = read_cases(cases, level=level, lesions=lesions, workers=workers)
     return build_report(
         list(progress(results, "Scoring", len(cases))),
         level=level,

@@ -75,7 +75,8 @@ def find_t1w(
         validate: Refuse a folder without dataset_description.json.
 
     Raises:
-        FolderError: It is no data set, holds no such image, or a participant or session is not there.
+        FolderError: It is no data set, holds no such image or one twice, as `.nii` and `.nii.gz`, or a participant or
+            session is not there.
     """
     if validate and not (root / DESCRIPTION).is_file():
         raise FolderError(
@@ -96,6 +97,14 @@ def find_t1w(
                 found=f"only those of {few_of(found)}" if found else f"none with {prefix}-", remedy="check the labels",
             )  # fmt: skip
         images = [image for image in images if not labels or _entity(image, prefix) in labels]
+    by_entities: dict[str, BidsImage] = {}
+    for image in images:
+        other = by_entities.setdefault(image.entities, image)
+        if other is not image:
+            raise FolderError(
+                file=image.path, expected="one image of these entities", found=f"{other.relative} too",
+                remedy="remove one of the two",
+            )  # fmt: skip
     return images
 
 

@@ -97,12 +97,16 @@ def looks_like_volume(name: str) -> bool:
     return bool(_ending(name, VOLUME_SUFFIXES) or foreign(name))
 
 
-def list_volumes(folder: Path) -> list[Path]:
+def list_volumes(folder: Path, *, follow_links: bool = False) -> list[Path]:
     """Return the volumes at the folder's top level, sorted by name.
 
     Volumes of formats that are not read are listed too, so that they are refused by name, unless the same case is there
     in a format that is. Left out, with a warning that names them: these, voxels and slices without such a header, links
     that lead out of the folder, and volumes in subfolders. Hidden files and all other files are left out.
+
+    Args:
+        folder: Where they lie.
+        follow_links: Take volumes that links lead to, wherever these are.
 
     Raises:
         FolderError: The folder is missing, unreadable or holds no volume.
@@ -114,7 +118,7 @@ def list_volumes(folder: Path) -> list[Path]:
         files = [
             path
             for path in entries
-            if (suffix_of(path) or kinds[path]) and not path.name.startswith(".") and _is_inside(path)
+            if (suffix_of(path) or kinds[path]) and not path.name.startswith(".") and (follow_links or _is_inside(path))
         ]
     except OSError as error:
         found = error.strerror or type(error).__name__

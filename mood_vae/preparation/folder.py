@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -121,6 +122,7 @@ def _prepare_case(
     """Prepare one scan and write all of it; return what went wrong, if anything did."""
     name = f"{scan.case_id}.nii.gz"
     numbers_file = out_dir / TRANSFORMS / f"{scan.case_id}.json"
+    transform_file, picture_file = numbers_file.with_suffix(".tfm"), out_dir / PICTURES / f"{scan.case_id}.png"
     try:
         numbers_file.unlink(missing_ok=True)
         extraction.limit_threads(threads)
@@ -131,11 +133,15 @@ def _prepare_case(
         for warning in prepared.warnings:
             log.warning("%r: %s", scan.label, warning)
         volume_files.write(out_dir / MASKS / name, prepared.brain_mask.astype(np.uint8), volume.affine)
-        record.write_itk_transform(out_dir / TRANSFORMS / f"{scan.case_id}.tfm", prepared.to_scan)
-        picture.draw(volume, prepared, out_dir / PICTURES / f"{scan.case_id}.png")
+        record.write_itk_transform(transform_file, prepared.to_scan)
+        picture.draw(volume, prepared, picture_file)
         volume_files.write(out_dir / PREPARED / name, prepared.volume.array, prepared.volume.affine)
         record.write_numbers(numbers_file, record.numbers_of(scan.case_id, prepared))
     except CASE_FAILURES as error:
+        # nothing of an earlier run stays, which would be taken for this scan's
+        for written in (out_dir / PREPARED / name, out_dir / MASKS / name, transform_file, picture_file):
+            with suppress(OSError):
+                written.unlink(missing_ok=True)
         if isinstance(error, MoodVaeError):
             return str(error if error.file is not None else error.about(scan.label))
         return printable(f"{scan.label}: {type(error).__name__} {' '.join(str(error).split())[:300]}")

@@ -15,7 +15,8 @@ from mood_vae.preparation.prepared_scan import PreparedScan
 from mood_vae.preparation.world_grid import WorldGrid
 
 SPACING_MM = 1.5
-VIEWS = ((0, "from the right"), (1, "from the front"), (2, "from above"))
+VIEWS = ((0, "from the right", "PA"), (1, "from behind", "LR"), (2, "from above", "LR"))
+"""The axis that a view looks along, its name, and what lies at its left and right edge."""
 
 
 def draw(volume: Volume, scan: PreparedScan, path: Path) -> None:
@@ -37,13 +38,15 @@ def draw(volume: Volume, scan: PreparedScan, path: Path) -> None:
     rows = ((head, brain, "red", "brain mask"), (scan.volume.array, expected, "cyan", "template"))
     for row, (image, outlined, colour, what) in enumerate(rows):
         low, high = np.percentile(image, (0.5, 99.8))
-        for (axis, view), panel in zip(VIEWS, axes[row], strict=True):
+        for (axis, view, ends), panel in zip(VIEWS, axes[row], strict=True):
             index = _middle(outlined, axis)
             panel.imshow(np.take(image, index, axis=axis).T, cmap="gray", origin="lower", vmin=low, vmax=high)
             line = np.take(outlined, index, axis=axis).T
             if line.max() > 0.5 > line.min():
                 panel.contour(line, levels=[0.5], colors=colour, linewidths=0.9)
             panel.set_title(f"{what}, {view}", color="white", fontsize=8)
+            for x, letter, side in ((0.02, ends[0], "left"), (0.98, ends[1], "right")):
+                panel.text(x, 0.5, letter, transform=panel.transAxes, color="white", fontsize=8, ha=side)
             panel.axis("off")
     figure.suptitle(
         f"brain {scan.brain_ml:.0f} mL, correlation with the template {scan.template_correlation:.2f}",

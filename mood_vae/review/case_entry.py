@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mood_vae.errors import CASE_FAILURES, MoodVaeError, VolumeError
+from mood_vae.evaluation.doubts import place_doubt
 from mood_vae.evaluation.metrics import is_positive
 from mood_vae.io import volume_files
 from mood_vae.io.challenge_layout import MASK_THRESHOLD
@@ -63,11 +64,11 @@ def _describe(task: Task) -> CaseEntry:
     case = task.case
     with case.image.open() as file:
         image = file.read()
-    anomaly_map = _read_map(case, image)
+    anomaly_map, warnings = _read_map(case, image)
     mask = anomaly_map >= MASK_THRESHOLD
-    label, warnings = _read_label(case, image)
-    reconstruction, more = _read_reconstruction(case, image)
-    warnings += more
+    label, more = _read_label(case, image)
+    reconstruction, still_more = _read_reconstruction(case, image)
+    warnings += more + still_more
     peaks = find_peaks(anomaly_map, image.affine)
     if not peaks:
         warnings = (*warnings, "The map is 0 everywhere: nothing was searched, or the prediction failed.")
@@ -136,15 +137,16 @@ def healthy_share(score: float | None, healthy_scores: Sequence[float]) -> float
     return sum(other < score for other in healthy_scores) / len(healthy_scores)
 
 
-def _read_map(case: ReviewCase, image: Volume) -> Array:
-    values = volume_files.read(case.map_file).array
-    _check_shape(case.map_file, values.shape, image)
+def _read_map(case: ReviewCase, image: Volume) -> tuple[Array, tuple[str, ...]]:
+    """Return the map, and what is odd about its place."""
+    volume = volume_files.read(case.map_file)
+    values, warnings = volume.array, _compared(case.map_file, "map", volume.array.shape, volume.affine, image)
     if values.min() < 0 or values.max() > 1:
         raise VolumeError(
             file=case.map_file, expected="a map between 0 and 1", found=f"{values.min():g} to {values.max():g}",
             remedy="give what `mood-vae predict` wrote",
         )  # fmt: skip
-    return values
+    return values, warnings
 
 
 def _read_label(case: ReviewCase, image: Volume) -> tuple[Mask | None, tuple[str, ...]]:
@@ -152,9 +154,10 @@ def _read_label(case: ReviewCase, image: Volume) -> tuple[Mask | None, tuple[str
     if case.label_file is None:
         return None, ()
     try:
-        label = is_positive(volume_files.read_array(case.label_file))
-        _check_shape(case.label_file, label.shape, image)
-        return label, ()
+        with volume_files.open_volume(case.label_file) as file:
+            label = is_positive(file.read_array())
+            affine = file.geometry.affine
+        return label, _compared(case.label_file, "label", label.shape, affine, image)
     except CASE_FAILURES as error:
         return None, (f"The label is left out: {reason(error)}",)
 
@@ -164,16 +167,19 @@ def _read_reconstruction(case: ReviewCase, image: Volume) -> tuple[Array | None,
     if case.reconstruction_file is None:
         return None, ()
     try:
-        values = volume_files.read(case.reconstruction_file).array
-        _check_shape(case.reconstruction_file, values.shape, image)
-        return values, ()
+        volume = volume_files.read(case.reconstruction_file)
+        warnings = _compared(case.reconstruction_file, "reconstruction", volume.array.shape, volume.affine, image)
+        return volume.array, warnings
     except CASE_FAILURES as error:
         return None, (f"The reconstruction is left out: {reason(error)}",)
 
 
-def _check_shape(path: Path, shape: tuple[int, ...], image: Volume) -> None:
+def _compared(path: Path, what: str, shape: tuple[int, ...], affine: Affine, image: Volume) -> tuple[str, ...]:
+    """Return in words how a file lies elsewhere than its image; VolumeError if its shape is another."""
     if shape != image.array.shape:
         raise VolumeError(
             file=path, expected=f"the image's shape {image.array.shape}", found=str(shape),
             remedy="give the file that belongs to this image",
         )  # fmt: skip
+    doubt = place_doubt(affine, image.affine, shape, names=(what, "image"))
+    return (f"The {what} is compared with the image voxel by voxel, but {doubt}.",) if doubt else ()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,8 +66,17 @@ def evaluate(maps: Path, labels: Path, *, workers: int, progress: Progress) -> E
             for name, pooled, interval, mean, of_mean in overall_rows(report)
         ),
         figures=(precision_recall(results, report["average_precision"]), free_response(scored), by_size(scored)),
-        problems=dict(report["problems"]),
+        problems=_problems(report),
     )
+
+
+def _problems(report: dict[str, Any]) -> dict[str, str]:
+    """Return what is wrong with cases, and what is odd about others, in words by case id."""
+    problems = dict(report["problems"])
+    for of_cases in report["doubts"].values():
+        for case_id, doubt in of_cases.items():
+            problems[case_id] = "; ".join(filter(None, (problems.get(case_id), doubt)))
+    return problems
 
 
 def read(case: Case) -> Scored:

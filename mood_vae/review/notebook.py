@@ -185,7 +185,7 @@ def _caption(detection: Detected) -> str:
     if detection.location_mm is None:
         return f"{score}; the map is 0 everywhere"
     peak = float(detection.anomaly_map.max())
-    axes = zip(detection.location_mm, ("RL", "AP", "SI"), strict=True)
-    place = ", ".join(f"{abs(mm):.0f} {letters[mm < 0]}" for mm, letters in axes)
+    # signed, as a header with another origin than a template's has no left and right of 0
+    place = ", ".join(f"{mm:.0f}" for mm in detection.location_mm)
     outline = f"{'outlined where' if peak >= MASK_THRESHOLD else 'nowhere'} at least {MASK_THRESHOLD:g}"
-    return f"{score}; map highest at {place} mm ({peak:.2f}), {outline}"
+    return f"{score}; map highest at ({place}) mm ({peak:.2f}), {outline}"

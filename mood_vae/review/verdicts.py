@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mood_vae.io import atomic, json_files
 from mood_vae.review.report_data import Report
 
-JSON_FILE, CSV_FILE = "verdicts.json", "verdicts.csv"
+JSON_FILE, CSV_FILE, LOCK_FILE = "verdicts.json", "verdicts.csv", ".verdicts.lock"
 MAX_COMMENT = 4000
 COLUMNS = ("case", "finding", "verdict", "comment", "score", "peak", "ml", "x_mm", "y_mm", "z_mm", "region")
 
@@ -185,7 +185,8 @@ class VerdictStore:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        handle = os.open(self.folder, os.O_RDONLY)
+        # a file of its own: a report that is being written holds the folder's lock
+        handle = os.open(self.folder / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             with suppress(OSError):  # a file system that knows no locks
                 fcntl.flock(handle, fcntl.LOCK_EX)

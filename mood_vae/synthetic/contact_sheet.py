@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from mood_vae.io import atomic
 from mood_vae.io.volume import Array
 
 
@@ -84,4 +85,5 @@ def draw(rows: Sequence[Row], path: Path, *, columns: int = 2, dpi: int = 100) -
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     # everything is grey: one channel makes the file half as large
-    Image.fromarray(np.asarray(canvas.buffer_rgba())[..., 0]).save(path, optimize=True)
+    sheet = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., 0])
+    atomic.write(path, path.suffix, lambda temporary: sheet.save(temporary, optimize=True))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -87,7 +87,7 @@ def plan_cases(paths: Sequence[Path], config: ToyConfig) -> list[CasePlan]:
     root, *case_seeds = np.random.SeedSequence(config.seed).spawn(1 + (config.cases or CASES_PER_VOLUME * len(paths)))
     rng = np.random.default_rng(root)
     count = len(case_seeds)
-    donors = _donors(paths)
+    donors = _Donors(paths)
     sources = _in_turns(rng, paths, count)
     clean = set(rng.permutation(count)[: round(config.clean_fraction * count)].tolist())
     _check_donors_suffice(config, donors)
@@ -97,9 +97,11 @@ def plan_cases(paths: Sequence[Path], config: ToyConfig) -> list[CasePlan]:
     for index, (source, seeds) in enumerate(zip(sources, case_seeds, strict=True)):
         anomaly_type, donor = None, None
         if index not in clean:
-            anomaly_type = next(name for name in turns if donors[source] or not find_anomaly_type(name).needs_donor)
+            anomaly_type = next(
+                name for name in turns if donors.count(source) or not find_anomaly_type(name).needs_donor
+            )
             if find_anomaly_type(anomaly_type).needs_donor:
-                donor = donors[source][int(rng.integers(len(donors[source])))]
+                donor = donors.other(source, int(rng.integers(donors.count(source))))
         plans.append(CasePlan(case=f"{index:05d}", source=source, donor=donor, anomaly_type=anomaly_type, seeds=seeds))
     return plans
 
@@ -110,21 +112,41 @@ def _in_turns(rng: np.random.Generator, choices: Sequence[T], count: int) -> lis
     return [choices[int(i)] for _ in range(rounds) for i in rng.permutation(len(choices))][:count]
 
 
-def _donors(paths: Sequence[Path]) -> dict[Path, list[Path]]:
-    """Return for every volume the others on the same grid."""
-    grids = {path: volume_files.read_geometry(path) for path in paths}
+class _Donors:
+    """The volumes by their grid: those on one grid can be donors to each other."""
 
-    def same_grid(a: volume_files.Geometry, b: volume_files.Geometry) -> bool:
-        return a.shape == b.shape and np.allclose(a.affine, b.affine, atol=0.1)
+    def __init__(self, paths: Sequence[Path]) -> None:
+        grids: list[tuple[volume_files.Geometry, list[Path]]] = []
+        self._places: dict[Path, tuple[list[Path], int]] = {}
+        for path in paths:
+            own = volume_files.read_geometry(path)
+            group = next((group for grid, group in grids if _same_grid(grid, own)), None)
+            if group is None:
+                group = []
+                grids.append((own, group))
+            self._places[path] = group, len(group)
+            group.append(path)
 
-    return {
-        path: [other for other in paths if other is not path and same_grid(grid, grids[other])]
-        for path, grid in grids.items()
-    }
+    def count(self, path: Path) -> int:
+        """Return how many others there are for a volume."""
+        return len(self._places[path][0]) - 1
+
+    def other(self, path: Path, number: int) -> Path:
+        """Return one of the others, which are counted in the order of all."""
+        group, own = self._places[path]
+        return group[number + (number >= own)]
+
+    def alone(self) -> list[Path]:
+        """Return the volumes without any other."""
+        return [path for path in self._places if not self.count(path)]
 
 
-def _check_donors_suffice(config: ToyConfig, donors: Mapping[Path, Sequence[Path]]) -> None:
-    alone = [path.name for path, others in donors.items() if not others]
+def _same_grid(a: volume_files.Geometry, b: volume_files.Geometry) -> bool:
+    return a.shape == b.shape and np.allclose(a.affine, b.affine, atol=0.1)
+
+
+def _check_donors_suffice(config: ToyConfig, donors: _Donors) -> None:
+    alone = [path.name for path in donors.alone()]
     needy = [name for name in config.chosen_types if find_anomaly_type(name).needs_donor]
     if not alone or not needy:
         return

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy.typing as npt
 
 from mood_vae.errors import FolderError
 from mood_vae.imaging.foreground import body_mask
-from mood_vae.io import atomic, volume_files
+from mood_vae.io import atomic, output_folder, volume_files
 from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Array, Mask, Volume
@@ -60,7 +61,7 @@ def write_toy_set(
         progress: Wraps the iteration over volumes, and then that over cases.
 
     Raises:
-        FolderError: `out_dir` is not empty, or `healthy_dir` holds toy cases.
+        FolderError: `out_dir` is not empty or cannot be made, or `healthy_dir` holds toy cases.
         VolumeError: Before anything is written, for a healthy volume that is unreadable, not finite or already holds
             an anomaly.
         ConfigError: A type that was asked for needs a second subject on the same grid, and there is none.
@@ -72,12 +73,13 @@ def write_toy_set(
     used = sorted({plan.source for plan in plans} | {plan.donor for plan in plans if plan.donor})
     for _ in progress(parallel_map(_check, used, workers), "Checking healthy volumes", len(used)):
         pass
-    for folder in (TOY_VOLUMES, *TOY_LABELS.values()):
-        (out_dir / folder).mkdir(parents=True, exist_ok=True)
-    made = parallel_map(functools.partial(_make, out_dir), list(enumerate(plans)), workers)
-    entries, rows = zip(*progress(made, "Inserting anomalies", len(plans)), strict=True)
-    atomic.write_text(out_dir / "manifest.json", json.dumps(_manifest(config, entries), indent=1) + "\n")
-    contact_sheet.draw([row for row in rows if row], out_dir / "contact_sheet.png", columns=3)
+    with output_folder.opened(out_dir, within=(TOY_VOLUMES, *TOY_LABELS.values())):
+        for folder in (TOY_VOLUMES, *TOY_LABELS.values()):
+            (out_dir / folder).mkdir(parents=True, exist_ok=True)
+        made = parallel_map(functools.partial(_make, out_dir), list(enumerate(plans)), workers)
+        entries, rows = zip(*progress(made, "Inserting anomalies", len(plans)), strict=True)
+        atomic.write_text(out_dir / "manifest.json", json.dumps(_manifest(config, entries), indent=1) + "\n")
+        contact_sheet.draw([row for row in rows if row], out_dir / "contact_sheet.png", columns=3)
     log.info("wrote %d toy cases to %s", len(plans), out_dir)
 
 
@@ -89,6 +91,12 @@ def _refuse_leftovers(out_dir: Path) -> None:
             found="files in it",
             remedy="name another one, so that no cases of two sets are mixed",
         )
+    there = next(path for path in (out_dir, *out_dir.absolute().parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise FolderError(
+            file=out_dir, expected="a folder that can be made", found=f"{there}, where nothing can be written",
+            remedy="name another one",
+        )  # fmt: skip
 
 
 def _check(path: Path) -> None:

@@ -28,7 +28,9 @@ def tidily() -> Iterator[None]:
     """
     if os.getpid() == 1:
         _become_child()
-    before = {number: signal.signal(number, _stop) for number in _TO_END}
+    # those of another, such as submitit's, stay: it knows what a signal of the cluster means
+    ours = [number for number in _TO_END if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)]
+    before = {number: signal.signal(number, _stop) for number in ours}
     try:
         yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,7 @@ from mood_vae.detection.config import CalibrationConfig
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.imaging.augmentation import augment
 from mood_vae.imaging.preprocessing import Brain
+from mood_vae.io import atomic, json_files
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.vae import Vae
@@ -37,7 +39,7 @@ from mood_vae.training.train_vae import fit_vae
 from mood_vae.version import __version__
 
 log = logging.getLogger(__name__)
-CHECKPOINT_NAME = "model.safetensors"
+CHECKPOINT_NAME, RECIPE_NAME = "model.safetensors", "recipe.json"
 CALIBRATION_SEED = 500
 
 
@@ -66,7 +68,7 @@ def train(
 
     Raises:
         FolderError: There is nothing to train on.
-        ConfigError: The preset cannot be trained.
+        ConfigError: The preset cannot be trained, or the run that is resumed began with other settings or subjects.
         CheckpointError: A given checkpoint does not fit the preset.
     """
     hardware = hardware or Hardware()
@@ -74,6 +76,16 @@ def train(
     volumes = cache.build(data_dir, run_dir / "cache", preset.detector.grid, progress=progress)
     known = _known_subjects(vae_from, discriminators_from)
     training, validation = split_subjects(volumes.subjects, preset.training, known=known)
+    settings = preset.to_json()
+    del settings["training"]["epochs"]  # a VAE may go on for longer than it began
+    recipe = {
+        "preset": settings,
+        "vae_from": vae_from and vae_from.name,
+        "discriminators_from": discriminators_from and discriminators_from.name,
+        "training_subjects": training,
+        "validation_subjects": validation,
+    }
+    _begin(run_dir / RECIPE_NAME, recipe, resume=resume)
     if vae_from:
         vae = _given_vae(vae_from, preset)
     else:
@@ -111,6 +123,23 @@ def train(
         }
         checkpoint.save(path, calibrated(preset, tensors, volumes, provenance))
     return path
+
+
+def _begin(file: Path, recipe: dict[str, Any], *, resume: bool) -> None:
+    """Write what a run trains, and on whom; ConfigError where it is resumed with anything else."""
+    try:
+        begun = json_files.parse(file.read_bytes()) if resume else None
+    except (OSError, ValueError):  # of a run before there was such a file
+        begun = None
+    if isinstance(begun, dict):
+        others = [key for key, value in recipe.items() if begun.get(key) != value]
+        if others:
+            raise ConfigError(
+                file=file, expected="what the resumed run began with", found=f"another {', '.join(others)}",
+                remedy="give the same settings and volumes, or leave out --resume to begin anew",
+            )  # fmt: skip
+    elif is_first_process():
+        atomic.write_text(file, json.dumps(recipe, indent=1) + "\n")
 
 
 def calibrated(

@@ -80,8 +80,9 @@ class DiscriminatorTraining(L.LightningModule):
         """AdamW with one cosine over the whole training."""
         optimizer = torch.optim.AdamW(self.discriminator.parameters(), lr=self._config.learning_rate, weight_decay=1e-4)
         steps = int(self.trainer.estimated_stepping_batches)  # of each process, where several share the samples
+        # a twentieth, but not to the last digit: the warm-up of just 20 steps would divide by 0
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, max_lr=self._config.learning_rate, total_steps=steps, pct_start=0.05
+            optimizer, max_lr=self._config.learning_rate, total_steps=steps, pct_start=0.0501
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -15,6 +15,7 @@ from mood_vae import cli
 from mood_vae.benchmark import demo
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
+from mood_vae.errors import FolderError
 from mood_vae.io import volume_files
 from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES
 from mood_vae.io.volume import Volume
@@ -130,3 +131,12 @@ def test_the_default_finds_all_and_marks_hardly_anything_in_the_clean_brain(tmp_
     assert (case, inserted) == ("0-clean", "none")
     assert float(marked_ml) <= 0.1
     assert (tmp_path / "demo.png").is_file()
+
+
+def test_predictions_that_no_demo_made_are_left_alone(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    kept = tmp_path / "pixel" / "mine.nii.gz"
+    kept.parent.mkdir()
+    kept.touch()
+    with pytest.raises(FolderError, match="expected a folder of its own, or that of an earlier demo"):
+        demo.run(tmp_path, VaeDetector.of(small_checkpoint, torch.device("cpu")), seed=0)
+    assert kept.exists()

@@ -80,3 +80,9 @@ def test_the_command_draws_a_preset_s_network(tmp_path: Path) -> None:
         done = CliRunner().invoke(main, ["benchmark", "figure", "network", str(tmp_path / name), "--preset", name])
         assert done.exit_code == 0, done.output
     assert (tmp_path / "paper.png").read_bytes() != (tmp_path / "paper-abdom.png").read_bytes()
+
+
+def test_a_vae_of_volumes_is_refused(tmp_path: Path) -> None:
+    done = CliRunner().invoke(main, ["benchmark", "figure", "network", str(tmp_path / "x.png"), "--preset", "vae3d"])
+    assert done.exit_code == 2
+    assert "expected a VAE of slices, found one of volumes" in done.output

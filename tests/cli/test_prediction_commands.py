@@ -64,3 +64,19 @@ def test_what_is_written_besides_goes_neither_among_the_predictions_nor_over_the
                                        str(weights), "--reconstructions", str(healthy_dir)])  # fmt: skip
     assert result.exit_code == 2
     assert {path.name: path.read_bytes() for path in healthy_dir.iterdir()} == before
+
+
+def test_two_models_are_refused(healthy_dir: Path, tmp_path: Path, weights: Path) -> None:
+    for command in (["predict", "pixel"], ["bids"]):
+        arguments = [*command, str(healthy_dir), str(tmp_path / "out")] + (
+            ["participant"] if command == ["bids"] else []
+        )
+        result = CliRunner().invoke(main, [*arguments, "--model", "paper", "--weights", str(weights)])
+        assert result.exit_code == 2
+        assert "--model and --weights name two models" in result.output
+
+
+def test_the_group_takes_no_labels(tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["bids", str(tmp_path), str(tmp_path), "group", "--participant-label", "01"])
+    assert result.exit_code == 2
+    assert "gathers all participants" in result.output

@@ -35,3 +35,11 @@ def test_a_uid_is_found_whole_and_its_digits_elsewhere_stay() -> None:
     clean = Redaction(["1.2.840.77"])
     assert clean("a/1.2.840.77.dcm") == "a/*.dcm"
     assert clean.is_clean("t1_2_840")
+
+
+def test_a_uid_is_found_between_other_numbers() -> None:
+    clean = Redaction(["1.2.840.77", "1.2.840.77.4"])
+    assert clean("IM1.2.840.77_5") == "IM*_5"
+    assert clean("7.1.2.840.77.5") == "7.*.5"
+    assert clean("1.2.840.77.4.9") == "*.9"
+    assert clean.is_clean("1.2.840.7")

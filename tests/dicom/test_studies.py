@@ -197,6 +197,16 @@ def test_the_same_volume_as_dicom_and_as_nifti_has_the_same_map(
     np.testing.assert_allclose(maps[0].get_fdata(), maps[1].get_fdata(), atol=1e-3)
 
 
+def test_nothing_goes_into_the_folder_of_dicom(healthy_dir: Path, tmp_path: Path, weights: Path) -> None:
+    write_brain(tmp_path / "in", healthy_dir)
+    before = sorted(tmp_path.rglob("*"))
+    for out, more in (("in", []), ("out", ["--segmentation", str(tmp_path / "in")])):
+        result = run("predict", "pixel", str(tmp_path / "in"), str(tmp_path / out), "--weights", str(weights), *more)
+        assert result.exit_code == 2
+        assert "holds scans or predictions" in result.stderr
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 def test_objects_are_for_dicom_alone(healthy_dir: Path, tmp_path: Path, weights: Path) -> None:
     result = run("predict", "pixel", str(healthy_dir), str(tmp_path / "out"), "--weights", str(weights), "--dicom-out",
                  str(tmp_path / "objects"))  # fmt: skip

@@ -154,3 +154,42 @@ def test_a_label_other_than_0_or_1_leaves_its_case_out(sample: tuple[Path, Path]
     result = read_sample_case(case(sample, "0.nii.gz.txt"))
     assert not result.scored
     assert result.problem.startswith("label unreadable: ")
+
+
+def test_labels_and_predictions_may_be_links(pixel: tuple[Path, Path], tmp_path: Path) -> None:
+    linked = tmp_path / "linked maps", tmp_path / "linked labels"
+    for folder, links in zip(pixel, linked, strict=True):
+        links.mkdir()
+        for path in folder.iterdir():
+            (links / path.name).symlink_to(path)
+    cases, _ = find_cases("pixel", *linked)
+    assert len(cases) == 5
+    assert [read(linked, one.label.name) for one in cases] == [read(pixel, one.label.name) for one in cases]
+
+
+def test_a_lack_of_memory_is_the_case_s(pixel: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = case_results.volume_files.open_volume
+
+    def too_large(name: str) -> None:
+        def open_volume(path: Path) -> object:
+            if path.parent.name == name:
+                raise MemoryError("Unable to allocate 8 GiB")
+            return opened(path)
+
+        monkeypatch.setattr(case_results.volume_files, "open_volume", open_volume)
+
+    too_large(pixel[1].name)
+    assert read(pixel).problem == "label unreadable: MemoryError Unable to allocate 8 GiB"
+    assert not read(pixel).scored
+    too_large(pixel[0].name)
+    assert read(pixel).problem == "prediction unreadable: MemoryError Unable to allocate 8 GiB"
+    assert read(pixel).scored
+
+
+def test_a_folder_that_may_not_be_listed_is_told(pixel: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def iterdir(_: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(FolderError, match="a folder of labels, found Permission denied"):
+        find_cases("sample", *pixel)

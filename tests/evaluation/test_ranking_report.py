@@ -47,3 +47,13 @@ def test_a_picture_appears_whole_or_not_at_all(folders: list[Path], tmp_path: Pa
         draw_stability(ranked(folders), "one", tmp_path / "nowhere/one.png")
     draw_stability(ranked(folders), "one", tmp_path / "one.png")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["one.png"]
+
+
+@pytest.mark.parametrize("name", ["stability", "stability.xyz"])
+def test_a_picture_of_no_known_format_is_refused_before_anything_is_ranked(
+    folders: list[Path], tmp_path: Path, name: str
+) -> None:
+    result = CliRunner().invoke(main, ["rank", *map(str, folders), "--picture", str(tmp_path / name)])
+    assert result.exit_code == 2
+    assert "should end with .png, .svg, .pdf" in result.output
+    assert not list(tmp_path.glob("*stability*"))

@@ -38,6 +38,13 @@ def _report(level: str, folders: tuple[Path, Path], tmp_path: Path, *options: ob
     return report
 
 
+def test_the_number_is_given_although_the_json_cannot_be_written(pixel: tuple[Path, Path], tmp_path: Path) -> None:
+    result = _score("pixel", *pixel, "--workers", 1, "--json", tmp_path / "missing" / "x.json")
+    assert result.exit_code == 2
+    assert "average_precision 0." in result.stdout
+    assert "x.json" in result.stderr
+
+
 def test_sound_cases_get_the_official_number(pixel: tuple[Path, Path], tmp_path: Path) -> None:
     report = _report("pixel", pixel, tmp_path)
     names = sorted(path.name for path in pixel[1].iterdir())

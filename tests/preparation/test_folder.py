@@ -64,6 +64,15 @@ def test_a_damaged_scan_is_named_and_the_rest_goes_on(raw: Path, tmp_path: Path)
     assert mask.array[scan.array > 0].all()
 
 
+def test_a_scan_that_fails_leaves_nothing_of_an_earlier_run(raw: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sources = [source for source in find_scans(raw).scans if source.case_id == "sound"]
+    folder.prepare_folder(sources, out, QUICK)
+    (raw / "sound.nii.gz").write_bytes(b"no volume at all")
+    assert set(folder.prepare_folder(sources, out, QUICK).failures) == {"sound"}
+    assert files(out) == {"preparation.csv"}
+
+
 def test_resume_leaves_finished_cases_alone_and_does_unfinished_ones(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     sources = [source for source in find_scans(raw).scans if source.case_id == "sound"]

@@ -85,7 +85,7 @@ def test_the_figure_shows_the_place_on_its_side(volume: Volume, found: Found, ra
     assert sagittal[0] < 0.5  # in front
     assert axial[1] < 0.5
     assert coronal[1] > 0.5  # below
-    assert "17 R, 17 A, 16 I mm (0.90), outlined where at least 0.5" in figure.get_suptitle()
+    assert "(17, 17, -16) mm (0.90), outlined where at least 0.5" in figure.get_suptitle()
 
 
 def test_an_oblique_grid_shows_the_same_place(volume: Volume, found: Found) -> None:

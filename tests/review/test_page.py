@@ -156,6 +156,12 @@ def test_verdicts_are_exported_and_imported(page: Any, tmp_path: Path) -> None:
     assert page.evaluate("moodReview.verdicts.all()") == {}
     page.set_input_files("#import-json", exported)
     wait_until(page, "Object.keys(moodReview.verdicts.all()).length === 1")
+    # the server's file is a list
+    kept = [{"case": HOSTILE, "finding": 1, "verdict": "reject", "comment": ""}, {"case": "gone", "finding": 1}]
+    exported.write_text(json.dumps({"verdicts": kept, "former": []}))
+    page.set_input_files("#import-json", exported)
+    wait_until(page, f"moodReview.verdicts.get({json.dumps(HOSTILE)}, 1).verdict === 'reject'")
+    assert page.evaluate("Object.keys(moodReview.verdicts.all())") == [HOSTILE]
 
 
 def test_hostile_texts_are_text(page: Any) -> None:

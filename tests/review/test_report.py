@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from mood_vae.cli import main
+from mood_vae.io import volume_files
 from mood_vae.io.volume import Affine, Array
 from mood_vae.review import case_entry, page
 from mood_vae.review.case_entry import healthy_share
@@ -136,6 +137,33 @@ def test_a_bad_label_or_reconstruction_leaves_the_case_in(folders: Folders) -> N
     assert ["label is left out" in text or "reconstruction is left out" in text for text in a.warnings] == [True, True]
     assert b.warnings == ()
     assert "reconstruction" in b.findings[0].images
+
+
+def test_a_label_that_lies_elsewhere_is_told(folders: Folders) -> None:
+    folders.add("a.nii.gz", anomaly_map(((5, 10, 9), 0.9)), label=LABEL)
+    file = folders.root / "labels/a.nii.gz"
+    label = volume_files.read(file)
+    mirrored = label.affine @ np.diag([-1, 1, 1, 1.0])
+    mirrored[:3, 3] += label.affine[:3, 0] * (SHAPE[0] - 1)
+    volume_files.write(file, LABEL[::-1], mirrored)  # the same place in the world, stored the other way round
+    report = folders.report(labels=True)
+    (warning,) = report.cases[0].warnings
+    assert warning.startswith("The label is compared with the image voxel by voxel, but the label's axes are R A S")
+    assert report.evaluation is not None
+    assert "the prediction's axes are" in report.evaluation.problems["a"]
+
+
+def test_pictures_of_others_stay(folders: Folders) -> None:
+    two_cases(folders)
+    folders.report()
+    images = folders.root / "out/images"
+    former = {path.name for path in images.iterdir()}
+    (images / "figure1.png").touch()
+    for name in ("low.nii.gz", "high.nii.gz"):
+        folders.add(name, anomaly_map(((9, 10, 9), 0.9)))
+    folders.report()
+    assert (images / "figure1.png").exists()
+    assert not former & {path.name for path in images.iterdir()} - {"figure1.png"}
 
 
 def test_labels_none_of_which_can_be_read_cost_the_evaluation_alone(folders: Folders) -> None:

@@ -34,7 +34,11 @@ def test_a_verdict_is_there_for_the_next_server(store: VerdictStore) -> None:
     store.put(Change(case="a.nii.gz", finding=1, verdict="accept"))
     again = VerdictStore(store.folder, report_of("a.nii.gz", "b.nii.gz"))
     assert said(again) == [("a.nii.gz", 1, "accept", ""), ("b.nii.gz", 2, "reject", "a vessel")]
-    assert sorted(path.name for path in store.folder.iterdir()) == ["verdicts.csv", "verdicts.json"]
+    assert sorted(path.name for path in store.folder.iterdir()) == [
+        ".verdicts.lock",
+        "verdicts.csv",
+        "verdicts.json",
+    ]
 
 
 def test_two_pages_that_judge_different_findings_both_count(store: VerdictStore) -> None:

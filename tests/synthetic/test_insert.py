@@ -190,3 +190,13 @@ def test_the_python_example_of_the_document_runs(subject: Subject) -> None:
         spacing_mm=SPACING_MM,
     )
     assert inserted.array.shape == inserted.label.shape == subject.brain.shape
+
+
+@pytest.mark.parametrize("anomaly_type", ["intensity", "lesion"])
+def test_the_label_of_an_array_of_integers_is_exact_too(anomaly_type: str, subject: Subject) -> None:
+    array = np.rint(subject.brain / subject.brain.max() * 40).astype(np.uint8)
+    made = insert_anomaly(
+        array, subject.foreground, anomaly_type=anomaly_type, rng=np.random.default_rng(0), spacing_mm=SPACING_MM
+    )
+    assert made.array.dtype == np.float32
+    np.testing.assert_array_equal(made.label == 1, made.array != array)

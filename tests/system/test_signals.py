@@ -50,3 +50,15 @@ def test_process_1_ends_soon_when_told_to(tmp_path: Path, held_back: str) -> Non
 )
 def test_process_1_ends_as_its_child_does(ending: str, status: int) -> None:
     assert process_1(ending).wait(60) == status
+
+
+def test_a_handler_of_another_stays() -> None:
+    def another(*_: object) -> None:
+        """Such as that of submitit, which lets a task of Slurm be requeued."""
+
+    before = signal.signal(signal.SIGTERM, another)
+    try:
+        with signals.tidily():
+            assert signal.getsignal(signal.SIGTERM) is another
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -309,3 +309,21 @@ def test_a_training_on_a_gpu_gives_a_checkpoint_for_the_processor(healthy_dir: P
     found = on_cpu(checkpoint.load(path)).detect(volume_files.read(sorted(healthy_dir.glob("*.nii.gz"))[0]))
     assert np.isfinite(found.anomaly_map).all()
     assert found.anomaly_map.max() > 0
+
+
+def test_a_run_is_resumed_with_what_it_began_with(healthy_dir: Path, tmp_path: Path) -> None:
+    preset = changed_preset(SMALL_PRESET, {"training.epochs": 1})
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    for path in sorted(healthy_dir.glob("*.nii.gz"))[:3]:
+        (scans / path.name).write_bytes(path.read_bytes())
+    run = tmp_path / "run"
+    pipeline.train(preset, scans, run, hardware=CPU)
+    pipeline.train(changed_preset(preset, {"training.epochs": 2}), scans, run, hardware=CPU, resume=True)
+    other = changed_preset(preset, {"training.learning_rate": 3e-4})
+    with pytest.raises(ConfigError, match=r"recipe\.json: expected what the resumed run began.*another preset"):
+        pipeline.train(other, scans, run, hardware=CPU, resume=True)
+    (scans / "more.nii.gz").write_bytes((healthy_dir / "00003.nii.gz").read_bytes())
+    with pytest.raises(ConfigError, match="found another training_subjects"):
+        pipeline.train(preset, scans, run, hardware=CPU, resume=True)
+    pipeline.train(other, scans, run, hardware=CPU)

@@ -149,6 +149,25 @@ def test_a_random_discriminator_follows_from_its_seed() -> None:
     assert not torch.allclose(first, other)
 
 
+@pytest.mark.parametrize("steps", [1, 2, 19, 20, 21, 400])
+def test_the_learning_rate_rises_at_first_and_ends_at_nothing(given: Given, steps: int) -> None:
+    training = DiscriminatorTraining(new_discriminator(OF_SLICES, 0), given, TRAINING)
+    training._trainer = SimpleNamespace(estimated_stepping_batches=steps)  # type: ignore[assignment]
+    made: Any = training.configure_optimizers()
+    optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
+    rates = []
+    for _ in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if len(rates) < steps:
+            schedule.step()
+    assert max(rates) <= TRAINING.learning_rate * (1 + 1e-6)
+    if steps > 20:
+        assert max(rates) == pytest.approx(TRAINING.learning_rate, rel=0.01)
+    if steps > 1:
+        assert rates[-1] < 1e-4 * TRAINING.learning_rate
+
+
 def test_0_epochs_leave_a_discriminator_as_it_is(small_cache: SliceCache, given: Given, tmp_path: Path) -> None:
     discriminator = new_discriminator(OF_SLICES, 0)
     before = {name: tensor.clone() for name, tensor in discriminator.state_dict().items()}

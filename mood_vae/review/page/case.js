@@ -71,7 +71,9 @@ function findingItem(finding) {
     type: "button", class: value, "aria-pressed": String(verdict === value), title: `Key ${key}`,
     onclick: () => { selectFinding(finding.number); giveVerdict(value); },
   }, text);
-  const area = el("textarea", { rows: "2", placeholder: "Comment", "aria-label": `Comment on finding ${finding.number}` });
+  const area = el("textarea", {
+    rows: "2", maxlength: "4000", placeholder: "Comment", "aria-label": `Comment on finding ${finding.number}`,
+  });
   area.value = comment;
   area.addEventListener("input", () => {
     const known = verdicts.get(area.dataset.case, finding.number);
@@ -130,7 +132,12 @@ function editComment() {
 function refreshVerdicts() {
   drawProgress();
   if (!current) return drawList();
-  if (document.activeElement?.matches("#findings textarea")) return undefined;
+  const writing = document.activeElement?.closest?.("#findings textarea");
+  if (writing) { // it stays, with what another page has said since
+    const { comment } = verdicts.get(current.id, Number(writing.closest("li").dataset.finding));
+    if (writing.value !== comment) writing.value = comment;
+    return undefined;
+  }
   const focused = document.activeElement?.closest?.("#findings button");
   const place = focused && [...byId("findings").querySelectorAll("button")].indexOf(focused);
   drawFindings();

@@ -76,11 +76,13 @@ function download(name, type, text) {
 async function importVerdicts(file) {
   try {
     const content = JSON.parse(await file.text());
-    verdicts.merge(content.verdicts);
-    say("Verdicts imported");
-    if (content.report !== report.id) alert("These verdicts were given for another report: check them.");
+    const n = verdicts.merge(content.verdicts);
+    if (!n) throw new Error("none for a case of this report");
+    say(`Verdicts on ${plural(n, "case")} imported`);
+    const isOther = content.report ? content.report !== report.id : false; // the server's file names no report
+    if (isOther) alert("These verdicts were given for another report: check them.");
   } catch {
-    alert("This file holds no verdicts: choose one that `Export JSON` wrote.");
+    alert("This file holds no verdicts on cases of this report: choose one that `Export JSON` or the viewer wrote.");
   }
 }
 

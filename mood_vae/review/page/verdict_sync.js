@@ -101,7 +101,9 @@
 
   let timer = 0;
   function send(caseId, number, { verdict, comment }) {
-    waiting.set(keyOf(caseId, number), { case: caseId, finding: number, verdict: verdict ?? null, comment: comment.slice(0, 4000) });
+    // by characters: half of one that takes two places is no text
+    const text = Array.from(comment).slice(0, 4000).join("");
+    waiting.set(keyOf(caseId, number), { case: caseId, finding: number, verdict: verdict ?? null, comment: text });
     clearTimeout(timer);
     timer = setTimeout(sendAll, WAIT_MS);
   }

@@ -39,6 +39,12 @@ function makeVerdicts(report) {
     return found;
   }
 
+  function nested(list) {
+    const all = Object.create(null);
+    for (const entry of list) (all[entry?.case] ??= Object.create(null))[entry?.finding] = entry;
+    return all;
+  }
+
   byCase = read();
   return {
     get(caseId, number) {
@@ -57,11 +63,14 @@ function makeVerdicts(report) {
       keep();
       listeners.forEach((callback) => callback(null, null, null, true));
     },
-    merge(all) {
-      const added = clean(all);
+    // Take what a file holds for cases of this report, as the page or the server writes it; return how many cases.
+    merge(given) {
+      const added = clean(Array.isArray(given) ? nested(given) : given);
+      const here = report.cases.map((entry) => entry.id).filter((id) => id in added);
       const both = { ...byCase };
-      for (const id of Object.keys(added)) both[id] = { ...both[id], ...added[id] };
+      for (const id of here) both[id] = { ...both[id], ...added[id] };
       this.load(both);
+      return here.length;
     },
     onChange(callback) {
       listeners.push(callback);

@@ -107,10 +107,10 @@
   async function applyBackground() {
     if (!shown) return;
     const current = shown;
-    const wanted = control("background").value === "reconstruction";
-    if (wanted && !current.reconstruction) {
+    const isWanted = () => control("background").value === "reconstruction";
+    if (isWanted() && !current.reconstruction) {
       const volume = await fetchVolume(current.number, "reconstruction");
-      if (shown !== current) return;
+      if (shown !== current || current.reconstruction) return; // another case, or the control was moved twice
       current.reconstruction = volume;
       volume.colorbarVisible = false;
       setWindow([current.image.cal_min, current.image.cal_max]);
@@ -119,7 +119,7 @@
         nv.setVolume(volume, 1); // over the scan, under the map
       });
     }
-    if (current.reconstruction) current.reconstruction.opacity = wanted ? 1 : 0;
+    if (current.reconstruction) current.reconstruction.opacity = isWanted() ? 1 : 0;
     nv.updateGLVolume();
     showWindow();
   }
