@@ -67,10 +67,8 @@ def test_what_is_written_besides_goes_neither_among_the_predictions_nor_over_the
 
 
 def test_two_models_are_refused(healthy_dir: Path, tmp_path: Path, weights: Path) -> None:
-    for command in (["predict", "pixel"], ["bids"]):
-        arguments = [*command, str(healthy_dir), str(tmp_path / "out")] + (
-            ["participant"] if command == ["bids"] else []
-        )
+    folders = [str(healthy_dir), str(tmp_path / "out")]
+    for arguments in (["predict", "pixel", *folders], ["bids", *folders, "participant"]):
         result = CliRunner().invoke(main, [*arguments, "--model", "paper", "--weights", str(weights)])
         assert result.exit_code == 2
         assert "--model and --weights name two models" in result.output
