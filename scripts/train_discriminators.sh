@@ -2,8 +2,8 @@
 # Trains the preset `discriminators` in one go: a VAE and the two discriminators on it, from healthy volumes alone. About
 # 8 hours on two cores with bf16 instructions.
 # The shipped weights mood_vae/weights/discriminators.* have the same networks, anomaly types and losses, but were trained
-# in several rounds, each from the weights of the one before, with the epochs and learning rates that MODEL_CARD.md lists;
-# their JSON states the last round of each. One go was never run to its end, so what it gives is not known.
+# in several rounds, each from the weights of the one before; EXPERIMENTS.md, entries 4 to 26, has their epochs and
+# learning rates, their JSON the last round of each. One go was never run to its end, so what it gives is not known.
 # usage: sh scripts/train_discriminators.sh HEALTHY RUN [further arguments of `mood-vae train`, such as --resume]
 # HEALTHY: a folder of healthy volumes; for the shipped weights, all 208 that MODEL_CARD.md lists
 set -eu

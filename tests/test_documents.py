@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shlex
@@ -19,6 +20,7 @@ from mood_vae.detection import pretrained
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.io import volume_files
+from mood_vae.training import pipeline
 from mood_vae.training.presets import changed_preset, find_preset
 
 ROOT = Path(__file__).parents[1]
@@ -118,3 +120,14 @@ def test_the_readme_s_example_runs(
     assert 0 <= names["score"] < 1
     assert names["report"]["average_precision"] >= 0
     assert names["toy"].label.any()
+
+
+def test_the_example_of_a_training_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline_train, trained = pipeline.train, []
+    monkeypatch.setattr(
+        pipeline, "train", lambda *args: trained.append(inspect.signature(pipeline_train).bind(*args).arguments)
+    )
+    (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/training.md").read_text(), re.MULTILINE | re.DOTALL)
+    exec(example, {})
+    assert trained[0]["preset"] == find_preset("discriminators")
+    assert trained[0]["run_dir"] == Path("run")

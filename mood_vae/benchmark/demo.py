@@ -79,13 +79,15 @@ def run(
     The folders of an earlier demo in `out_dir` are replaced. `note` is told of each step.
 
     Raises:
-        FolderError: There are predictions in `out_dir` that no demo made.
+        FolderError: There are toys or predictions in `out_dir` that no demo made.
     """
     toys, picture = out_dir / "toys", out_dir / "demo.png"
     levels = [out_dir / level for level in LEVELS]
-    if any(folder.exists() for folder in levels) and not (toys / TOY_VOLUMES).is_dir():
+    there = [folder for folder in (*levels, toys) if any(folder.rglob("*"))]
+    if there and not (toys / TOY_VOLUMES / _file_name(0, CASES[0])).is_file():
         raise FolderError(
-            file=out_dir, expected="a folder of its own, or that of an earlier demo", found="other predictions",
+            file=out_dir, expected="a folder of its own, or that of an earlier demo",
+            found=f"another {there[0].name} in it",
             remedy="name another folder by --out",
         )  # fmt: skip
     for folder in (*levels, toys):

@@ -122,6 +122,12 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(description=Description.from_json(values, where=str(text)), tensors=tensors)
 
 
+def stated_sha256(path: Path) -> str:
+    """Return the SHA-256 of a checkpoint's weights, as its description states it; `load` compares the two."""
+    _, values = _read(path, path.with_suffix(".safetensors"), path.with_suffix(".json"))
+    return str(values.get("sha256")) if isinstance(values, dict) else ""
+
+
 def _read(path: Path, weights: Path, text: Path) -> tuple[bytes, Any]:
     try:
         return weights.read_bytes(), json_files.parse(text.read_bytes())

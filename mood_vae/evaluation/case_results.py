@@ -157,6 +157,14 @@ def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:
             geometry, label = file.geometry, file.read_array()
     except CASE_FAILURES as error:
         return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {_reason(error)}")
+    try:
+        return _counted(case, geometry, label, lesions=lesions)
+    except CASE_FAILURES as error:
+        return CaseResult(case_id=case.case_id, scored=False, problem=f"not scored: {_reason(error)}")
+
+
+def _counted(case: Case, geometry: Geometry, label: npt.NDArray[Any], *, lesions: bool) -> CaseResult:
+    """Return what a case's map says of its label."""
     prediction, problem, place = _read_map(case, geometry)
     if prediction is None:
         prediction = np.broadcast_to(np.zeros((), np.float32), label.shape)

@@ -118,7 +118,9 @@ def list_volumes(folder: Path, *, follow_links: bool = False) -> list[Path]:
         files = [
             path
             for path in entries
-            if (suffix_of(path) or kinds[path]) and not path.name.startswith(".") and (follow_links or _is_inside(path))
+            if (suffix_of(path) or kinds[path])
+            and not path.name.startswith(".")
+            and (os.path.isfile(path) if follow_links else _is_inside(path))
         ]
     except OSError as error:
         found = error.strerror or type(error).__name__

@@ -101,7 +101,8 @@ def insert_anomaly(
         VolumeError: Nothing can be inserted into this volume.
     """
     chosen = find_anomaly_type(anomaly_type)
-    array = np.asarray(array, np.float32)  # integers would round the change away, and the label would not be exact
+    if array.dtype.kind != "f":  # integers would round the change away, and the label would not be exact
+        array = array.astype(np.float32)
     foreground = body_mask(array) if foreground is None else foreground
     _check_grids(array, foreground, donor, chosen)
     spacing = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), 3)

@@ -30,7 +30,7 @@ from mood_vae.models.vae3d import make_vae
 from mood_vae.training import cache
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.input_reference import reference_of
-from mood_vae.training.lightning_run import Hardware, is_first_process
+from mood_vae.training.lightning_run import RESUME_NAME, Hardware, is_first_process
 from mood_vae.training.normative import normative_maps
 from mood_vae.training.presets import Preset
 from mood_vae.training.slice_dataset import KnownSubjects, split_subjects
@@ -80,12 +80,12 @@ def train(
     del settings["training"]["epochs"]  # a VAE may go on for longer than it began
     recipe = {
         "preset": settings,
-        "vae_from": vae_from and vae_from.name,
-        "discriminators_from": discriminators_from and discriminators_from.name,
+        "vae_from": vae_from and checkpoint.stated_sha256(vae_from),
+        "discriminators_from": discriminators_from and checkpoint.stated_sha256(discriminators_from),
         "training_subjects": training,
         "validation_subjects": validation,
     }
-    _begin(run_dir / RECIPE_NAME, recipe, resume=resume)
+    _begin(run_dir, recipe, resume=resume)
     if vae_from:
         vae = _given_vae(vae_from, preset)
     else:
@@ -125,8 +125,9 @@ def train(
     return path
 
 
-def _begin(file: Path, recipe: dict[str, Any], *, resume: bool) -> None:
+def _begin(run_dir: Path, recipe: dict[str, Any], *, resume: bool) -> None:
     """Write what a run trains, and on whom; ConfigError where it is resumed with anything else."""
+    file = run_dir / RECIPE_NAME
     try:
         begun = json_files.parse(file.read_bytes()) if resume else None
     except (OSError, ValueError):  # of a run before there was such a file
@@ -139,6 +140,9 @@ def _begin(file: Path, recipe: dict[str, Any], *, resume: bool) -> None:
                 remedy="give the same settings and volumes, or leave out --resume to begin anew",
             )  # fmt: skip
     elif is_first_process():
+        if not resume:  # the states of an earlier run would be taken for this one's
+            for state in (run_dir / RESUME_NAME, *run_dir.glob(f"discriminator-*/{RESUME_NAME}")):
+                state.unlink(missing_ok=True)
         atomic.write_text(file, json.dumps(recipe, indent=1) + "\n")
 
 

@@ -108,6 +108,7 @@ def test_an_earlier_demo_is_replaced(tmp_path: Path, healthy_dir: Path, small_ch
     for folder in ("toys/toy", "pixel", "sample"):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "old.nii.gz").touch()
+    (tmp_path / "toys/toy" / f"{cases()[0]}.nii.gz").touch()
     (tmp_path / "mine.txt").touch()
     done = demo.run(tmp_path, detector, seed=0, samples=healthy_dir)
     for folder in (TOY_VOLUMES, *TOY_LABELS.values()):

@@ -42,4 +42,6 @@ def test_a_uid_is_found_between_other_numbers() -> None:
     assert clean("IM1.2.840.77_5") == "IM*_5"
     assert clean("7.1.2.840.77.5") == "7.*.5"
     assert clean("1.2.840.77.4.9") == "*.9"
+    assert clean("CT01.2.840.77") == "CT0*"
     assert clean.is_clean("1.2.840.7")
+    assert Redaction(["4711."])("in/4711./x.dcm") == "in/*/x.dcm"

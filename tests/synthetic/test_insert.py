@@ -193,10 +193,13 @@ def test_the_python_example_of_the_document_runs(subject: Subject) -> None:
 
 
 @pytest.mark.parametrize("anomaly_type", ["intensity", "lesion"])
-def test_the_label_of_an_array_of_integers_is_exact_too(anomaly_type: str, subject: Subject) -> None:
-    array = np.rint(subject.brain / subject.brain.max() * 40).astype(np.uint8)
+@pytest.mark.parametrize(("dtype", "made_of"), [(np.uint8, np.float32), (np.float64, np.float64)])
+def test_the_label_of_an_array_of_any_type_is_exact(
+    anomaly_type: str, dtype: type, made_of: type, subject: Subject
+) -> None:
+    array = (subject.brain.astype(np.float64) / subject.brain.max() * 40).astype(dtype)
     made = insert_anomaly(
         array, subject.foreground, anomaly_type=anomaly_type, rng=np.random.default_rng(0), spacing_mm=SPACING_MM
     )
-    assert made.array.dtype == np.float32
+    assert made.array.dtype == made_of
     np.testing.assert_array_equal(made.label == 1, made.array != array)

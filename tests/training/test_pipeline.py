@@ -326,4 +326,7 @@ def test_a_run_is_resumed_with_what_it_began_with(healthy_dir: Path, tmp_path: P
     (scans / "more.nii.gz").write_bytes((healthy_dir / "00003.nii.gz").read_bytes())
     with pytest.raises(ConfigError, match="found another training_subjects"):
         pipeline.train(preset, scans, run, hardware=CPU, resume=True)
+    state = run / "last.ckpt"
+    before = state.read_bytes()
     pipeline.train(other, scans, run, hardware=CPU)
+    assert state.read_bytes() != before

@@ -153,7 +153,7 @@ def test_a_random_discriminator_follows_from_its_seed() -> None:
 @pytest.mark.parametrize("steps", [1, 2, 19, 20, 21, 400])
 def test_the_learning_rate_rises_at_first_and_ends_at_nothing(given: Given, steps: int) -> None:
     training = DiscriminatorTraining(new_discriminator(OF_SLICES, 0), given, TRAINING)
-    training._trainer = SimpleNamespace(estimated_stepping_batches=steps)  # type: ignore[assignment]
+    training._trainer = SimpleNamespace(estimated_stepping_batches=steps)
     made: Any = training.configure_optimizers()
     optimizer, schedule = made["optimizer"], made["lr_scheduler"]["scheduler"]
     rates = []
