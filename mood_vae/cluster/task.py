@@ -15,6 +15,7 @@ from mood_vae.detection.case import CaseWork, Outcome, predict_case
 from mood_vae.detection.detector import Detector
 from mood_vae.errors import ConfigError
 from mood_vae.io.scans import Scan
+from mood_vae.system import allocator
 from mood_vae.version import __version__
 
 MakeDetector = Callable[[], Detector]
@@ -62,6 +63,7 @@ def _detector_of(job: Job) -> Detector:
             found=f"{__version__} on {socket.gethostname()}", remedy="install the same version everywhere",
         )  # fmt: skip
     if job.name not in _loaded:
+        allocator.keep_freed_memory()
         _loaded.clear()
         _loaded[job.name] = job.make_detector()
     return _loaded[job.name]
