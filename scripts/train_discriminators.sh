@@ -3,7 +3,7 @@
 # 8 hours on two cores with bf16 instructions.
 # The shipped weights mood_vae/weights/discriminators.* have the same networks, anomaly types and losses, but were trained
 # in several rounds, each from the weights of the one before; EXPERIMENTS.md, entries 4 to 26, has their epochs and
-# learning rates, their JSON the last round of each. One go was never run to its end, so what it gives is not known.
+# learning rates, their JSON the last round of each. One go was run to its end at a tenth of its length alone (EXPERIMENTS.md, entry 28).
 # usage: sh scripts/train_discriminators.sh HEALTHY RUN [further arguments of `mood-vae train`, such as --resume]
 # HEALTHY: a folder of healthy volumes; for the shipped weights, all 208 that MODEL_CARD.md lists
 set -eu

@@ -1,4 +1,4 @@
-"""How the C library keeps memory that was freed: Dask's workers give it back at once, which costs half of their time."""
+"""How the C library keeps freed memory: Dask's workers give it back at once, which costs half of their time."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _MMAP_BYTES = 2**25
 def keep_freed_memory() -> bool:
     """Let the allocator keep some freed memory for the next array, as it does by itself where nobody sets it.
 
-    Dask starts its workers with MALLOC_TRIM_THRESHOLD_=65536. That also ends glibc's adjusting, so that every array of a
-    prediction is mapped, cleared by the kernel and unmapped again.
+    Dask starts its workers with MALLOC_TRIM_THRESHOLD_=65536. That also ends glibc's adjusting, so that every array of
+    a prediction is mapped, cleared by the kernel and unmapped again.
 
     Returns:
         Whether it was set; other C libraries than glibc have no such setting.
