@@ -14,7 +14,10 @@ from mood_vae.io.volume import Volume
 
 
 class Bright:
-    """Marks what is brighter than 0.9; fails on `broken`, ends its process on `killer`, is late with a `straggler`."""
+    """Marks what is brighter than 0.9; fails on `broken`, ends its process on `killer`, is late with a `straggler`.
+
+    On `glutton` it takes memory, 64 MiB at a time, until somebody ends it.
+    """
 
     def detect(self, volume: Volume) -> Detection:
         """Return a map with values in every volume, so that it counts as done."""
@@ -22,6 +25,10 @@ class Bright:
             raise RuntimeError("out of memory")
         if volume.case_id == "killer":
             os.kill(os.getpid(), signal.SIGKILL)
+        eaten = []
+        while volume.case_id == "glutton":
+            eaten.append(np.ones(2**23))
+            time.sleep(0.05)
         if volume.case_id.endswith("straggler"):
             time.sleep(3)
         values = np.where(volume.array > 0.9, np.float32(0.75), np.float32(0.25))

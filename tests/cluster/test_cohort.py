@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from click.testing import CliRunner
-from distributed import Client, Security
+from distributed import Client, LocalCluster, Security
 
 from mood_vae.cli import main
+from mood_vae.cluster import connection
 from mood_vae.cluster.engine import on_cluster
 from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
@@ -75,6 +77,24 @@ def test_a_case_that_ends_every_worker_is_given_up_and_named(
     made = files(tmp_path / "out")
     assert made.pop("sample/killer.nii.gz.txt") == b"0.0\n"
     assert made.pop("pixel/killer.nii.gz")
+    assert made == files(tmp_path / "alone")
+
+
+def test_a_case_that_takes_all_memory_of_every_worker_is_given_up_and_named(
+    scans: Path, tmp_path: Path, write_scan: WriteScan
+) -> None:
+    predict("both", scans, tmp_path / "alone", Bright())
+    write_scan("glutton")
+    with (
+        dask.config.set(connection._SETTINGS),
+        LocalCluster(n_workers=2, threads_per_worker=1, memory_limit="1GiB", dashboard_address=None) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        run = predict("both", scans, tmp_path / "out", engine=on_cluster(client, Bright))
+    assert set(run.failures) == {"broken.nii.gz", "garbage.nii.gz", "glutton.nii.gz"}
+    assert "ended every worker that tried it" in run.failures["glutton.nii.gz"]
+    made = files(tmp_path / "out")
+    del made["sample/glutton.nii.gz.txt"], made["pixel/glutton.nii.gz"]
     assert made == files(tmp_path / "alone")
 
 
