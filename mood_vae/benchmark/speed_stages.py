@@ -79,9 +79,7 @@ def stages(detector: VaeDetector, path: Path, out_dir: Path) -> list[Stage]:
     values = finished()
 
     def undone() -> np.ndarray:
-        anomaly_map = postprocessing.to_float16_values(placement.onto_volume(values, search_mask))
-        anomaly_map *= placement.mask(with_gaps=detector.scorer.searches_gaps)
-        return anomaly_map
+        return detector.onto_volume(values, search_mask, placement)
 
     anomaly_map = undone()
     return [

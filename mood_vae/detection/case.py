@@ -9,7 +9,6 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +17,7 @@ import numpy as np
 
 from mood_vae.detection.detector import Detection, Detector
 from mood_vae.errors import CASE_FAILURES, MoodVaeError, VolumeError
-from mood_vae.io import atomic, volume_files
+from mood_vae.io import atomic, output_folder, volume_files
 from mood_vae.io.challenge_layout import Level, result_path
 from mood_vae.io.remote import RemoteFolder
 from mood_vae.io.scans import MemoryNeed, OpenScan, Scan, check_memory
@@ -149,16 +148,9 @@ def _write_more(scan: Scan, file: OpenScan, detection: Detection, also: Sequence
         try:
             more.write(scan, file, detection)
         except CASE_FAILURES as error:
-            remove(more.files(scan))
+            output_folder.remove(more.files(scan))
             first = first or error
     return first
-
-
-def remove(files: Iterable[Path]) -> None:
-    """Remove files where they are there, and as far as the system lets them go."""
-    for file in files:
-        with suppress(OSError):
-            file.unlink(missing_ok=True)
 
 
 def give_up(scan: Scan, work: CaseWork, error: Exception) -> Outcome:
@@ -251,7 +243,7 @@ def _failed(
 ) -> Outcome:
     """Write what says "nothing known", the score 0 or a map of zeros if the header gave its shape, and nothing else."""
     failure, no_neutral = in_one_line(scan, error), None
-    remove(other_files(scan, work.also))
+    output_folder.remove(other_files(scan, work.also))
     for level, target in targets.items():
         try:
             if level == "sample":

@@ -123,9 +123,7 @@ class VaeDetector:
         pooled = neighbourhood_pool(raw_map, config.postprocessing)
         mask = self.binary_mask(pooled, search_mask)
         values = self.calibrated_map(raw_map, pooled, mask, search_mask)
-        anomaly_map = to_float16_values(placement.onto_volume(values, search_mask))
-        # the surface, exactly, on the volume's own grid
-        anomaly_map *= placement.mask(with_gaps=self.scorer.searches_gaps)
+        anomaly_map = self.onto_volume(values, search_mask, placement)
         score = top_k_mean(raw_map, search_mask, config.aggregation)
         score = float(normalise_score(score, self.calibration.score_reference))
         reconstruction = None
@@ -139,6 +137,12 @@ class VaeDetector:
             healthy_scores=self.calibration.healthy_scores,
             reconstruction=reconstruction,
         )
+
+    def onto_volume(self, values: Array, search_mask: Mask, placement: Placement) -> Array:
+        """Return a finished map (K, H, W) on the volume's own grid, (I, J, K), where the surface is exact."""
+        anomaly_map = to_float16_values(placement.onto_volume(values, search_mask))
+        anomaly_map *= placement.mask(with_gaps=self.scorer.searches_gaps)
+        return anomaly_map
 
     def _reconstruction(self, volume: Volume, brain: Brain, placement: Placement) -> Array:
         x_hat, x = (

@@ -16,6 +16,7 @@ from typing import Any
 
 from mood_vae.errors import FolderError, few_of, printable
 from mood_vae.io import atomic
+from mood_vae.io.volume_listing import by_case_id
 from mood_vae.version import __version__
 
 log = logging.getLogger(__name__)
@@ -97,14 +98,7 @@ def find_t1w(
                 found=f"only those of {few_of(found)}" if found else f"none with {prefix}-", remedy="check the labels",
             )  # fmt: skip
         images = [image for image in images if not labels or _entity(image, prefix) in labels]
-    by_entities: dict[str, BidsImage] = {}
-    for image in images:
-        other = by_entities.setdefault(image.entities, image)
-        if other is not image:
-            raise FolderError(
-                file=image.path, expected="one image of these entities", found=f"{other.relative} too",
-                remedy="remove one of the two",
-            )  # fmt: skip
+    by_case_id(image.path for image in images)  # one file an image: outputs are named by its entities
     return images
 
 

@@ -90,3 +90,10 @@ Progress = Callable[[Iterable[Any], str, int], Iterable[Any]]
 def silent(items: Iterable[Any], description: str, total: int) -> Iterable[Any]:
     """Return the items as they are."""
     return items
+
+
+def remove(files: Iterable[Path]) -> None:
+    """Remove files where they are there, and as far as the system lets them go."""
+    for file in files:
+        with suppress(OSError):
+            file.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -139,9 +138,7 @@ def _prepare_case(
         record.write_numbers(numbers_file, record.numbers_of(scan.case_id, prepared))
     except CASE_FAILURES as error:
         # nothing of an earlier run stays, which would be taken for this scan's
-        for written in (out_dir / PREPARED / name, out_dir / MASKS / name, transform_file, picture_file):
-            with suppress(OSError):
-                written.unlink(missing_ok=True)
+        output_folder.remove([out_dir / PREPARED / name, out_dir / MASKS / name, transform_file, picture_file])
         if isinstance(error, MoodVaeError):
             return str(error if error.file is not None else error.about(scan.label))
         return printable(f"{scan.label}: {type(error).__name__} {' '.join(str(error).split())[:300]}")

@@ -64,11 +64,11 @@ def _describe(task: Task) -> CaseEntry:
     case = task.case
     with case.image.open() as file:
         image = file.read()
-    anomaly_map, warnings = _read_map(case, image)
+    anomaly_map, of_map = _read_map(case, image)
     mask = anomaly_map >= MASK_THRESHOLD
-    label, more = _read_label(case, image)
-    reconstruction, still_more = _read_reconstruction(case, image)
-    warnings += more + still_more
+    label, of_label = _read_label(case, image)
+    reconstruction, of_reconstruction = _read_reconstruction(case, image)
+    warnings = (*of_map, *of_label, *of_reconstruction)
     peaks = find_peaks(anomaly_map, image.affine)
     if not peaks:
         warnings = (*warnings, "The map is 0 everywhere: nothing was searched, or the prediction failed.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import math
-import re
 from pathlib import Path
 
 from mood_vae.errors import FolderError
@@ -20,9 +19,6 @@ from mood_vae.review.report_data import CaseEntry, Failure, Report
 from mood_vae.system import resources
 from mood_vae.system.parallel import parallel_map
 from mood_vae.version import __version__
-
-PICTURE = re.compile(r"\d{5,}-\d+-[0-9a-f]{8}-(scan|map|mask|label|reconstruction)\.(png|webp)")
-"""The names that `thumbnails.write` gives; other files are not ours."""
 
 MOST_WORKERS = 2
 """Processes by default, where there are as many processors; each holds the volumes of one case."""
@@ -84,7 +80,7 @@ def _remove_former(out_dir: Path, report: Report) -> None:
     """Remove the pictures of an earlier report that this one does not show."""
     shown = {out_dir / name for case in report.cases for finding in case.findings for name in finding.images.values()}
     for path in (out_dir / IMAGES).iterdir():
-        if path not in shown and PICTURE.fullmatch(path.name):
+        if path not in shown and thumbnails.NAME.fullmatch(path.name):
             path.unlink()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -131,6 +132,10 @@ class Layers:
             label = strip(self.label.view(np.uint8), linear=False) > 0
             found["label.png"] = outline(label, LABEL_COLOUR, dashed=True)
         return found
+
+
+NAME = re.compile(r"\d{5,}-\d+-[0-9a-f]{8}-(scan|map|mask|label|reconstruction)\.(png|webp)")
+"""The names that `write` gives in a report's folder; other files there are not ours."""
 
 
 def write(pictures: Mapping[str, bytes], folder: Path, stem: str) -> dict[str, str]:

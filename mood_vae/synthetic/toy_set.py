@@ -68,7 +68,7 @@ def write_toy_set(
     """
     workers = workers or resources.allowed()
     check_folder(healthy_dir)
-    _refuse_leftovers(out_dir)
+    _check_out_dir(out_dir)
     plans = plan_cases(volume_files.list_volumes(healthy_dir), config)
     used = sorted({plan.source for plan in plans} | {plan.donor for plan in plans if plan.donor})
     for _ in progress(parallel_map(_check, used, workers), "Checking healthy volumes", len(used)):
@@ -83,7 +83,8 @@ def write_toy_set(
     log.info("wrote %d toy cases to %s", len(plans), out_dir)
 
 
-def _refuse_leftovers(out_dir: Path) -> None:
+def _check_out_dir(out_dir: Path) -> None:
+    """Raise FolderError for a folder that is not empty, or where nothing can be written: now, not after all checks."""
     if out_dir.exists() and any(out_dir.iterdir()):
         raise FolderError(
             file=out_dir,

@@ -47,10 +47,7 @@ class Hardware:
         """Return Lightning's name of the precision that is used."""
         if self.precision != "auto":
             return self.precision
-        if self.accelerator != "cpu" and torch.cuda.is_available():
-            has_bf16 = torch.cuda.is_bf16_supported()
-        else:
-            has_bf16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        has_bf16 = torch.cuda.is_bf16_supported() if self._is_gpu() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
         return "bf16-mixed" if has_bf16 else "32-true"
 
     def data_workers(self) -> int:
@@ -59,9 +56,10 @@ class Hardware:
         On a CPU one, which takes about as long as the steps on its samples; for a GPU its share of all processors but
         the one that it is driven by.
         """
-        if self.accelerator == "cpu" or not torch.cuda.is_available():
-            return 1
-        return max(1, resources.allowed() // self.devices - 1)
+        return max(1, resources.allowed() // self.devices - 1) if self._is_gpu() else 1
+
+    def _is_gpu(self) -> bool:
+        return self.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def is_first_process() -> bool:

@@ -76,16 +76,7 @@ def train(
     volumes = cache.build(data_dir, run_dir / "cache", preset.detector.grid, progress=progress)
     known = _known_subjects(vae_from, discriminators_from)
     training, validation = split_subjects(volumes.subjects, preset.training, known=known)
-    settings = preset.to_json()
-    del settings["training"]["epochs"]  # a VAE may go on for longer than it began
-    recipe = {
-        "preset": settings,
-        "vae_from": vae_from and checkpoint.stated_sha256(vae_from),
-        "discriminators_from": discriminators_from and checkpoint.stated_sha256(discriminators_from),
-        "training_subjects": training,
-        "validation_subjects": validation,
-    }
-    _begin(run_dir, recipe, resume=resume)
+    _begin(run_dir, _recipe(preset, (training, validation), vae_from, discriminators_from), resume=resume)
     if vae_from:
         vae = _given_vae(vae_from, preset)
     else:
@@ -123,6 +114,22 @@ def train(
         }
         checkpoint.save(path, calibrated(preset, tensors, volumes, provenance))
     return path
+
+
+def _recipe(
+    preset: Preset, subjects: tuple[list[str], list[str]], vae_from: Path | None, discriminators_from: Path | None
+) -> dict[str, Any]:
+    """Return what a run must go on with when it is resumed, ready for JSON."""
+    settings = preset.to_json()
+    del settings["training"]["epochs"]  # a VAE may go on for longer than it began
+    training, validation = subjects
+    return {
+        "preset": settings,
+        "vae_from": vae_from and checkpoint.stated_sha256(vae_from),
+        "discriminators_from": discriminators_from and checkpoint.stated_sha256(discriminators_from),
+        "training_subjects": training,
+        "validation_subjects": validation,
+    }
 
 
 def _begin(run_dir: Path, recipe: dict[str, Any], *, resume: bool) -> None:
