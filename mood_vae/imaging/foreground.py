@@ -180,8 +180,12 @@ def _as_in_memory(mask: Mask) -> tuple[Mask, npt.NDArray[np.intp]]:
     return np.ascontiguousarray(mask.transpose(order)), np.argsort(order)
 
 
-def _large_parts(mask: Mask, *, share: float = 0.05) -> Mask:
-    """Return the connected components with at least this share of the largest one's voxels: a lost slab leaves two."""
+def _large_parts(mask: Mask, *, share: float = 0.01) -> Mask:
+    """Return the connected components with at least this share of the largest one's voxels.
+
+    A lost slab leaves two, and one of them may be a pole of the brain. What an extraction leaves beside a brain is
+    smaller, and so are eyes.
+    """
     labels, count = cc3d.connected_components(mask, connectivity=6, return_N=True)
     if count < 2:
         return mask

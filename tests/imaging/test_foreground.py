@@ -49,14 +49,26 @@ def test_filling_keeps_the_large_components_and_fills_their_holes() -> None:
     assert not foreground.fill_holes(np.zeros((3, 4, 5), bool)).any()
 
 
-def test_a_component_is_large_from_a_twentieth_of_the_largest() -> None:
+def test_a_component_is_large_from_a_hundredth_of_the_largest() -> None:
     mask = np.zeros((20, 22, 24), bool)
-    mask[:10, :10, 0] = True  # 100 voxels
-    mask[12, :5, 5] = True  # 5
-    mask[14, :4, 5] = True  # 4
+    mask[:10, :20, 0] = True  # 200 voxels
+    mask[12, :2, 5] = True  # 2
+    mask[14, 4, 5] = True  # 1
     filled = foreground.fill_holes(mask)
-    assert filled[12, :5, 5].all()
+    assert filled[12, :2, 5].all()
     assert not filled[14].any()
+
+
+def test_a_lost_slab_is_searched_even_if_only_a_pole_of_the_brain_lies_beyond_it() -> None:
+    rows = np.linspace(-1, 1, 60)
+    mask = (rows[:, None, None] ** 2 + rows[:, None] ** 2 + rows**2) < 1  # a ball
+    lost = np.zeros_like(mask)
+    lost[:, 44:56] = mask[:, 44:56]
+    pole = mask[:, 56:].sum() / mask[:, :44].sum()
+    assert 0.01 < pole < 0.05
+    search = foreground.fill_between(foreground.fill_holes(mask & ~lost))
+    beyond = mask[:, 56] & mask[:, 43]
+    assert search[:, 44:56][np.repeat(beyond[:, None], 12, axis=1)].all()
 
 
 def test_the_search_mask_joins_what_lies_between_two_voxels_of_a_line() -> None:
