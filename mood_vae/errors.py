@@ -68,6 +68,14 @@ CASE_FAILURES = (MoodVaeError, RuntimeError, MemoryError, OSError)
 """What fails a case and no run; torch and SimpleITK report a lack of memory by RuntimeError."""
 
 
+def in_one_line(error: Exception, file: str | PathLike[str] | None = None) -> str:
+    """Return what an error says, printable; the file is named where the error names none."""
+    if isinstance(error, MoodVaeError):
+        return str(error.about(file) if file is not None and error.file is None else error)
+    text = printable(" ".join([type(error).__name__, *str(error).split()]))
+    return text if file is None else f"{printable(str(file))}: {text}"
+
+
 def printable(text: str) -> str:
     """Return a text with line breaks and control characters escaped: a hostile file, or its name, may hold some."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in text)

@@ -7,7 +7,7 @@ import pickle
 import pytest
 
 from mood_vae import errors
-from mood_vae.errors import ConfigError, FolderError, MoodVaeError, OutputError, VolumeError, printable
+from mood_vae.errors import ConfigError, FolderError, MoodVaeError, OutputError, VolumeError, in_one_line, printable
 
 
 def test_an_error_says_what_is_wrong_and_what_to_do() -> None:
@@ -32,3 +32,12 @@ def test_it_travels_between_processes(kind: type[MoodVaeError]) -> None:
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind
     assert (again.file, again.expected, again.found, again.remedy, str(again)) == ("f", "e", "g", "r", str(error))
+
+
+def test_any_error_becomes_one_line_that_names_the_file() -> None:
+    named, unnamed = (VolumeError(file=file, expected="a", found="b", remedy="c") for file in ("own.nii", None))
+    assert in_one_line(named, "scan.nii") == "own.nii: expected a, found b; c"
+    assert in_one_line(unnamed, "scan.nii") == "scan.nii: expected a, found b; c"
+    assert in_one_line(unnamed) == "expected a, found b; c"
+    assert in_one_line(RuntimeError("out of\n  memory\x1b"), "scan.nii") == r"scan.nii: RuntimeError out of memory\x1b"
+    assert in_one_line(MemoryError()) == "MemoryError"

@@ -91,7 +91,6 @@ def predict(
     from mood_vae.detection import prediction
     from mood_vae.io.challenge_layout import LEVELS
     from mood_vae.io.remote import RemoteFolder
-    from mood_vae.io.scans import FileScan
 
     refuse_two_models(model, weights)
     if scheduler.scheduler is not None:  # workers have working folders of their own
@@ -115,10 +114,8 @@ def predict(
         n_scans=len(found.scans),
     )
     detector = make_detector()  # here too, so that what is wrong with it shows before anything begins
-    taken = {scan.path.parent for scan in found.scans if isinstance(scan, FileScan)}
+    taken = {scan.folder for scan in found.scans if isinstance(scan.folder, Path)}
     taken |= {in_dir} if isinstance(in_dir, Path) else set()
-    if found.are_dicom and isinstance(out_dir, Path):
-        own_folder(out_dir, taken)  # a map there would be the next run's scan
     taken |= {out_dir, *(out_dir / name for name in LEVELS)} if isinstance(out_dir, Path) else set()
     also = []
     if reconstructions:

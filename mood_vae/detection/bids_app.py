@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mood_vae.detection.case import MEMORY, OnMismatch, in_one_line, refuse
+from mood_vae.detection.case import MEMORY, OnMismatch, failure_of, refuse
 from mood_vae.detection.detector import Detector
 from mood_vae.detection.prediction import Run
 from mood_vae.errors import CASE_FAILURES, FolderError
@@ -133,7 +133,7 @@ def _predict_image(
         run.cases[image.path.name] = {"anomaly_score": found.anomaly_score, "warnings": found.warnings}
     except CASE_FAILURES as error:
         output_folder.remove(files)
-        run.failures[image.path.name] = in_one_line(scan, error)
+        run.failures[image.path.name] = failure_of(scan, error)
         log.error("failed: %s", run.failures[image.path.name])
 
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mood_vae.detection.detector import Detection, Detector
-from mood_vae.errors import CASE_FAILURES, MoodVaeError, VolumeError
+from mood_vae.errors import CASE_FAILURES, MoodVaeError, VolumeError, in_one_line
 from mood_vae.io import atomic, output_folder, volume_files
 from mood_vae.io.challenge_layout import Level, result_path
 from mood_vae.io.remote import RemoteFolder
@@ -136,7 +136,7 @@ def _predict(scan: Scan, work: CaseWork, folders: Folders, detector: Detector) -
         file_name=scan.file_name,
         facts=facts,
         healthy_scores=detection.healthy_scores,
-        failure=in_one_line(scan, error) if error else None,
+        failure=failure_of(scan, error) if error else None,
         error=error,
     )
 
@@ -182,7 +182,7 @@ def _sent(scan: Scan, work: CaseWork, act: Callable[[Folders], Outcome]) -> Outc
                 if not outcome.kept and target.is_file():
                     remote[level].put(target, target.name)
         except (MoodVaeError, OSError) as error:
-            failure = in_one_line(scan, error)
+            failure = failure_of(scan, error)
             return Outcome(file_name=scan.file_name, failure=failure, no_neutral=failure, error=error)
     return outcome
 
@@ -201,11 +201,11 @@ def refuse(scan: Scan, warnings: Sequence[str]) -> None:
         )  # fmt: skip
 
 
-def in_one_line(scan: Scan, error: Exception) -> str:
+def failure_of(scan: Scan, error: Exception) -> str:
     """Return one line that says what went wrong with a case and what to do."""
     if isinstance(error, MoodVaeError):
-        return str(error) if error.file is not None else str(error.about(scan.label))
-    found = " ".join([type(error).__name__, *str(error).split()])
+        return in_one_line(error, scan.label)
+    found = in_one_line(error)
     remedy = "give the run more memory if it ran short, then go on with --resume"
     return str(VolumeError(file=scan.label, expected="a volume that detection can work on", found=found, remedy=remedy))
 
@@ -242,7 +242,7 @@ def _failed(
     scan: Scan, work: CaseWork, targets: Mapping[Level, Path], geometry: Geometry | None, error: Exception
 ) -> Outcome:
     """Write what says "nothing known", the score 0 or a map of zeros if the header gave its shape, and nothing else."""
-    failure, no_neutral = in_one_line(scan, error), None
+    failure, no_neutral = failure_of(scan, error), None
     output_folder.remove(other_files(scan, work.also))
     for level, target in targets.items():
         try:

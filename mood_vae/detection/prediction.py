@@ -19,7 +19,7 @@ from mood_vae.errors import FolderError, OutputError
 from mood_vae.io import atomic, json_files, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, RUN_NAME, Level
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.io.remote import RemoteFolder, RemoteScan
+from mood_vae.io.remote import RemoteFolder
 from mood_vae.io.scans import FileScan, Scan
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,7 @@ def predict(
         {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
     )
     _check_names(scans, also)
-    of_scans = {_place_of(folder) for folder in {_folder_of(scan) for scan in scans} if folder is not None}
+    of_scans = {_place_of(folder) for folder in {scan.folder for scan in scans}}
     for folder in folders.values():
         if _place_of(folder) in of_scans:
             raise FolderError(
@@ -220,12 +220,6 @@ def _check_names(scans: Sequence[Scan], also: Sequence[MoreOutput]) -> None:
                     found=f"the same name as for {taken[file].label}",
                     remedy="rename one of them, or predict them apart",
                 )  # fmt: skip
-
-
-def _folder_of(scan: Scan) -> Path | RemoteFolder | None:
-    if isinstance(scan, FileScan):
-        return scan.path.parent
-    return scan.folder if isinstance(scan, RemoteScan) else None
 
 
 def _place_of(folder: Path | RemoteFolder) -> Hashable:

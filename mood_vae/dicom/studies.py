@@ -52,11 +52,13 @@ class Study:
 
     Attributes:
         case_id: What its outputs are called: its folder's name, or `case-001` where that names the patient.
+        folder: The folder that was searched.
         series: The T1 series; None where there is none.
         fault: Why there is none.
     """
 
     case_id: str
+    folder: Path
     series: Series | None
     fault: MoodVaeError | None = None
 
@@ -94,11 +96,11 @@ def find_studies(folder: Path, series: str | None = None) -> tuple[list[Study], 
     studies = []
     for case_id, group in zip(_case_ids(folder, groups, found), groups, strict=True):
         try:
-            studies.append(Study(case_id, choose_t1(group, series)))
+            studies.append(Study(case_id, folder, choose_t1(group, series)))
         except MoodVaeError as error:
             if len(groups) == 1:
                 raise
-            studies.append(Study(case_id, None, error.about(case_id)))
+            studies.append(Study(case_id, folder, None, error.about(case_id)))
     return sorted(studies, key=lambda study: study.case_id), found.failures
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mood_vae.errors import CASE_FAILURES, FolderError, MoodVaeError, VolumeError
+from mood_vae.errors import CASE_FAILURES, FolderError, MoodVaeError, VolumeError, in_one_line
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.doubts import PLACE, RANGE, place_doubt, range_doubt
 from mood_vae.evaluation.lesion_matching import LesionCounts, count_lesions
@@ -156,11 +156,11 @@ def read_pixel_case(case: Case, *, lesions: bool) -> CaseResult:
         with volume_files.open_volume(case.label) as file:
             geometry, label = file.geometry, file.read_array()
     except CASE_FAILURES as error:
-        return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {_reason(error)}")
+        return CaseResult(case_id=case.case_id, scored=False, problem=f"label unreadable: {in_one_line(error)}")
     try:
         return _counted(case, geometry, label, lesions=lesions)
     except CASE_FAILURES as error:
-        return CaseResult(case_id=case.case_id, scored=False, problem=f"not scored: {_reason(error)}")
+        return CaseResult(case_id=case.case_id, scored=False, problem=f"not scored: {in_one_line(error)}")
 
 
 def _counted(case: Case, geometry: Geometry, label: npt.NDArray[Any], *, lesions: bool) -> CaseResult:
@@ -199,11 +199,7 @@ def _read_map(case: Case, label: Geometry) -> tuple[npt.NDArray[Any] | None, str
                 return None, f"prediction misshaped: {file.header.shape}, the label is {label.shape}", ""
             return file.read_array(), "", _place(file, label)
     except CASE_FAILURES as error:
-        return None, f"prediction unreadable: {_reason(error)}", ""
-
-
-def _reason(error: Exception) -> str:
-    return str(error) if isinstance(error, MoodVaeError) else f"{type(error).__name__} {error}".strip()
+        return None, f"prediction unreadable: {in_one_line(error)}", ""
 
 
 def _place(prediction: VolumeFile, label: Geometry) -> str:
@@ -234,7 +230,7 @@ def read_sample_case(case: Case) -> CaseResult:
         else:
             problem = f"prediction missing: no file {case.prediction.name}"
     except CASE_FAILURES as error:
-        problem = f"prediction unreadable: {_reason(error)}"
+        problem = f"prediction unreadable: {in_one_line(error)}"
     if math.isnan(score):
         score, problem = 0.0, "prediction has NaN: counted as 0"
     clipped = float(np.clip(score, 0.0, 1.0))

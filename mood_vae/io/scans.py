@@ -6,13 +6,16 @@ import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mood_vae.errors import VolumeError
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Volume
 from mood_vae.io.volume_files import Geometry
 from mood_vae.system import resources
+
+if TYPE_CHECKING:
+    from mood_vae.io.remote import RemoteFolder
 
 
 class OpenScan(Protocol):
@@ -41,6 +44,10 @@ class Scan(Protocol):
     def label(self) -> str:
         """What messages call it."""
 
+    @property
+    def folder(self) -> Path | RemoteFolder:
+        """Where it lies; outputs there would be taken for scans, or replace them."""
+
     def open(self, max_voxels: int | None = None) -> AbstractContextManager[OpenScan]:
         """Open it; raises VolumeError where its header cannot be used."""
 
@@ -65,6 +72,11 @@ class FileScan:
     def label(self) -> str:
         """The file's path."""
         return str(self.path)
+
+    @property
+    def folder(self) -> Path:
+        """The file's."""
+        return self.path.parent
 
     def open(self, max_voxels: int | None = None) -> AbstractContextManager[OpenScan]:
         """Open the file, see `volume_files.open_volume`."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mood_vae.errors import CASE_FAILURES, FolderError, MoodVaeError, printable
+from mood_vae.errors import CASE_FAILURES, FolderError, in_one_line
 from mood_vae.io import output_folder, volume_files
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.scans import FileScan, MemoryNeed, Scan, check_memory
@@ -139,7 +139,5 @@ def _prepare_case(
     except CASE_FAILURES as error:
         # nothing of an earlier run stays, which would be taken for this scan's
         output_folder.remove([out_dir / PREPARED / name, out_dir / MASKS / name, transform_file, picture_file])
-        if isinstance(error, MoodVaeError):
-            return str(error if error.file is not None else error.about(scan.label))
-        return printable(f"{scan.label}: {type(error).__name__} {' '.join(str(error).split())[:300]}")
+        return in_one_line(error, scan.label)
     return None

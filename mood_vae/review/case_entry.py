@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from mood_vae.errors import CASE_FAILURES, MoodVaeError, VolumeError
+from mood_vae.errors import CASE_FAILURES, MoodVaeError, VolumeError, in_one_line
 from mood_vae.evaluation.doubts import place_doubt
 from mood_vae.evaluation.metrics import is_positive
 from mood_vae.io import volume_files
@@ -57,7 +57,7 @@ def reason(error: Exception) -> str:
     """Return what went wrong, in one line, without the folders in which the user keeps the files."""
     if isinstance(error, MoodVaeError) and error.file is not None:
         return str(error.about(Path(error.file).name))
-    return " ".join(str(error).split()) or type(error).__name__
+    return in_one_line(error)
 
 
 def _describe(task: Task) -> CaseEntry:

@@ -200,10 +200,11 @@ def test_the_same_volume_as_dicom_and_as_nifti_has_the_same_map(
 def test_nothing_goes_into_the_folder_of_dicom(healthy_dir: Path, tmp_path: Path, weights: Path) -> None:
     write_brain(tmp_path / "in", healthy_dir)
     before = sorted(tmp_path.rglob("*"))
-    for out, more in (("in", []), ("out", ["--segmentation", str(tmp_path / "in")])):
+    segmentation = ["--segmentation", str(tmp_path / "in")]
+    for out, more, why in (("in", [], "found the input folder"), ("out", segmentation, "holds scans or predictions")):
         result = run("predict", "pixel", str(tmp_path / "in"), str(tmp_path / out), "--weights", str(weights), *more)
         assert result.exit_code == 2
-        assert "holds scans or predictions" in result.stderr
+        assert why in result.stderr
     assert sorted(tmp_path.rglob("*")) == before
 
 
