@@ -130,7 +130,7 @@ def test_a_scan_that_is_no_file_is_converted(tmp_path: Path) -> None:
     class Series:
         """What a DICOM series is to a run: a scan that opens to a volume."""
 
-        case_id, file_name, label = "a", "a.nii.gz", "a: series 1"
+        case_id, file_name, label, folder = "a", "a.nii.gz", "a: series 1", tmp_path
 
         @contextmanager
         def open(self, max_voxels: int | None = None) -> Iterator[SimpleNamespace]:
