@@ -12,7 +12,6 @@ import numpy as np
 
 from mood_vae.benchmark.sample_scores import latent_scores
 from mood_vae.detection.detector import Detection, Detector, VaeDetector
-from mood_vae.detection.flat_regions import FlatRegionDetector
 from mood_vae.detection.postprocessing import AggregationConfig, normalise_score, to_float16_values, top_k_mean
 from mood_vae.imaging import foreground
 from mood_vae.imaging.preprocessing import Brain, GridConfig, Placement, prepare
@@ -91,19 +90,6 @@ class Standardised:
         # above 0, which is background
         array = np.where(inside, np.maximum(matched, 1e-3), volume.array)
         return self._detector.detect(replace(volume, array=array))
-
-
-class WithFlatRegions:
-    """Another detector, or the rule of flat regions where that is higher."""
-
-    def __init__(self, detector: Detector) -> None:
-        self._detector, self._rule = detector, FlatRegionDetector()
-
-    def detect(self, volume: Volume) -> Detection:
-        """Return the higher of both maps at each voxel, and the higher score."""
-        found, flat = self._detector.detect(volume), self._rule.detect(volume)
-        anomaly_map = np.maximum(found.anomaly_map, flat.anomaly_map)
-        return Detection.of(anomaly_map, max(found.anomaly_score, flat.anomaly_score), volume)
 
 
 class WeightedMean:

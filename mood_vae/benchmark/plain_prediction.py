@@ -18,6 +18,7 @@ from torch import Tensor
 from mood_vae.detection import postprocessing
 from mood_vae.detection.anomaly_map import MAX_PROBABILITY, full_size
 from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, fill
+from mood_vae.detection.flat_regions import flat_map
 from mood_vae.imaging import foreground
 from mood_vae.imaging.preprocessing import intensity_range
 from mood_vae.io.volume import Affine, Array, Mask
@@ -46,7 +47,14 @@ class PlainPrediction:
         raw_map, search_mask, *_ = self._raw_map(path)
         score = postprocessing.top_k_mean(raw_map, search_mask, self._config.aggregation)
         score = float(postprocessing.normalise_score(score, self._description.calibration.score_reference))
+        if self._config.flat_regions:
+            score = max(score, float(self._flat_map(path).max()))
         score_path.write_text(f"{score}\n")
+
+    def _flat_map(self, path: Path) -> Array:
+        stored: Any = nib.load(path)
+        stored = stored.get_fdata()
+        return flat_map(stored, foreground.fill_between(ndimage.binary_fill_holes(stored > 0)))
 
     def _write_map(self, path: Path, map_path: Path) -> None:
         raw_map, search_mask, native_mask, to_native, image = self._raw_map(path)
@@ -64,6 +72,8 @@ class PlainPrediction:
         )
         native[(inside < 1 - 1e-3) | ~foreground.fill_between(native_mask)] = 0
         anomaly_map = postprocessing.to_float16_values(native.astype(np.float32))
+        if self._config.flat_regions:
+            anomaly_map = np.maximum(anomaly_map, self._flat_map(path))
         nib.save(nib.Nifti1Image(anomaly_map, image.affine), map_path)
 
     def _raw_map(self, path: Path) -> tuple[Array, Mask, Mask, Affine, Any]:

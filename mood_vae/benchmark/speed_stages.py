@@ -16,6 +16,7 @@ from torch import Tensor
 from mood_vae.detection import postprocessing
 from mood_vae.detection.anomaly_map import DiscriminatorScorer, Mirrored
 from mood_vae.detection.detector import VaeDetector
+from mood_vae.detection.flat_regions import flat_map
 from mood_vae.imaging.preprocessing import Brain, prepare
 from mood_vae.io import volume_files
 from mood_vae.models.discriminator import Discriminator, batches, predict_logits
@@ -78,10 +79,14 @@ def stages(detector: VaeDetector, path: Path, out_dir: Path) -> list[Stage]:
 
     values = finished()
 
-    def undone() -> np.ndarray:
-        return detector.onto_volume(values, search_mask, placement)
+    def inside() -> np.ndarray:
+        return placement.mask(with_gaps=detector.scorer.searches_gaps)
 
-    anomaly_map = undone()
+    def undone() -> np.ndarray:
+        return detector.onto_volume(values, search_mask, placement, inside())
+
+    anomaly_map, native_mask = undone(), inside()
+    flat = [Stage(name="flat regions", call=lambda: flat_map(volume.array, native_mask))] * config.flat_regions
     return [
         Stage(name="decode", call=lambda: volume_files.read(path)),
         Stage(name="preprocess", call=lambda: prepare(volume, config.grid)),
@@ -89,6 +94,7 @@ def stages(detector: VaeDetector, path: Path, out_dir: Path) -> list[Stage]:
         *_scorer_stages(detector, brain),
         Stage(name="post-process", call=finished),
         Stage(name="undo", call=undone),
+        *flat,
         Stage(name="encode", call=lambda: volume_files.write(out_dir / "map.nii.gz", anomaly_map, volume.affine)),
     ]
 

@@ -21,7 +21,6 @@ from mood_vae.benchmark.baselines import (
     LatentScore,
     Standardised,
     WeightedMean,
-    WithFlatRegions,
 )
 from mood_vae.benchmark.sample_scores import latent_scores
 from mood_vae.detection import checkpoint, pretrained
@@ -146,7 +145,6 @@ def _of_discriminators(shipped: Shipped) -> dict[str, Maker]:
         "discriminators, 2-D alone": lambda: one_discriminator(shipped.discriminators, 0, shipped.volumes),
         "discriminators, not mirrored": lambda: not_mirrored(shipped.discriminators, shipped.volumes),
         "discriminators": as_shipped,
-        "discriminators, flat regions": lambda: WithFlatRegions(as_shipped()),
     }
 
 
@@ -201,14 +199,14 @@ def one_discriminator(trained: Checkpoint, number: int, healthy: SliceCache) -> 
         of_one = checkpoint.part(trained.tensors, f"discriminator.{old}")
         tensors |= {f"discriminator.{place}.{name}": tensor for name, tensor in of_one.items()}
     chosen = tuple(every[old].replaced(ensemble_weight=float(old == number)) for old in kept)
-    detector = description.detector.replaced(discriminators=chosen)
+    detector = description.detector.replaced(discriminators=chosen, flat_regions=False)
     return _calibrated(trained, detector, tensors, description.calibration.config, healthy)
 
 
 def not_mirrored(trained: Checkpoint, healthy: SliceCache) -> VaeDetector:
-    """Return a checkpoint that is asked of the brain alone, and not of its mirror image."""
+    """Return a checkpoint's networks, asked of the brain alone, and not of its mirror image."""
     description = trained.description
-    detector = description.detector.replaced(mirroring=False)
+    detector = description.detector.replaced(mirroring=False, flat_regions=False)
     return _calibrated(trained, detector, trained.tensors, description.calibration.config, healthy)
 
 

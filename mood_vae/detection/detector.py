@@ -11,6 +11,7 @@ import torch
 from mood_vae.detection.anomaly_map import AnomalyScorer, make_scorer
 from mood_vae.detection.checkpoint import REFERENCE, Checkpoint
 from mood_vae.detection.config import Calibration
+from mood_vae.detection.flat_regions import flat_map
 from mood_vae.detection.input_check import InputCheck
 from mood_vae.detection.postprocessing import (
     binary_mask,
@@ -123,9 +124,13 @@ class VaeDetector:
         pooled = neighbourhood_pool(raw_map, config.postprocessing)
         mask = self.binary_mask(pooled, search_mask)
         values = self.calibrated_map(raw_map, pooled, mask, search_mask)
-        anomaly_map = self.onto_volume(values, search_mask, placement)
+        inside = placement.mask(with_gaps=self.scorer.searches_gaps)
+        anomaly_map = self.onto_volume(values, search_mask, placement, inside)
         score = top_k_mean(raw_map, search_mask, config.aggregation)
         score = float(normalise_score(score, self.calibration.score_reference))
+        if config.flat_regions:
+            flat = flat_map(volume.array, inside)
+            anomaly_map, score = np.maximum(anomaly_map, flat), max(score, float(flat.max(initial=0)))
         reconstruction = None
         if self.reconstructs:
             reconstruction = self._reconstruction(volume, brain, placement)
@@ -138,10 +143,10 @@ class VaeDetector:
             reconstruction=reconstruction,
         )
 
-    def onto_volume(self, values: Array, search_mask: Mask, placement: Placement) -> Array:
-        """Return a finished map (K, H, W) on the volume's own grid, (I, J, K), where the surface is exact."""
+    def onto_volume(self, values: Array, search_mask: Mask, placement: Placement, inside: Mask) -> Array:
+        """Return a finished map (K, H, W) on the volume's own grid, (I, J, K), 0 outside the mask `inside` there."""
         anomaly_map = to_float16_values(placement.onto_volume(values, search_mask))
-        anomaly_map *= placement.mask(with_gaps=self.scorer.searches_gaps)
+        anomaly_map *= inside
         return anomaly_map
 
     def _reconstruction(self, volume: Volume, brain: Brain, placement: Placement) -> Array:

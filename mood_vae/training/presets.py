@@ -108,6 +108,7 @@ DISCRIMINATORS = Preset(
         residual=ResidualConfig(gaussian_vox=0.7),
         discriminators=(TEXTURE.replaced(ensemble_weight=0.0), CASCADE),
         mirroring=True,
+        flat_regions=True,
         postprocessing=PostprocessingConfig(
             pooling_vox=1, wide_pooling_vox=6, wide_pooling_gain=2, closing_radius_vox=1, smallest_vox=30
         ),

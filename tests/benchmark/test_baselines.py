@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mood_vae.benchmark.baselines import Atlas, Chance, Intensity, Standardised, WeightedMean, WithFlatRegions
+from mood_vae.benchmark.baselines import Atlas, Chance, Intensity, Standardised, WeightedMean
 from mood_vae.detection.detector import Detection
 from mood_vae.imaging.preprocessing import GridConfig
 from mood_vae.io.volume import Array, Volume
@@ -105,23 +105,6 @@ def test_an_empty_volume_is_handed_on_as_it_is() -> None:
     empty, spy = Volume(array=np.zeros((8, 8, 8), np.float32), affine=np.eye(4), case_id="a"), Spy()
     Standardised(spy, Brains(a=0.5), ["a"]).detect(empty)  # type: ignore[arg-type]
     assert spy.shown is empty
-
-
-def test_flat_regions_raise_map_and_score(rng: np.random.Generator) -> None:
-    array = np.pad(rng.uniform(0.5, 1, (34, 34, 34)).astype(np.float32), 3)
-    ball = sum((np.arange(40).reshape(np.roll([-1, 1, 1], axis)) - 20) ** 2 for axis in range(3)) <= 36
-    array[ball] = 0.7
-    volume = Volume(array=array, affine=np.eye(4), case_id="a")
-    found = WithFlatRegions(Spy()).detect(volume)
-    # a ball of 6 voxels against a threshold of 3: 6 / (6 + 3)
-    assert found.anomaly_score == pytest.approx(2 / 3, abs=0.01)
-    mask = found.anomaly_map >= 0.5
-    assert not mask[~ball].any()
-    assert mask[ball].mean() > 0.97  # all but corners that no voxel inside touches
-    assert (
-        WithFlatRegions(Spy()).detect(replace(volume, array=rng.random((9, 9, 9)).astype(np.float32))).anomaly_score
-        == 0.25
-    )
 
 
 def test_a_weighted_mean_is_one_of_maps_and_of_scores(volume: Volume) -> None:

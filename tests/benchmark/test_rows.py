@@ -37,7 +37,6 @@ def test_the_rows_are_these() -> None:
         "discriminators, 2-D alone",
         "discriminators, not mirrored",
         "discriminators",
-        "discriminators, flat regions",
         "discriminators, with gmvae",
         "discriminators, with vae3d",
     ]

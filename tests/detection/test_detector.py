@@ -44,6 +44,29 @@ def lattice_volume() -> Volume:
     return Volume(array=stored, affine=SMALL_GRID.affine @ to_grid, case_id="lattice")
 
 
+def test_a_region_of_one_intensity_is_marked_though_the_networks_are_silent(
+    lattice_volume: Volume, rng: np.random.Generator
+) -> None:
+    noisy = rng.uniform(0.3, 0.5, lattice_volume.array.shape).astype(np.float32)
+    array = np.where(lattice_volume.array > 0, noisy, 0)
+    box = np.s_[5:12, 9:16, 15:22]
+    array[box] = 0.4
+    found = []
+    for flat_regions in (False, True):
+        config = SMALL_PRESET.detector.replaced(flat_regions=flat_regions)
+        scorer = StandInScorer(lambda brain: brain.brain_mask * np.float32(0.1), config)
+        found.append(VaeDetector(scorer, CALIBRATION).detect(dataclasses.replace(lattice_volume, array=array)))
+    without, with_them = found
+    assert not (without.anomaly_map >= 0.5).any()
+    # of the cube of 7^3 voxels all but its edges touch one that equals all its neighbours: 5^3 + 6 * 5^2 voxels, the
+    # volume of a ball of radius 4.03, against a threshold of 3
+    mask = with_them.anomaly_map >= 0.5
+    assert mask.sum() == mask[box].sum() == 275
+    assert with_them.anomaly_score == with_them.anomaly_map.max() == np.float16(4.0341 / 7.0341)
+    outside = ~mask
+    np.testing.assert_array_equal(with_them.anomaly_map[outside], without.anomaly_map[outside])
+
+
 def test_an_anomaly_is_found_where_it_is_in_the_file_and_in_the_world(lattice_volume: Volume) -> None:
     detection = stand_in(PostprocessingConfig(closing_radius_vox=0)).detect(lattice_volume)
     assert detection.anomaly_map.shape == (28, 32, 48)

@@ -1,0 +1,17 @@
+"""The rule of flat regions as a detector: for regions without trained weights, such as the abdomen."""
+
+from __future__ import annotations
+
+from mood_vae.detection.detector import Detection
+from mood_vae.detection.flat_regions import flat_map
+from mood_vae.imaging.foreground import body_mask
+from mood_vae.io.volume import Volume
+
+
+class FlatRegionDetector:
+    """Compares a volume with nothing but itself."""
+
+    def detect(self, volume: Volume) -> Detection:
+        """Return a map that rises with the size of each flat region, and the score of the largest one."""
+        found = flat_map(volume.array, body_mask(volume.array))
+        return Detection.of(found, float(found.max(initial=0)), volume)
