@@ -10,7 +10,8 @@ import cc3d
 import numpy as np
 
 from mood_vae.detection.postprocessing import normalise_score, to_float16_values
-from mood_vae.imaging.flat_voxels import flat_voxels
+from mood_vae.imaging.flat_voxels import flat_voxels, grown, halves
+from mood_vae.imaging.foreground import bounding_box
 from mood_vae.io.volume import Array, Mask
 
 THRESHOLD_RADIUS_VOX = 3.0
@@ -38,20 +39,20 @@ def flat_radius(array: Array, inside: Mask) -> Array:
         (I, J, K) float32, in voxels: the radius of a ball of the region's volume.
     """
     flat = flat_voxels(array, inside)
+    radius = np.zeros_like(array, np.float32)
     if not flat.any():
-        return np.zeros(array.shape, np.float32)
+        return radius
     # the outermost layer of a region has unequal neighbours outside; it equals a flat voxel beside it
-    region = flat.copy()
+    box = grown(bounding_box(flat))
+    part, core = array[box], flat[box]
+    region = core.copy(order="K")
     for axis in range(3):
-        low, high = (_along(axis, part) for part in (slice(None, -1), slice(1, None)))
-        same = array[low] == array[high]
-        region[low] |= same & flat[high]
-        region[high] |= same & flat[low]
-    labels = cc3d.connected_components(region & inside, connectivity=6)
-    radius = np.cbrt(3 * np.bincount(labels.ravel()) / (4 * np.pi)).astype(np.float32)
-    radius[0] = 0
-    return radius[labels]
-
-
-def _along(axis: int, part: slice) -> tuple[slice, ...]:
-    return tuple(part if other == axis else slice(None) for other in range(3))
+        lower, upper = halves(axis)
+        same = part[lower] == part[upper]
+        region[lower] |= same & core[upper]
+        region[upper] |= same & core[lower]
+    labels = cc3d.connected_components(region & inside[box], connectivity=6)
+    of_label = np.cbrt(3 * np.bincount(labels.ravel(order="K")) / (4 * np.pi)).astype(np.float32)
+    of_label[0] = 0
+    radius[box] = of_label[labels]
+    return radius
