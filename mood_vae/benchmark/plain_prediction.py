@@ -73,7 +73,7 @@ class PlainPrediction:
         native[(inside < 1 - 1e-3) | ~foreground.fill_between(native_mask)] = 0
         anomaly_map = postprocessing.to_float16_values(native.astype(np.float32))
         if self._config.flat_regions:
-            anomaly_map = np.maximum(anomaly_map, self._flat_map(path))
+            anomaly_map = np.maximum(anomaly_map, postprocessing.to_float16_values(self._flat_map(path)))
         nib.save(nib.Nifti1Image(anomaly_map, image.affine), map_path)
 
     def _raw_map(self, path: Path) -> tuple[Array, Mask, Mask, Affine, Any]:

@@ -130,7 +130,8 @@ class VaeDetector:
         score = float(normalise_score(score, self.calibration.score_reference))
         if config.flat_regions:
             flat = flat_map(volume.array, inside)
-            anomaly_map, score = np.maximum(anomaly_map, flat), max(score, float(flat.max(initial=0)))
+            np.maximum(anomaly_map, to_float16_values(flat), out=anomaly_map)
+            score = max(score, float(flat.max(initial=0)))
         reconstruction = None
         if self.reconstructs:
             reconstruction = self._reconstruction(volume, brain, placement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mood_vae.detection.detector import Detection
 from mood_vae.detection.flat_regions import flat_map
+from mood_vae.detection.postprocessing import to_float16_values
 from mood_vae.imaging.foreground import body_mask
 from mood_vae.io.volume import Volume
 
@@ -14,4 +15,4 @@ class FlatRegionDetector:
     def detect(self, volume: Volume) -> Detection:
         """Return a map that rises with the size of each flat region, and the score of the largest one."""
         found = flat_map(volume.array, body_mask(volume.array))
-        return Detection.of(found, float(found.max(initial=0)), volume)
+        return Detection.of(to_float16_values(found), float(found.max(initial=0)), volume)

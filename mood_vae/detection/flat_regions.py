@@ -9,7 +9,7 @@ from __future__ import annotations
 import cc3d
 import numpy as np
 
-from mood_vae.detection.postprocessing import normalise_score, to_float16_values
+from mood_vae.detection.postprocessing import normalise_score
 from mood_vae.imaging.flat_voxels import flat_voxels, grown, halves
 from mood_vae.imaging.foreground import bounding_box
 from mood_vae.io.volume import Array, Mask
@@ -25,7 +25,7 @@ def flat_map(array: Array, inside: Mask) -> Array:
         array: (I, J, K) float32, in any units.
         inside: (I, J, K) bool; only what lies in it counts.
     """
-    return to_float16_values(np.asarray(normalise_score(flat_radius(array, inside), THRESHOLD_RADIUS_VOX)))
+    return np.asarray(normalise_score(flat_radius(array, inside), THRESHOLD_RADIUS_VOX))
 
 
 def flat_radius(array: Array, inside: Mask) -> Array:
