@@ -18,7 +18,6 @@ from torch import Tensor
 from mood_vae.detection import postprocessing
 from mood_vae.detection.anomaly_map import MAX_PROBABILITY, full_size
 from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, fill
-from mood_vae.detection.flat_regions import flat_map
 from mood_vae.imaging import foreground
 from mood_vae.imaging.preprocessing import intensity_range
 from mood_vae.io.volume import Affine, Array, Mask
@@ -44,17 +43,12 @@ class PlainPrediction:
     def predict(self, path: Path, map_path: Path, score_path: Path) -> None:
         """Write the map of a volume, then, in a second pass, its score."""
         self._write_map(path, map_path)
-        raw_map, search_mask, *_ = self._raw_map(path)
+        raw_map, search_mask, native_mask, _, image = self._raw_map(path)
         score = postprocessing.top_k_mean(raw_map, search_mask, self._config.aggregation)
         score = float(postprocessing.normalise_score(score, self._description.calibration.score_reference))
         if self._config.flat_regions:
-            score = max(score, float(self._flat_map(path).max()))
+            score = max(score, float(postprocessing.flat_map(image.get_fdata(), native_mask).max()))
         score_path.write_text(f"{score}\n")
-
-    def _flat_map(self, path: Path) -> Array:
-        stored: Any = nib.load(path)
-        stored = stored.get_fdata()
-        return flat_map(stored, foreground.fill_between(ndimage.binary_fill_holes(stored > 0)))
 
     def _write_map(self, path: Path, map_path: Path) -> None:
         raw_map, search_mask, native_mask, to_native, image = self._raw_map(path)
@@ -70,14 +64,15 @@ class PlainPrediction:
             ndimage.affine_transform(part.transpose(1, 2, 0), to_grid, output_shape=image.shape, order=1)
             for part in (values, search_mask.astype(np.float64))
         )
-        native[(inside < 1 - 1e-3) | ~foreground.fill_between(native_mask)] = 0
+        native[(inside < 1 - 1e-3) | ~native_mask] = 0
         anomaly_map = postprocessing.to_float16_values(native.astype(np.float32))
         if self._config.flat_regions:
-            anomaly_map = np.maximum(anomaly_map, postprocessing.to_float16_values(self._flat_map(path)))
+            flat = postprocessing.flat_map(image.get_fdata(), native_mask)
+            anomaly_map = np.maximum(anomaly_map, postprocessing.to_float16_values(flat))
         nib.save(nib.Nifti1Image(anomaly_map, image.affine), map_path)
 
     def _raw_map(self, path: Path) -> tuple[Array, Mask, Mask, Affine, Any]:
-        """Return the raw map and the search mask, (K, H, W), the brain mask as stored, the way there, and the file."""
+        """Return the raw map and the search mask, (K, H, W), that mask as stored, the way there, and the file."""
         grid = self._config.grid
         image: Any = nib.load(path)
         stored: Any = image.get_fdata()
@@ -97,7 +92,8 @@ class PlainPrediction:
         if self._config.mirroring:
             mirrored_map = self._one_way(scaled[:, ::-1].copy(), search_mask[:, ::-1].copy())
             raw_map = np.mean([raw_map, mirrored_map[:, ::-1]], axis=0, dtype=np.float32)
-        return raw_map, search_mask, ndimage.binary_fill_holes(stored > 0), to_native, image
+        native_mask = foreground.fill_between(ndimage.binary_fill_holes(stored > 0))
+        return raw_map, search_mask, native_mask, to_native, image
 
     @torch.no_grad()
     def _one_way(self, x: Array, search_mask: Mask) -> Array:

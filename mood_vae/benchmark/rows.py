@@ -36,7 +36,8 @@ ROWS: Mapping[str, str] = {
     "short 2-D discriminator, no VAE": "the same, with zeros in place of reconstruction and residual",
     "discriminators, 2-D alone": "a U-Net of slices, trained on synthetic anomalies, sees brain and reconstruction",
     "discriminators, not mirrored": "the default's networks, asked of the brain and not of its mirror image",
-    "discriminators": "the default: that U-Net, then a 3-D one that sees what it found; regions of one exact intensity",
+    "discriminators": "the default: that U-Net, then a 3-D one that sees what it found; mean with the mirror image, "
+    "and regions of one exact intensity",
     "discriminators, with gmvae": "the weighted mean of the default's map and score and those of gmvae",
     "discriminators, with vae3d": "the weighted mean of the default's map and score and those of vae3d",
 }

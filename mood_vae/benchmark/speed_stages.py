@@ -16,7 +16,6 @@ from torch import Tensor
 from mood_vae.detection import postprocessing
 from mood_vae.detection.anomaly_map import DiscriminatorScorer, Mirrored
 from mood_vae.detection.detector import VaeDetector
-from mood_vae.detection.flat_regions import flat_map
 from mood_vae.imaging.preprocessing import Brain, prepare
 from mood_vae.io import volume_files
 from mood_vae.models.discriminator import Discriminator, batches, predict_logits
@@ -86,7 +85,7 @@ def stages(detector: VaeDetector, path: Path, out_dir: Path) -> list[Stage]:
         return detector.onto_volume(values, search_mask, placement, inside())
 
     anomaly_map, native_mask = undone(), inside()
-    flat = [Stage(name="flat regions", call=lambda: flat_map(volume.array, native_mask))] * config.flat_regions
+    flat = Stage(name="flat regions", call=lambda: postprocessing.flat_map(volume.array, native_mask))
     return [
         Stage(name="decode", call=lambda: volume_files.read(path)),
         Stage(name="preprocess", call=lambda: prepare(volume, config.grid)),
@@ -94,7 +93,7 @@ def stages(detector: VaeDetector, path: Path, out_dir: Path) -> list[Stage]:
         *_scorer_stages(detector, brain),
         Stage(name="post-process", call=finished),
         Stage(name="undo", call=undone),
-        *flat,
+        *([flat] if config.flat_regions else []),
         Stage(name="encode", call=lambda: volume_files.write(out_dir / "map.nii.gz", anomaly_map, volume.affine)),
     ]
 

@@ -25,7 +25,7 @@ class DetectorConfig(Config):
         discriminators: Networks that compare brain and reconstruction, in their order; without any, the residual is
             the raw anomaly map.
         mirroring: Whether the raw map is the mean of a brain's and of its mirror image's.
-        flat_regions: Whether regions of one exact intensity are anomalous whatever the networks say (`flat_regions`).
+        flat_regions: Whether regions of one exact intensity are anomalous whatever the networks say (`flat_map`).
         postprocessing: From the raw map to the mask and the anomaly map.
         aggregation: From the raw map to the score.
     """

@@ -11,11 +11,11 @@ import torch
 from mood_vae.detection.anomaly_map import AnomalyScorer, make_scorer
 from mood_vae.detection.checkpoint import REFERENCE, Checkpoint
 from mood_vae.detection.config import Calibration
-from mood_vae.detection.flat_regions import flat_map
 from mood_vae.detection.input_check import InputCheck
 from mood_vae.detection.postprocessing import (
     binary_mask,
     calibrated_map,
+    flat_map,
     location_of_maximum,
     neighbourhood_pool,
     normalise_score,

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from scipy import ndimage
 
 from mood_vae.config import Config
+from mood_vae.imaging.flat_voxels import flat_radius
 from mood_vae.io.volume import Affine, Array, Mask
 
 BELOW_HALF = np.nextafter(np.float16(0.5), np.float16(0)).astype(np.float32)
@@ -101,6 +102,23 @@ def widely_ranked_map(
     halves = np.asarray(normalise_score(np.maximum(pooled, wide), threshold)) / 2
     values = np.where(mask, 0.5 + halves, np.minimum(halves, BELOW_HALF))
     return np.where(search_mask, values, 0).astype(np.float32)
+
+
+FLAT_RADIUS_VOX = 3.0
+"""Flat regions with the volume of a ball of at least this radius form the mask."""
+
+
+def flat_map(array: Array, foreground: Mask) -> Array:
+    """Return a map (I, J, K) in [0, 1) that rises with the size of each region of one exact intensity.
+
+    The challenge's toy cases hold spheres of constant intensity. Tissue never does: its noise makes a voxel equal to
+    all six of its neighbours only by chance, and regions of such voxels stay tiny.
+
+    Args:
+        array: (I, J, K) float32, in any units.
+        foreground: (I, J, K) bool; only what lies in it counts.
+    """
+    return np.asarray(normalise_score(flat_radius(array, foreground), FLAT_RADIUS_VOX))
 
 
 def to_float16_values(values: Array) -> Array:

@@ -13,7 +13,7 @@ import torch
 
 from mood_vae.detection import checkpoint
 from mood_vae.detection.detector import Detection, Detector, VaeDetector
-from mood_vae.detection.flat_region_detector import FlatRegionDetector
+from mood_vae.detection.flat_regions import FlatRegionDetector
 from mood_vae.detection.former import today
 from mood_vae.errors import ConfigError
 from mood_vae.io import header_geometry, real_values, volume_files

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mood_vae.detection.flat_region_detector import FlatRegionDetector
-from mood_vae.detection.flat_regions import flat_radius
+from mood_vae.detection.flat_regions import FlatRegionDetector
+from mood_vae.imaging.flat_voxels import flat_radius
 from mood_vae.io.volume import Volume
 
 

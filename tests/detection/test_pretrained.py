@@ -13,7 +13,7 @@ from mood_vae.benchmark.demo import SAMPLES, with_large_anomaly
 from mood_vae.detection import checkpoint, pretrained
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
-from mood_vae.detection.flat_region_detector import FlatRegionDetector
+from mood_vae.detection.flat_regions import FlatRegionDetector
 from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.io import volume_files
 from mood_vae.system import resources

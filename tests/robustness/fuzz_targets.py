@@ -19,7 +19,7 @@ import torch
 from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, Description
 from mood_vae.detection.config import Calibration, DetectorConfig
 from mood_vae.detection.detector import Detection, Detector, VaeDetector
-from mood_vae.detection.flat_region_detector import FlatRegionDetector
+from mood_vae.detection.flat_regions import FlatRegionDetector
 from mood_vae.detection.postprocessing import PostprocessingConfig
 from mood_vae.detection.prediction import predict
 from mood_vae.detection.residual import ResidualConfig
