@@ -128,7 +128,8 @@ def _discriminator_stages(scorer: DiscriminatorScorer, brain: Brain, times: int)
 
 @torch.inference_mode()
 def _channels(discriminator: Discriminator, view: BrainView, logits: list[Tensor]) -> list[Tensor]:
-    return [input_channels(view, at, logits, discriminator.config) for at in batches(discriminator, view)]
+    dtype = discriminator.out.weight.dtype
+    return [input_channels(view, at, logits, discriminator.config, dtype) for at in batches(discriminator, view)]
 
 
 @torch.inference_mode()

@@ -71,7 +71,8 @@ def predict_logits(discriminators: Sequence[Discriminator], view: BrainView) -> 
     for discriminator in discriminators:
         logits_BHW = torch.full_like(view.x_hat_BHW, BACKGROUND_LOGIT)
         for at in batches(discriminator, view):
-            logits_BHW[at] = discriminator(input_channels(view, at, logits, discriminator.config)).float()
+            x_BCHW = input_channels(view, at, logits, discriminator.config, discriminator.out.weight.dtype)
+            logits_BHW[at] = discriminator(x_BCHW).float()
         logits.append(logits_BHW)
     return logits
 

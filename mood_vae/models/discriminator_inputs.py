@@ -103,7 +103,11 @@ class BrainView:
 
 
 def input_channels(
-    view: BrainView, at: Tensor | slice, logits: Sequence[Tensor], config: DiscriminatorConfig
+    view: BrainView,
+    at: Tensor | slice,
+    logits: Sequence[Tensor],
+    config: DiscriminatorConfig,
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
     """Return the input channels of a discriminator for some of a view's slices.
 
@@ -116,24 +120,22 @@ def input_channels(
         at: Which of the view's slices, by their places in `ks`.
         logits: Of each discriminator so far on all of the view's slices, (B, H, W) each, at least the cascade inputs.
         config: Of the discriminator.
+        dtype: In which numbers it computes.
 
     Returns:
-        (B, C, H, W) float32, each channel about in [-1, 1].
+        (B, C, H, W), each channel about in [-1, 1].
     """
     x_BHW, x_hat_BHW, normative_BCHW = view.beside(0, at), view.x_hat_BHW[at], view.normative_BCHW[at]
-    neighbours = torch.stack([view.beside(offset, at) for offset in config.offsets], dim=1)
-    place = torch.stack([x_BHW.flip(1), view.search_BHW[at].float()], dim=1)
-    rough = []
+    channels = [view.beside(offset, at) for offset in config.offsets]
+    channels += [x_BHW.flip(1), view.search_BHW[at]]
     if config.roughness:
         rough_B4HW = view.roughness_B4HW[at]
-        rough = [rough_B4HW[:, :2], rough_B4HW[:, 2:] - normative_BCHW[:, 1:3]]
+        channels += [*rough_B4HW[:, :2].unbind(1), *(rough_B4HW[:, 2:] - normative_BCHW[:, 1:3]).unbind(1)]
     relative = ((x_BHW - x_hat_BHW) / normative_BCHW[:, 0]).clamp(-RESIDUAL_RANGE, RESIDUAL_RANGE) / RESIDUAL_RANGE
-    reconstructed = torch.stack([x_hat_BHW, relative], dim=1) * config.reconstruction
-    cascade = [
-        logits_BHW[at][:, None].clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE
-        for logits_BHW in logits[: config.cascade_inputs]
-    ]
-    return torch.cat([neighbours, place, *rough, reconstructed, *cascade], dim=1)
+    channels += [channel * config.reconstruction for channel in (x_hat_BHW, relative)]
+    earlier = logits[: config.cascade_inputs]
+    channels += [logits_BHW[at].clamp(-LOGIT_RANGE, LOGIT_RANGE) / LOGIT_RANGE for logits_BHW in earlier]
+    return torch.stack([channel.to(dtype) for channel in channels], dim=1)
 
 
 def roughness(below_BHW: Tensor, x_BHW: Tensor, above_BHW: Tensor) -> Tensor:
