@@ -22,7 +22,7 @@ from mood_vae.imaging import foreground
 from mood_vae.imaging.preprocessing import intensity_range
 from mood_vae.io.volume import Affine, Array, Mask
 from mood_vae.models.discriminator import BACKGROUND_LOGIT, Discriminator
-from mood_vae.models.discriminator_inputs import BrainView, input_channels
+from mood_vae.models.discriminator_inputs import BrainView
 from mood_vae.models.vae import Vae
 
 BATCH = 16
@@ -111,9 +111,7 @@ class PlainPrediction:
         weights = sum(config.ensemble_weight for config in self._config.discriminators)
         for discriminator in self._discriminators:
             batch = len(x_KHW) if discriminator.volumetric else BATCH
-            parts = [
-                discriminator(input_channels(view, ks, logits, discriminator.config)) for ks in view.ks.split(batch)
-            ]
+            parts = [discriminator(discriminator.inputs(view, ks, logits)) for ks in view.ks.split(batch)]
             shown = search_KHW.amax((1, 2), keepdim=True) > 0
             logits.append(torch.where(shown, torch.cat(parts), BACKGROUND_LOGIT))
             probability = special.expit(logits[-1].numpy())

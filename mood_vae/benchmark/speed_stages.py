@@ -19,7 +19,7 @@ from mood_vae.detection.detector import VaeDetector
 from mood_vae.imaging.preprocessing import Brain, prepare
 from mood_vae.io import volume_files
 from mood_vae.models.discriminator import Discriminator, batches, predict_logits
-from mood_vae.models.discriminator_inputs import BrainView, input_channels
+from mood_vae.models.discriminator_inputs import BrainView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,8 +128,7 @@ def _discriminator_stages(scorer: DiscriminatorScorer, brain: Brain, times: int)
 
 @torch.inference_mode()
 def _channels(discriminator: Discriminator, view: BrainView, logits: list[Tensor]) -> list[Tensor]:
-    dtype = discriminator.out.weight.dtype
-    return [input_channels(view, at, logits, discriminator.config, dtype) for at in batches(discriminator, view)]
+    return [discriminator.inputs(view, at, logits) for at in batches(discriminator, view)]
 
 
 @torch.inference_mode()

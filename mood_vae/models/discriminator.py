@@ -42,9 +42,12 @@ class Discriminator(UNet):
         weights[name] = functional.pad(weights[name], (0, 0) * (weights[name].ndim - 2) + (0, more))
         self.load_state_dict(weights)
 
+    def inputs(self, view: BrainView, at: Tensor | slice, logits: Sequence[Tensor]) -> Tensor:
+        """Return what it sees of some of a view's slices, in the type of its weights; see `input_channels`."""
+        return input_channels(view, at, logits, self.config, self.out.weight.dtype)
+
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        """Return logits (B, H, W), higher is more anomalous, in the type of the weights."""
-        x_BCHW = x_BCHW.to(self.out.weight.dtype)
+        """Return logits (B, H, W), higher is more anomalous, of inputs in the type of the weights, and in that type."""
         return self._of_volume(x_BCHW) if self.volumetric else super().forward(x_BCHW)
 
     def _of_volume(self, x_KCHW: Tensor) -> Tensor:
@@ -71,8 +74,7 @@ def predict_logits(discriminators: Sequence[Discriminator], view: BrainView) -> 
     for discriminator in discriminators:
         logits_BHW = torch.full_like(view.x_hat_BHW, BACKGROUND_LOGIT)
         for at in batches(discriminator, view):
-            x_BCHW = input_channels(view, at, logits, discriminator.config, discriminator.out.weight.dtype)
-            logits_BHW[at] = discriminator(x_BCHW).float()
+            logits_BHW[at] = discriminator(discriminator.inputs(view, at, logits)).float()
         logits.append(logits_BHW)
     return logits
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 from mood_vae.models.discriminator import Discriminator, predict_logits
-from mood_vae.models.discriminator_inputs import BrainView, DiscriminatorConfig, input_channels
+from mood_vae.models.discriminator_inputs import BrainView, DiscriminatorConfig
 from mood_vae.models.vae import Vae
 from mood_vae.models.vae3d import pool, unpool
 from mood_vae.training.cache import SliceCache
@@ -125,7 +125,7 @@ class DiscriminatorTraining(L.LightningModule):
                 x_hat_BHW=x_hat_BHW.float(),
                 normative_BCHW=self.normative_CKHW[:, sample.ks + sample.first].transpose(0, 1),
             )
-            inputs.append(input_channels(view, slice(None), predict_logits(cascade, view), self.discriminator.config))
+            inputs.append(self.discriminator.inputs(view, slice(None), predict_logits(cascade, view)))
         return inputs
 
     def _reconstructed(self, samples: list[Sample]) -> Sequence[Tensor]:
