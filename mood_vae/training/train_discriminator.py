@@ -67,13 +67,11 @@ class DiscriminatorTraining(L.LightningModule):
 
     def __init__(self, discriminator: Discriminator, given: Given, config: DiscriminatorTrainingConfig) -> None:
         super().__init__()
-        # volumes are faster as they are
-        layout = torch.contiguous_format if discriminator.config.volumetric else torch.channels_last
-        self.discriminator = discriminator.to(memory_format=layout)  # type: ignore[call-overload]
+        self.discriminator = discriminator
         self._config = config
         # in lists, so that none is part of the module, its optimiser or its state
         self._vae = [given.vae.eval()]
-        self._cascade = [earlier.eval().to(memory_format=torch.channels_last) for earlier in given.cascade]  # type: ignore[call-overload]
+        self._cascade = [earlier.eval() for earlier in given.cascade]
         self.register_buffer("normative_CKHW", given.normative_CKHW, persistent=False)
 
     def configure_optimizers(self) -> dict[str, object]:
@@ -102,7 +100,7 @@ class DiscriminatorTraining(L.LightningModule):
     def _classify(self, samples: list[Sample]) -> Classified:
         inputs = self.inputs(samples)
         if not self.discriminator.config.volumetric:
-            inputs = [torch.cat(inputs).contiguous(memory_format=torch.channels_last)]
+            inputs = [torch.cat(inputs)]
         logits_BHW = torch.cat([self.discriminator(x_BCHW) for x_BCHW in inputs]).float()
         y_BHW = torch.cat([sample.y_BHW for sample in samples]).float()
         search_BHW = torch.cat([sample.search_BHW for sample in samples]) | (y_BHW > 0)
