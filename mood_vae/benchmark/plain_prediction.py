@@ -11,6 +11,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import numpy.typing as npt
 import torch
 from scipy import ndimage, special
 from torch import Tensor
@@ -19,13 +20,29 @@ from mood_vae.detection import postprocessing
 from mood_vae.detection.anomaly_map import MAX_PROBABILITY, full_size
 from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, fill
 from mood_vae.imaging import foreground
-from mood_vae.imaging.preprocessing import intensity_range
+from mood_vae.imaging.preprocessing import GridConfig, intensity_range
 from mood_vae.io.volume import Affine, Array, Mask
 from mood_vae.models.discriminator import BACKGROUND_LOGIT, Discriminator
 from mood_vae.models.discriminator_inputs import BrainView
 from mood_vae.models.vae import Vae
 
 BATCH = 16
+
+
+def plain_brain(stored: npt.NDArray[np.float64], affine: Affine, grid: GridConfig) -> tuple[Array, Mask, Affine]:
+    """Return an aligned brain (I, J, K) on a grid, slices first, its mask there, and the way from the grid to it."""
+    to_native = np.linalg.inv(affine) @ grid.affine
+    sigma = 0.5 * np.sqrt(np.maximum(np.linalg.norm(to_native[:3, :3], axis=1) ** 2 - 1, 0))
+    x, inside = (
+        ndimage.affine_transform(
+            ndimage.gaussian_filter(part, sigma, truncate=3), to_native, output_shape=grid.shape, order=1
+        ).transpose(2, 0, 1)
+        for part in (stored, (stored > 0).astype(np.float64))
+    )
+    low, top = intensity_range(x[inside >= 0.5], grid)
+    mask: Mask = ndimage.binary_fill_holes(inside >= 0.5)
+    scaled = np.ascontiguousarray(np.where(mask, np.clip((x - low) / (top - low), 0, 1), 0), np.float32)
+    return scaled, mask, to_native
 
 
 class PlainPrediction:
@@ -73,20 +90,9 @@ class PlainPrediction:
 
     def _raw_map(self, path: Path) -> tuple[Array, Mask, Mask, Affine, Any]:
         """Return the raw map and the search mask, (K, H, W), that mask as stored, the way there, and the file."""
-        grid = self._config.grid
         image: Any = nib.load(path)
         stored: Any = image.get_fdata()
-        to_native = np.linalg.inv(image.affine) @ grid.affine
-        sigma = 0.5 * np.sqrt(np.maximum(np.linalg.norm(to_native[:3, :3], axis=1) ** 2 - 1, 0))
-        x, inside = (
-            ndimage.affine_transform(
-                ndimage.gaussian_filter(part, sigma, truncate=3), to_native, output_shape=grid.shape, order=1
-            ).transpose(2, 0, 1)
-            for part in (stored, (stored > 0).astype(np.float64))
-        )
-        low, top = intensity_range(x[inside >= 0.5], grid)
-        mask = ndimage.binary_fill_holes(inside >= 0.5)
-        scaled: Any = np.ascontiguousarray(np.where(mask, np.clip((x - low) / (top - low), 0, 1), 0), np.float32)
+        scaled, mask, to_native = plain_brain(stored, image.affine, self._config.grid)
         search_mask = foreground.fill_between(mask)
         raw_map = self._one_way(scaled, search_mask)
         if self._config.mirroring:

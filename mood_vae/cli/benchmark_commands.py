@@ -147,6 +147,18 @@ def benchmark_speed(edges: tuple[int, ...], **choices: Any) -> None:
         click.echo(line)
 
 
+@benchmark.command("training")
+@click.option("--seconds", default=30.0, type=click.FloatRange(0), help="Each network is trained for, in each way.")
+@DEVICE
+@click.option("--precision", default="auto", help="Lightning's, as of `mood-vae train`.")
+def benchmark_training(**choices: Any) -> None:
+    """Measure the training of the default's networks: samples a second, where a step goes, and plainly beside it."""
+    from mood_vae.benchmark import training_speed
+
+    for line in training_speed.measure(training_speed.TrainingSpeedConfig(**choices)):
+        click.echo(line)
+
+
 @benchmark.command("scoring")
 @click.option("--cases", default=20, type=click.IntRange(4), help="Volumes that are scored.")
 @click.option("--reference-cases", default=4, type=click.IntRange(1), help="Volumes that the reference scores.")
