@@ -1,7 +1,7 @@
 """How many samples a second each network is trained on, as `mood-vae train` does it and plainly, and where a step goes.
 
 Plainly: float32, each volume decoded and prepared in every epoch, by nibabel and scipy in the process that trains. The
-networks, the samples and the losses are the same, and random weights take as long as trained ones.
+networks, which begin with random weights, the samples and the losses are the same.
 """
 
 from __future__ import annotations
