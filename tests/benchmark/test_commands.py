@@ -25,6 +25,7 @@ SURFACE = {
     "review": "--cases --workers --edge",
     "scoring": "--cases --reference-cases --edge",
     "speed": "--edge --rounds --device --precision --threads --volumes --plain",
+    "training": "--seconds --device --precision",
     "figure": "",
     "figure network": "out --preset",
     "figure toy": "out --image --type --seed",
