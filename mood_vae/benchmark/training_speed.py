@@ -9,8 +9,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,20 @@ from mood_vae.imaging.preprocessing import GridConfig
 from mood_vae.io import volume_files
 from mood_vae.io.output_folder import silent
 from mood_vae.io.volume import Array
+from mood_vae.models.discriminator import Discriminator
 from mood_vae.training import cache
 from mood_vae.training.cache import SliceCache
-from mood_vae.training.config import DiscriminatorTrainingConfig, VaeTrainingConfig
+from mood_vae.training.config import DiscriminatorTrainingConfig
 from mood_vae.training.lightning_run import Hardware
 from mood_vae.training.presets import Preset, find_preset
 from mood_vae.training.slice_dataset import GlobalBatches, make_dataset
 from mood_vae.training.synthetic_samples import Sample, SyntheticSamples
-from mood_vae.training.train_discriminator import DiscriminatorTraining, Given, new_discriminator
+from mood_vae.training.train_discriminator import (
+    DiscriminatorTraining,
+    Given,
+    new_discriminator,
+    synthetic_samples,
+)
 from mood_vae.training.train_vae import VaeTraining, fresh_vae
 
 SUBJECTS = 16
@@ -70,31 +76,25 @@ class Throughput:
 
 
 class StepClock(L.Callback):
-    """Times the parts of each step, and ends the training after some seconds.
+    """Times the parts of each step, and ends the training after some seconds, at the earliest after one timed step."""
 
-    Args:
-        seconds: After which no further step begins; at least one is timed.
-        inputs_s: The seconds so far in which the module made the inputs of its network, which are part of the forward
-            pass as Lightning sees it.
-    """
-
-    def __init__(self, seconds: float, inputs_s: Callable[[], float] = lambda: 0.0) -> None:
-        self._seconds, self._inputs_s = seconds, inputs_s
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._steps = self._samples = 0
         self._taken = dict.fromkeys(PARTS, 0.0)
-        self._last = self._inputs_before = 0.0
+        self._last = 0.0
 
     def on_train_batch_start(self, *_: object) -> None:
         """The samples are there."""
-        self._inputs_before = self._inputs_s()
         self._take("waiting")
+
+    def on_inputs_made(self) -> None:
+        """The inputs of the network are there, where it does not take the samples as they are."""
+        self._take("inputs")
 
     def on_before_backward(self, *_: object) -> None:
         """The loss is there."""
         self._take("forward")
-        inputs = self._inputs_s() - self._inputs_before
-        self._taken["inputs"] += inputs
-        self._taken["forward"] -= inputs
 
     def on_after_backward(self, *_: object) -> None:
         """The gradients are there."""
@@ -125,15 +125,18 @@ class StepClock(L.Callback):
 
 
 class _TimedInputs(DiscriminatorTraining):
-    """A training that adds up the seconds in which it makes the inputs of its network."""
+    """A training that tells a clock when the inputs of its network are made."""
 
-    inputs_s = 0.0
+    def __init__(
+        self, discriminator: Discriminator, given: Given, config: DiscriminatorTrainingConfig, clock: StepClock
+    ) -> None:
+        super().__init__(discriminator, given, config)
+        self._clock = clock
 
     def inputs(self, samples: list[Sample]) -> list[Tensor]:
         """Return the input channels of each sample's target slices."""
-        began = time.perf_counter()
         inputs = super().inputs(samples)
-        self.inputs_s += time.perf_counter() - began
+        self._clock.on_inputs_made()
         return inputs
 
 
@@ -192,15 +195,14 @@ def measure(config: TrainingSpeedConfig, preset: Preset | None = None, brains: P
         grid = preset.detector.grid
         volumes = cache.build(healthy, Path(folder, "cache"), grid, progress=silent)
         plainly = PlainCache(volumes, volume_files.list_volumes(healthy), grid)
-        ours, theirs = (_vae(each, preset, hardware, config.seconds) for each in (volumes, plainly))
+        ways = ((volumes, hardware), (plainly, replace(hardware, precision="32-true")))
+        ours, theirs = (_vae(each, preset, way, config.seconds) for each, way in ways)
         yield _row("VAE, slices", ours, theirs)
-        for number, training in enumerate(preset.discriminator_training):
-            volumetric = preset.detector.discriminators[number].volumetric
-            name = f"discriminator {number} ({'3-D, brains' if volumetric else '2-D, slabs'})"
-            ours, theirs = (
-                _discriminator(number, each, preset, hardware, config.seconds) for each in (volumes, plainly)
-            )
-            yield _row(name, ours, theirs, _making_rate(_samples(volumes, preset, training), config.seconds / 3))
+        for number, shape in enumerate(preset.detector.discriminators):
+            name = f"discriminator {number} ({'3-D, brains' if shape.volumetric else '2-D, slabs'})"
+            ours, theirs = (_discriminator(number, each, preset, way, config.seconds) for each, way in ways)
+            made = synthetic_samples(volumes, volumes.subjects, preset.discriminator_training[number], grid.spacing_mm)
+            yield _row(name, ours, theirs, _making_rate(made, config.seconds / 3))
 
 
 def _row(name: str, ours: Throughput, plainly: Throughput, making: float | None = None) -> str:
@@ -210,30 +212,16 @@ def _row(name: str, ours: Throughput, plainly: Throughput, making: float | None 
 
 
 def _vae(volumes: SliceCache, preset: Preset, hardware: Hardware, seconds: float) -> Throughput:
-    module, config = VaeTraining(fresh_vae(preset.detector.vae, preset.training), preset.training), preset.training
-    clock = StepClock(seconds)
+    config, shape = preset.training, preset.detector.vae
     if isinstance(volumes, PlainCache):
-        _fit(module, DataLoader(PlainSlices(volumes, config.batch_size), batch_size=None), Hardware(), clock)
+        loader = DataLoader(PlainSlices(volumes, config.batch_size), batch_size=None)
     else:
-        _fit(module, _slice_loader(volumes, preset, config), hardware, clock)
+        dataset = make_dataset(volumes, volumes.subjects, shape, seed=config.seed, augmented=False)
+        batches = GlobalBatches(len(dataset), config.batch_size, seed=config.seed)
+        loader = DataLoader(dataset, batch_size=None, sampler=batches)
+    clock = StepClock(seconds)
+    _fit(VaeTraining(fresh_vae(shape, config), config), loader, hardware, clock)
     return clock.throughput()
-
-
-def _slice_loader(volumes: SliceCache, preset: Preset, config: VaeTrainingConfig) -> DataLoader[Tensor]:
-    dataset = make_dataset(volumes, volumes.subjects, preset.detector.vae, seed=config.seed, augmented=False)
-    batches = GlobalBatches(len(dataset), config.batch_size, seed=config.seed)
-    return DataLoader(dataset, batch_size=None, sampler=batches)
-
-
-def _samples(volumes: SliceCache, preset: Preset, config: DiscriminatorTrainingConfig) -> SyntheticSamples:
-    return SyntheticSamples(
-        volumes,
-        volumes.subjects,
-        config.synthesis,
-        spacing_mm=preset.detector.grid.spacing_mm,
-        seed=config.seed,
-        component_vox=config.component_vox,
-    )
 
 
 def _discriminator(number: int, volumes: SliceCache, preset: Preset, hardware: Hardware, seconds: float) -> Throughput:
@@ -241,26 +229,19 @@ def _discriminator(number: int, volumes: SliceCache, preset: Preset, hardware: H
     given = Given(
         vae=fresh_vae(preset.detector.vae, preset.training),
         cascade=[new_discriminator(shape, 0) for shape in shapes[: shapes[number].cascade_inputs]],
-        normative_CKHW=torch.ones(preset.detector.normative_channels, *_slices_first(preset.detector.grid)),
+        normative_CKHW=torch.ones(preset.detector.normative_channels, *volumes.array_NKHW.shape[1:]),
         spacing_mm=preset.detector.grid.spacing_mm,
     )
-    module = _TimedInputs(new_discriminator(shapes[number], 0), given, config)
-    clock = StepClock(seconds, lambda: module.inputs_s)
-    plainly = isinstance(volumes, PlainCache)
     loader: DataLoader[Sample] = DataLoader(
-        _samples(volumes, preset, config),
+        synthetic_samples(volumes, volumes.subjects, config, given.spacing_mm),
         sampler=range(MOST_STEPS * config.batch_samples),
         batch_size=config.batch_samples,
         collate_fn=list,
-        num_workers=0 if plainly else hardware.data_workers(),
+        num_workers=0 if isinstance(volumes, PlainCache) else hardware.data_workers(),
     )
-    _fit(module, loader, Hardware(accelerator=hardware.accelerator) if plainly else hardware, clock)
+    clock = StepClock(seconds)
+    _fit(_TimedInputs(new_discriminator(shapes[number], 0), given, config, clock), loader, hardware, clock)
     return clock.throughput()
-
-
-def _slices_first(grid: GridConfig) -> tuple[int, int, int]:
-    i, j, k = grid.shape
-    return k, i, j
 
 
 def _fit(module: L.LightningModule, loader: DataLoader[Any], hardware: Hardware, clock: StepClock) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class UNet(nn.Module):
-    """From maps (B, C, H, W) to one map (B, H, W), or from a volume (1, C, K, H, W) to (1, K, H, W).
+    """From maps (B, C, H, W) to one map (B, H, W), or from volumes (B, C, K, H, W) to (B, K, H, W).
 
     Ronneberger et al., MICCAI 2015, and Cicek et al., MICCAI 2016. All sizes must be divisible by `multiple`. Weights
     and feature maps have their channels last in memory, which is faster. No gradient goes back to the input.
@@ -53,7 +53,7 @@ def unshuffle(x: Tensor) -> Tensor:
     Returns:
         (B, 4 C, H / 2, W / 2) or (B, 8 C, K / 2, H / 2, W / 2), the parts of each channel beside each other.
     """
-    pairs = x.contiguous().view(torch.int64 if x.element_size() == 4 else torch.int32)
+    pairs = x.contiguous().view({2: torch.int32, 4: torch.int64}[x.element_size()])
     starts = product((0, 1), repeat=x.ndim - 3)
     parts = [pairs[:, :, *(slice(start, None, 2) for start in at)].movedim(1, -1) for at in starts]
     return torch.stack(parts, dim=-1).view(x.dtype).flatten(-2).movedim(-1, 1)
@@ -66,9 +66,9 @@ def voxel_shuffle(x_B8KHW: Tensor) -> Tensor:
 
 
 class _VolumeNorm(nn.BatchNorm3d):
-    """Instance norm of one volume, (1, C, K, H, W), whose channels lie last in memory.
+    """Instance norm of volumes (B, C, K, H, W) whose channels lie last in memory.
 
-    Torch's instance norm would copy it twice. Its batch norm, of a batch of one the same, adds up in an order that
+    Torch's instance norm would copy each twice. Its batch norm, of a batch of one the same, adds up in an order that
     depends on the number of threads: good enough where a gradient is wanted.
     """
 
@@ -76,7 +76,9 @@ class _VolumeNorm(nn.BatchNorm3d):
         super().__init__(channels, track_running_stats=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the volume with the mean and the variance of each channel brought to 0 and 1, scaled and shifted."""
+        """Return volumes with the mean and the variance of each channel brought to 0 and 1, scaled and shifted."""
+        if len(x) > 1:
+            return torch.cat([self(volume) for volume in x.split(1)])
         if x.requires_grad:
             return super().forward(x)
         mean_C, square_C = (values.mean((0, 2, 3, 4), dtype=torch.float32) for values in (x, x.square()))

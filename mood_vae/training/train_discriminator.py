@@ -175,6 +175,25 @@ def new_discriminator(config: DiscriminatorConfig, seed: int) -> Discriminator:
     return Discriminator(config)
 
 
+def synthetic_samples(
+    volumes: SliceCache,
+    subjects: Sequence[str],
+    config: DiscriminatorTrainingConfig,
+    spacing_mm: float,
+    *,
+    seed: int | None = None,
+) -> SyntheticSamples:
+    """Return what a discriminator is trained on, by the configuration's seed unless another is given."""
+    return SyntheticSamples(
+        volumes,
+        subjects,
+        config.synthesis,
+        spacing_mm=spacing_mm,
+        seed=config.seed if seed is None else seed,
+        component_vox=config.component_vox,
+    )
+
+
 def fit_discriminator(
     discriminator: Discriminator,
     given: Given,
@@ -207,14 +226,7 @@ def fit_discriminator(
     state = resume_from(run_dir, resume=resume)
 
     def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[list[Sample]]:
-        dataset = SyntheticSamples(
-            volumes,
-            part,
-            config.synthesis,
-            spacing_mm=given.spacing_mm,
-            seed=seed,
-            component_vox=config.component_vox,
-        )
+        dataset = synthetic_samples(volumes, part, config, given.spacing_mm, seed=seed)
         numbers = SampleNumbers(count, rank=trainer.global_rank, world=trainer.world_size, again=again)
         # Lightning starts the workers of a resumed run before it says which epoch it is
         numbers.set_epoch(epochs_done(state))

@@ -36,16 +36,16 @@ def plainly(volumes: SliceCache, healthy_dir: Path) -> PlainCache:
 
 
 def test_the_clock_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = iter([0.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0, 6.0])  # seconds that making inputs took, before and after each step
-    clock: Any = StepClock(15, lambda: next(made))
-    # at each step the samples are there, then the loss, the gradients and the new weights; two steps do not count
-    steps = [(1, 5, 6, 9), (10, 20, 21, 29), (30, 33, 37, 39), (40, 43, 47, 49)]
+    clock: Any = StepClock(15)
+    # at each step the samples are there, then inputs, loss, gradients and new weights; two steps do not count
+    steps = [(1, 2, 5, 6, 9), (10, 11, 20, 21, 29), (30, 32, 33, 37, 39), (40, 42, 43, 47, 49)]
     times = (time for step in steps for time in step)
     monkeypatch.setattr(training_speed.time, "perf_counter", lambda: next(times))
     stopped = []
     for _ in steps:
         trainer = SimpleNamespace(should_stop=False)
         clock.on_train_batch_start()
+        clock.on_inputs_made()
         clock.on_before_backward()
         clock.on_after_backward()
         clock.on_train_batch_end(trainer, None, None, ["a", "b", "c", "d", "e"], 0)
