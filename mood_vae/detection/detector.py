@@ -130,8 +130,9 @@ class VaeDetector:
         score = float(normalise_score(score, self.calibration.score_reference))
         if config.flat_regions:
             flat = flat_map(volume.array, inside)
-            np.maximum(anomaly_map, to_float16_values(flat), out=anomaly_map)
-            score = max(score, float(flat.max(initial=0)))
+            if flat.any():
+                np.maximum(anomaly_map, to_float16_values(flat), out=anomaly_map)
+                score = max(score, float(flat.max()))
         reconstruction = None
         if self.reconstructs:
             reconstruction = self._reconstruction(volume, brain, placement)

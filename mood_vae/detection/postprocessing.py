@@ -143,9 +143,12 @@ def top_k_mean(raw_map: Array, search_mask: Mask, config: AggregationConfig) -> 
 def location_of_maximum(
     values: Array, affine: Affine
 ) -> tuple[tuple[int, int, int], tuple[float, float, float]] | None:
-    """Return the voxel (i, j, k) of a map's maximum and its RAS+ position in mm; None where the map is 0."""
-    if not values.any():
+    """Return the voxel (i, j, k) of a map's first maximum and its RAS+ position in mm; None where the map is 0."""
+    if not values.max(initial=0):
         return None
-    i, j, k = (int(index) for index in np.unravel_index(np.argmax(values), values.shape))
+    # axis by axis: `argmax` of all copies an array that does not lie in memory in its order
+    i = int(values.max(axis=(1, 2)).argmax())
+    j = int(values[i].max(axis=1).argmax())
+    k = int(values[i, j].argmax())
     x, y, z = (float(mm) for mm in (affine @ (i, j, k, 1))[:3])
     return (i, j, k), (x, y, z)

@@ -173,6 +173,11 @@ def test_the_maximum_has_a_voxel_and_a_place_in_millimetres() -> None:
     affine = np.array([[0, -2.0, 0, 10], [3.0, 0, 0, 20], [0, 0, 4.0, 30], [0, 0, 0, 1]])
     # x = -2 * 2 + 10, y = 3 * 1 + 20, z = 4 * 3 + 30
     assert postprocessing.location_of_maximum(values, affine) == ((1, 2, 3), (6.0, 23.0, 42.0))
+    # of equal ones the first along the first axis, however the array lies in memory
+    values[3, 0, 0] = values[1, 4, 0] = values[1, 2, 4] = 0.7
+    for order in ("C", "F"):
+        ordered = np.asarray(values, order=order)
+        assert postprocessing.location_of_maximum(ordered, affine) == ((1, 2, 3), (6.0, 23.0, 42.0))
     assert postprocessing.location_of_maximum(np.zeros((2, 2, 2), np.float32), np.eye(4)) is None
 
 
