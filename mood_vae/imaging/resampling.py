@@ -11,6 +11,9 @@ from mood_vae.io.volume import Array, Mask
 FINEST = 4.0
 """A volume with more than this many voxels along one of the grid's is averaged over blocks before it is smoothed."""
 
+ROWS_AT_A_TIME = 16
+"""So many of the grid's layers are summed up at a time, see `_weighted`."""
+
 MAX_SLANT_VOX = 1e-3
 """Axes of two grids run along each other if that leaves no voxel further off than this."""
 
@@ -70,11 +73,36 @@ def _along_axes(
         weights[array_axis] = matrix.astype(np.float32)
     # as the array lies in memory, so that nothing is copied
     one, two, three = order = np.argsort([-stride for stride in array.strides], kind="stable")
-    result = array.transpose(order)
-    result = (weights[one] @ result.reshape(len(result), -1)).reshape(-1, *result.shape[1:])
-    result = np.matmul(np.matmul(weights[two], result), weights[three].T)
+    result = _weighted(weights[one], array.transpose(order), 0)
+    result = _weighted(weights[three], _weighted(weights[two], result, 1), 2)
     result = result.transpose([int(np.flatnonzero(order == axis)[0]) for axis in axes])
     result[~(inside[0][:, None, None] & inside[1][:, None] & inside[2])] = outside
+    return result
+
+
+def _weighted(weights: Array, array: Array, axis: int) -> Array:
+    """Return the weighted sums of an array's layers along an axis, one for each row of weights.
+
+    Few weights of a row are not 0, and they lie beside those of the next row. So some rows at a time are multiplied,
+    and only with the layers that one of them needs.
+    """
+    shape = [*array.shape]
+    shape[axis] = len(weights)
+    result = np.zeros(shape, np.float32)
+    for start in range(0, len(weights), ROWS_AT_A_TIME):
+        rows = slice(start, start + ROWS_AT_A_TIME)
+        used = np.flatnonzero(weights[rows].any(axis=0))
+        if not used.size:
+            continue
+        columns = slice(used[0], used[-1] + 1)
+        some = weights[rows, columns]
+        if axis == 0:
+            flat = array[columns].reshape(some.shape[1], -1)
+            np.matmul(some, flat, out=result[rows].reshape(len(some), -1))
+        elif axis == 1:
+            np.matmul(some, array[:, columns], out=result[:, rows])
+        else:
+            np.matmul(array[:, :, columns], some.T, out=result[:, :, rows])
     return result
 
 
