@@ -7,7 +7,6 @@ Every scorer works on the model's grid, slices first (`mood_vae.imaging.preproce
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 import numpy as np
@@ -128,34 +127,16 @@ class DiscriminatorScorer(_VaeScorer):
 
 
 class Mirrored:
-    """Test-time augmentation of a scorer: the mean of the raw maps of the brain and of its left-right mirror image.
+    """Test-time augmentation of a scorer: the mean of the raw maps of the brain and of its left-right mirror image."""
 
-    Args:
-        scorer: The scorer.
-        at_once: Whether both maps are made at the same time, each by half of torch's threads. That is faster on a
-            processor: much of the work uses one thread, and the networks are too small to share well.
-    """
-
-    def __init__(self, scorer: AnomalyScorer, *, at_once: bool = False) -> None:
-        self.scorer, self._at_once = scorer, at_once
+    def __init__(self, scorer: AnomalyScorer) -> None:
+        self.scorer = scorer
         self.config, self.searches_gaps, self.reconstruct = scorer.config, scorer.searches_gaps, scorer.reconstruct
 
     def raw_map(self, brain: Brain) -> Array:
         """Return the mean of the two raw maps."""
-        raw_map, mirrored_map = self._raw_maps((brain, brain.mirrored()))
+        raw_map, mirrored_map = self.scorer.raw_map(brain), self.scorer.raw_map(brain.mirrored())
         return np.mean([raw_map, mirrored_map[:, ::-1]], axis=0, dtype=np.float32)
-
-    def _raw_maps(self, brains: Sequence[Brain]) -> list[Array]:
-        threads = torch.get_num_threads()
-        if not self._at_once or threads < len(brains):
-            return [self.scorer.raw_map(brain) for brain in brains]
-        try:
-            with ThreadPoolExecutor(
-                len(brains), initializer=torch.set_num_threads, initargs=(threads // len(brains),)
-            ) as pool:
-                return list(pool.map(self.scorer.raw_map, brains))
-        finally:
-            torch.set_num_threads(threads)  # or threads that begin later would have as few
 
 
 def make_scorer(
@@ -183,7 +164,7 @@ def make_scorer(
             fill(discriminator, tensors, f"discriminator.{number}")
             discriminator.eval().to(device, dtype or fastest_dtype(device))
         scorer = DiscriminatorScorer(config, vae, discriminators, normative_CKHW)
-    return Mirrored(scorer, at_once=device.type == "cpu") if config.mirroring else scorer
+    return Mirrored(scorer) if config.mirroring else scorer
 
 
 def _normative(config: DetectorConfig, tensors: Mapping[str, Tensor]) -> Tensor:

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +21,6 @@ from mood_vae.detection.reconstruction import kl_gradient
 from mood_vae.detection.residual import ResidualConfig
 from mood_vae.errors import CheckpointError
 from mood_vae.imaging.preprocessing import Brain
-from mood_vae.io.volume import Array
 from mood_vae.models.discriminator import BACKGROUND_LOGIT, Discriminator
 from mood_vae.models.discriminator_inputs import DiscriminatorConfig
 from mood_vae.models.vae import Vae
@@ -213,36 +210,6 @@ def test_a_mirrored_scorer_gives_the_mean_of_both_ways() -> None:
     assert raw_map[10, 20, 30] == (20 + 11) / 2
     assert np.count_nonzero(raw_map) == 1
     assert raw_map.dtype == np.float32
-
-
-def test_both_ways_at_once_share_the_threads() -> None:
-    began = threading.Barrier(2, timeout=60)
-    threads: list[int] = []
-
-    def waits_for_the_other(brain: Brain) -> Array:
-        began.wait()  # breaks if they run one after the other
-        threads.append(torch.get_num_threads())
-        return brain.array
-
-    torch.set_num_threads(4)
-    scorer = Mirrored(StandInScorer(waits_for_the_other, searches_gaps=True), at_once=True)
-    array = np.ones(SLICES_FIRST, np.float32)
-    np.testing.assert_array_equal(scorer.raw_map(Brain.of(array)), array)
-    assert threads == [2, 2]
-    with ThreadPoolExecutor(1) as later:
-        assert [torch.get_num_threads(), later.submit(torch.get_num_threads).result()] == [4, 4]
-
-
-def test_with_one_thread_both_ways_run_one_after_the_other() -> None:
-    names: set[str] = set()
-
-    def remembers_its_thread(brain: Brain) -> Array:
-        names.add(threading.current_thread().name)
-        return brain.array
-
-    scorer = Mirrored(StandInScorer(remembers_its_thread, searches_gaps=True), at_once=True)
-    scorer.raw_map(Brain.of(np.ones(SLICES_FIRST, np.float32)))
-    assert names == {threading.current_thread().name}
 
 
 def test_mirroring_is_a_setting_of_the_detector(small_checkpoint: Checkpoint, brain: Brain) -> None:
