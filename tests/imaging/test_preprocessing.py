@@ -143,13 +143,41 @@ def test_a_brain_far_from_its_place_is_moved_there(volume: Volume) -> None:
     assert far.brain_mask.sum() == pytest.approx(near.brain_mask.sum(), rel=0.03)
 
 
-def test_a_brain_near_its_place_stays_there(volume: Volume, lattice: GridConfig) -> None:
-    # ten millimetres, two voxels to the right, are less than aligned_within_mm
-    moved = volume.affine.copy()
-    moved[0, 3] += 10
-    near, _ = prepare(Volume(array=volume.array, affine=moved, case_id="near"), lattice)
+def shifted(volume: Volume, shift_mm: tuple[float, float, float]) -> Volume:
+    affine = volume.affine.copy()
+    affine[:3, 3] += shift_mm
+    return Volume(array=volume.array, affine=affine, case_id="shifted")
+
+
+def test_a_brain_beside_its_place_is_moved_there_by_whole_voxels(volume: Volume, lattice: GridConfig) -> None:
     straight, _ = prepare(volume, lattice)
-    np.testing.assert_array_equal(near.brain_mask[:, 2:], straight.brain_mask[:, :-2])
+    beside, placement = prepare(shifted(volume, (5, 5, 5)), lattice)
+    # one voxel back along each axis, so that nothing is interpolated
+    np.testing.assert_array_equal(beside.array, straight.array)
+    # and a map comes back to where the brain is
+    back = placement.onto_volume(straight.array, np.ones(straight.array.shape, bool))
+    inside = back > 0
+    scale = back[inside].max() / volume.array[inside].max()
+    np.testing.assert_allclose(back[inside], (volume.array[inside] * scale).clip(0, back.max()), atol=0.01)
+
+
+def test_a_brain_near_its_place_stays_there(volume: Volume, lattice: GridConfig) -> None:
+    # one voxel back; this brain's centre lies 3.2 mm before its place, so that less than placed_within_mm is left
+    near, _ = prepare(shifted(volume, (0, -5, 0)), lattice)
+    straight, _ = prepare(volume, lattice)
+    np.testing.assert_array_equal(near.brain_mask[:, :, :-1], straight.brain_mask[:, :, 1:])
+
+
+def test_what_hangs_on_a_brain_does_not_move_it(volume: Volume, lattice: GridConfig) -> None:
+    # remnants 40 mm beside it, joined by a thread: the middle of the box moves by 20 mm, the centre by less than one
+    array = volume.array.copy()
+    i, j, k = (int(at) for at in np.argwhere(array > 0)[np.argwhere(array > 0)[:, 0].argmin()])
+    assert i >= 2
+    array[1:i, j, k] = array[i, j, k]
+    with_remnants, _ = prepare(same_place(volume, array), lattice)
+    straight, _ = prepare(volume, lattice)
+    moved = np.argwhere(with_remnants.brain_mask).mean(axis=0) - np.argwhere(straight.brain_mask).mean(axis=0)
+    assert np.abs(moved).max() < 0.2
 
 
 @pytest.mark.parametrize("part", [np.s_[:19], np.s_[:, :22], np.s_[:, :, 18:]])
