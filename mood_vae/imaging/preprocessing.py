@@ -27,9 +27,6 @@ Point = tuple[float, float, float]
 BRAIN_RADII_MM = (68.0, 87.0, 70.0)
 """Half the extent of a brain in MNI position along x, y and z."""
 
-MIDDLE_FROM_CENTRE_MM = (0.2, 5.1, -4.4)
-"""How far the middle of the box around a brain lies from its centre of mass, along x, y and z: the mean of the 208
-healthy brains that MODEL_CARD.md lists."""
 
 HALF = 0.5 - 1e-5
 """A share from which on a voxel counts as inside: a half, but for rounding."""
@@ -44,10 +41,8 @@ class GridConfig(Config):
         origin_mm: RAS+ world position of voxel (0, 0, 0) for a brain in MNI position.
         centre_mm: Where the centre of mass of such a brain lies.
         aligned_within_mm: A brain whose centre of mass lies this close to `centre_mm`, or to the centre of what the
-            volume's field of view shows of such a brain, counts as aligned; any other is moved so that its centre meets
-            `centre_mm`.
-        placed_within_mm: An aligned brain that is wholly in view and lies further beside its place than this is moved
-            there by whole voxels; any other aligned one stays where it is.
+            volume's field of view shows of such a brain, counts as aligned. It stays where it is or, if it is
+            wholly in view, is moved to the left or right; any other is moved so that its centre meets `centre_mm`.
         top_percentile: The intensity percentile of the brain that becomes 1.
         brain_ml: What a whole brain holds at the least and at the most; None where no brain is expected.
     """
@@ -57,7 +52,6 @@ class GridConfig(Config):
     origin_mm: Point = (-78.5, -116.75, -71.0)
     centre_mm: Point = (0.5, -23.0, 11.0)
     aligned_within_mm: NonNegativeFloat = 15.0
-    placed_within_mm: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat] = (0.0, 5.0, 5.0)
     top_percentile: Annotated[float, Field(gt=50, le=100)] = 99.9
     brain_ml: tuple[PositiveFloat, PositiveFloat] | None = (700.0, 2100.0)
 
@@ -200,9 +194,9 @@ def grid_to_native(native: Mask, affine: Affine, grid: GridConfig) -> Affine:
         in_view_mm = _centre_in_view(native.shape, affine, grid)
         if min(np.linalg.norm(centre_mm - at) for at in (grid.centre_mm, in_view_mm)) > grid.aligned_within_mm:
             move[:3, 3] = centre_mm - grid.centre_mm
-        elif not any(of_axis[end] for of_axis in counts for end in (0, -1)):  # nothing of it lies out of view
+        elif not any(of_axis[end] for of_axis in counts for end in (0, -1)):  # nothing of it is out of view
             middle_mm = _in_mm([np.flatnonzero(of_axis)[[0, -1]].mean() for of_axis in counts], affine)
-            move[:3, 3] = _beside_its_place(centre_mm, middle_mm, grid)
+            move[0, 3] = _to_the_side(centre_mm[0] - grid.centre_mm[0], middle_mm[0] - grid.centre_mm[0])
     move[:3, 3] = np.rint(move[:3, 3] / grid.spacing_mm) * grid.spacing_mm
     return np.linalg.inv(affine) @ move @ grid.affine
 
@@ -228,24 +222,13 @@ def _in_mm(index: Sequence[float], affine: Affine) -> npt.NDArray[np.floating]:
     return affine[:3, :3] @ index + affine[:3, 3]
 
 
-def _beside_its_place(
-    centre_mm: npt.NDArray[np.floating], middle_mm: npt.NDArray[np.floating], grid: GridConfig
-) -> npt.NDArray[np.floating]:
-    """Return how far an aligned brain lies beside its place, RAS+ mm; 0 along axes along which it lies near enough.
+def _to_the_side(centre_mm: float, middle_mm: float) -> float:
+    """Return how far a brain lies to the side by its centre of mass and by the middle of the box around it.
 
-    A lost part moves the centre of mass or the middle of the box around the brain, and what an extraction left moves
-    the middle, but hardly ever both alike: the smaller of the two counts, and nothing where they disagree.
-
-    Args:
-        centre_mm: The brain's centre of mass.
-        middle_mm: The middle of the box around it.
-        grid: The model's grid.
+    A part that is lost or dark moves the centre, and what an extraction left beside the brain moves the middle, but
+    hardly ever both alike: the smaller distance counts, and none where they disagree.
     """
-    of_centre = centre_mm - grid.centre_mm
-    of_middle = middle_mm - grid.centre_mm - MIDDLE_FROM_CENTRE_MM
-    smaller = np.where(np.abs(of_centre) < np.abs(of_middle), of_centre, of_middle)
-    beside = np.where(of_centre * of_middle > 0, smaller, 0)
-    return np.where(np.abs(beside) > grid.placed_within_mm, beside, 0)
+    return min(centre_mm, middle_mm, key=abs) if centre_mm * middle_mm > 0 else 0.0
 
 
 def _centre_in_view(shape: tuple[int, ...], affine: Affine, grid: GridConfig) -> npt.NDArray[np.floating]:
