@@ -20,7 +20,7 @@ from mood_vae.detection import postprocessing
 from mood_vae.detection.anomaly_map import MAX_PROBABILITY, full_size
 from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, fill
 from mood_vae.imaging import foreground
-from mood_vae.imaging.preprocessing import GridConfig, grid_to_native, intensity_range
+from mood_vae.imaging.preprocessing import GridConfig, intensity_range
 from mood_vae.io.volume import Affine, Array, Mask
 from mood_vae.models.discriminator import BACKGROUND_LOGIT, Discriminator
 from mood_vae.models.discriminator_inputs import BrainView
@@ -31,7 +31,7 @@ BATCH = 16
 
 def plain_brain(stored: npt.NDArray[np.float64], affine: Affine, grid: GridConfig) -> tuple[Array, Mask, Affine]:
     """Return an aligned brain (I, J, K) on a grid, slices first, its mask there, and the way from the grid to it."""
-    to_native = grid_to_native(stored > 0, affine, grid)
+    to_native = np.linalg.inv(affine) @ grid.affine
     sigma = 0.5 * np.sqrt(np.maximum(np.linalg.norm(to_native[:3, :3], axis=1) ** 2 - 1, 0))
     x, inside = (
         ndimage.affine_transform(

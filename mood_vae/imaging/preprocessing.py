@@ -9,8 +9,7 @@ front. Only what touches a volume's own grid keeps the order (I, J, K) of `mood_
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -27,6 +26,8 @@ Point = tuple[float, float, float]
 BRAIN_RADII_MM = (68.0, 87.0, 70.0)
 """Half the extent of a brain in MNI position along x, y and z."""
 
+THINNED = 4
+"""Of so many slices, and of so many voxels from back to front, one is looked at to find the middle of a brain."""
 
 HALF = 0.5 - 1e-5
 """A share from which on a voxel counts as inside: a half, but for rounding."""
@@ -41,8 +42,8 @@ class GridConfig(Config):
         origin_mm: RAS+ world position of voxel (0, 0, 0) for a brain in MNI position.
         centre_mm: Where the centre of mass of such a brain lies.
         aligned_within_mm: A brain whose centre of mass lies this close to `centre_mm`, or to the centre of what the
-            volume's field of view shows of such a brain, counts as aligned. It stays where it is or, if it is
-            wholly in view, is moved to the left or right; any other is moved so that its centre meets `centre_mm`.
+            volume's field of view shows of such a brain, counts as aligned and stays where it is, but for
+            `voxels_to_the_right`; any other is moved so that its centre meets `centre_mm`.
         top_percentile: The intensity percentile of the brain that becomes 1.
         brain_ml: What a whole brain holds at the least and at the most; None where no brain is expected.
     """
@@ -116,6 +117,12 @@ class Placement:
         brain_mask = foreground.fill_holes(self.foreground)
         return foreground.fill_between(brain_mask) if with_gaps else brain_mask
 
+    def moved_to_the_right(self, steps: int) -> Placement:
+        """Return the placement of a grid that lies so many of its voxels further to the right."""
+        to_native = self.to_native.copy()
+        to_native[:3, 3] += steps * to_native[:3, 0]
+        return replace(self, to_native=to_native)
+
     def onto_grid(self, array: Array) -> Array:
         """Bring another array on the volume's own grid, such as a label, onto the model's: (K, H, W), linearly."""
         return _slices_first(resample(array, self.to_native, self.grid_shape))
@@ -142,11 +149,14 @@ def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     A volume without foreground, or with nothing above 0 in it, gives empty masks and zeros.
     """
     native = foreground.foreground_mask(volume.array)
-    to_native = grid_to_native(native, volume.affine, grid)
+    dark = _on_dark_background(volume.array, native, grid)
+    to_native = _grid_to_native(native, volume.affine, grid)
     placement = Placement(to_native=to_native, grid_shape=grid.shape, foreground=native)
-    array = placement.onto_grid(_on_dark_background(volume.array, native, grid))
-    # the foreground travels too: after interpolation "equal to the background value" means nothing any more
-    inside = placement.onto_grid(native.astype(np.float32)) >= HALF
+    array, inside = _placed(placement, dark)
+    steps = voxels_to_the_right(np.where(inside, array, 0), grid) if grid.brain_ml else 0
+    if steps:
+        placement = placement.moved_to_the_right(steps)
+        array, inside = _placed(placement, dark)
     low, top = intensity_range(array[inside], grid) if inside.any() else (0, 0)
     if top <= 0:
         nothing = np.zeros(array.shape, bool)
@@ -155,6 +165,42 @@ def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     scaled = np.clip((array - low) / (top - low), 0, 1)
     array = np.where(mask, scaled, 0).astype(np.float32)
     return Brain(array=array, brain_mask=mask, search_mask=foreground.fill_between(mask)), placement
+
+
+def voxels_to_the_right(x_KHW: Array, grid: GridConfig) -> int:
+    """Return how many voxels a brain lies to the right of the grid's middle; negative to the left.
+
+    Two measures must agree, and the smaller one counts: the brain's centre of mass, and the plane about which its
+    halves resemble each other most, by the correlation of the voxels that lie in the brain on both sides. A part that
+    is cut off moves the first and not the second; what is not shaped like a brain has no such plane.
+
+    Args:
+        x_KHW: (K, H, W), 0 outside the brain.
+        grid: No plane is looked for further away than its `aligned_within_mm`.
+    """
+    thin = x_KHW[::THINNED, :, ::THINNED]
+    counts, width = np.count_nonzero(thin, axis=(0, 2)), thin.shape[1]
+    if not counts.any():
+        return 0
+    of_mass = round(np.average(np.arange(width), weights=counts) - (width - 1) / 2)
+    if not of_mass:
+        return 0
+    reach = min(abs(of_mass) + 1, round(grid.aligned_within_mm / grid.spacing_mm))
+    of_halves = max(range(-reach, reach + 1), key=lambda steps: _resemblance(thin, steps))
+    return min(of_mass, of_halves, key=abs) if of_mass * of_halves > 0 else 0
+
+
+def _resemblance(x_KHW: Array, steps: int) -> float:
+    """Return the correlation of a brain's halves about a plane so many voxels to the right of the grid's middle."""
+    part = x_KHW[:, max(0, 2 * steps) : x_KHW.shape[1] + min(0, 2 * steps)]
+    mirrored = part[:, ::-1]
+    both = (part != 0) & (mirrored != 0)
+    if np.count_nonzero(both) < 2:
+        return -1.0
+    # the same voxels in another order: both have one mean and one variance
+    mean = part[both].mean(dtype=np.float64)
+    one, other = part[both] - mean, mirrored[both] - mean
+    return float((one * other).sum()) / max(1e-9, float((one * one).sum()))
 
 
 def intensity_range(tissue: Array, grid: GridConfig) -> tuple[float, float]:
@@ -182,23 +228,11 @@ def in_units_of(values: Array, known: Array, wanted: Array, inside: Mask) -> Arr
     return (y.mean() + slope * (values - x.mean())).astype(np.float32)
 
 
-def grid_to_native(native: Mask, affine: Affine, grid: GridConfig) -> Affine:
-    """Return the (4, 4) map from grid indices to native ones, moved with the brain where that lies beside its place.
-
-    It moves by whole voxels, which keeps a volume on the grid's lattice.
-    """
-    move = np.eye(4)
-    if native.any():
-        counts = [np.count_nonzero(native, axis=tuple({0, 1, 2} - {axis})) for axis in range(3)]
-        centre_mm = _in_mm([np.average(np.arange(len(of_axis)), weights=of_axis) for of_axis in counts], affine)
-        in_view_mm = _centre_in_view(native.shape, affine, grid)
-        if min(np.linalg.norm(centre_mm - at) for at in (grid.centre_mm, in_view_mm)) > grid.aligned_within_mm:
-            move[:3, 3] = centre_mm - grid.centre_mm
-        elif not any(of_axis[end] for of_axis in counts for end in (0, -1)):  # nothing of it is out of view
-            middle_mm = _in_mm([np.flatnonzero(of_axis)[[0, -1]].mean() for of_axis in counts], affine)
-            move[0, 3] = _to_the_side(centre_mm[0] - grid.centre_mm[0], middle_mm[0] - grid.centre_mm[0])
-    move[:3, 3] = np.rint(move[:3, 3] / grid.spacing_mm) * grid.spacing_mm
-    return np.linalg.inv(affine) @ move @ grid.affine
+def _placed(placement: Placement, array: Array) -> tuple[Array, Mask]:
+    """Return an array on the volume's own grid and its foreground, both on the model's grid, (K, H, W)."""
+    # after interpolation "equal to the background value" means nothing any more
+    inside = placement.onto_grid(placement.foreground.astype(np.float32)) >= HALF
+    return placement.onto_grid(array), inside
 
 
 def _on_dark_background(array: Array, native: Mask, grid: GridConfig) -> Array:
@@ -218,17 +252,18 @@ def _slices_last(array: Array) -> Array:
     return np.moveaxis(array, 0, 2)
 
 
-def _in_mm(index: Sequence[float], affine: Affine) -> npt.NDArray[np.floating]:
-    return affine[:3, :3] @ index + affine[:3, 3]
-
-
-def _to_the_side(centre_mm: float, middle_mm: float) -> float:
-    """Return how far a brain lies to the side by its centre of mass and by the middle of the box around it.
-
-    A part that is lost or dark moves the centre, and what an extraction left beside the brain moves the middle, but
-    hardly ever both alike: the smaller distance counts, and none where they disagree.
-    """
-    return min(centre_mm, middle_mm, key=abs) if centre_mm * middle_mm > 0 else 0.0
+def _grid_to_native(native: Mask, affine: Affine, grid: GridConfig) -> Affine:
+    """Return the (4, 4) map from grid indices to native ones, moved onto the foreground where it is not aligned."""
+    move = np.eye(4)
+    if native.any():
+        # every fourth voxel gives the centre to a fraction of a millimetre, if the brain is more than a few voxels
+        step = 4 if native[::4, ::4, ::4].any() else 1
+        centre_vox = np.argwhere(native[::step, ::step, ::step]).mean(axis=0) * step
+        centre_mm = affine[:3, :3] @ centre_vox + affine[:3, 3]
+        in_view_mm = _centre_in_view(native.shape, affine, grid)
+        if min(np.linalg.norm(centre_mm - at) for at in (grid.centre_mm, in_view_mm)) > grid.aligned_within_mm:
+            move[:3, 3] = centre_mm - grid.centre_mm
+    return np.linalg.inv(affine) @ move @ grid.affine
 
 
 def _centre_in_view(shape: tuple[int, ...], affine: Affine, grid: GridConfig) -> npt.NDArray[np.floating]:

@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from mood_vae.errors import ConfigError
 from mood_vae.imaging import foreground
-from mood_vae.imaging.preprocessing import Brain, GridConfig, prepare
+from mood_vae.imaging.preprocessing import Brain, GridConfig, prepare, voxels_to_the_right
 from mood_vae.imaging.resampling import _averaged_in_blocks
 from mood_vae.io.volume import Affine, Volume
 from mood_vae.synthetic import phantom
 
-GRID = GridConfig(shape=(36, 40, 34), spacing_mm=5.0, origin_mm=(-87.5, -117.5, -73.5))
+# where no brain is expected, nothing is moved to the middle
+GRID = GridConfig(shape=(36, 40, 34), spacing_mm=5.0, origin_mm=(-87.5, -117.5, -73.5), brain_ml=None)
 SHAPE = (38, 44, 36)
 CROP = (slice(2, 36), slice(3, 41), slice(4, 34))
 
@@ -26,7 +28,7 @@ def volume() -> Volume:
 def lattice(volume: Volume) -> GridConfig:
     """A grid whose voxels are voxels of the volume, two, three and four further along i, j and k."""
     x, y, z = (float(mm) for mm in volume.affine[:3, 3])
-    return GridConfig(shape=(34, 38, 30), spacing_mm=5.0, origin_mm=(x + 10, y + 15, z + 20))
+    return GridConfig(shape=(34, 38, 30), spacing_mm=5.0, origin_mm=(x + 10, y + 15, z + 20), brain_ml=None)
 
 
 def same_place(volume: Volume, array: np.ndarray) -> Volume:
@@ -150,34 +152,51 @@ def shifted(volume: Volume, shift_mm: tuple[float, float, float]) -> Volume:
 
 
 def test_a_brain_to_the_side_of_its_place_is_moved_there_by_whole_voxels(volume: Volume, lattice: GridConfig) -> None:
-    straight, _ = prepare(volume, lattice)
-    beside, placement = prepare(shifted(volume, (5, 0, 0)), lattice)
-    # one voxel back, so that nothing is interpolated
+    of_brains = lattice.replaced(brain_ml=(700.0, 2100.0))
+    straight, _ = prepare(volume, of_brains)
+    beside, placement = prepare(shifted(volume, (10, 0, 0)), of_brains)
+    # two voxels back, so that nothing is interpolated
     np.testing.assert_array_equal(beside.array, straight.array)
     # and what is found comes back to where the brain is
-    back = placement.onto_volume(straight.array, straight.brain_mask)
-    inside = back > 0
-    top = volume.array[inside & (back < 1)].max() / back[back < 1].max()
-    np.testing.assert_allclose(back[inside], (volume.array[inside] / top).clip(0, 1), atol=1e-5)
+    back = placement.onto_volume(beside.array, beside.brain_mask)
+    inside = (back > 0) & (back < 1)
+    ratio = back[inside] / volume.array[inside]
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
+    # where no brain is expected it stays
+    stays, _ = prepare(shifted(volume, (10, 0, 0)), lattice)
+    np.testing.assert_array_equal(stays.brain_mask[:, 2:], prepare(volume, lattice)[0].brain_mask[:, :-2])
 
 
-def test_a_brain_near_its_place_stays_there(volume: Volume, lattice: GridConfig) -> None:
-    # two voxels back are less than aligned_within_mm, and no brain is moved to the front or back by so little
-    near, _ = prepare(shifted(volume, (0, -10, 0)), lattice)
-    straight, _ = prepare(volume, lattice)
+def test_a_brain_near_its_place_is_not_moved_to_the_front_or_back(volume: Volume, lattice: GridConfig) -> None:
+    # two voxels back are less than aligned_within_mm
+    of_brains = lattice.replaced(brain_ml=(700.0, 2100.0))
+    near, _ = prepare(shifted(volume, (0, -10, 0)), of_brains)
+    straight, _ = prepare(volume, of_brains)
     np.testing.assert_array_equal(near.brain_mask[:, :, :-2], straight.brain_mask[:, :, 2:])
 
 
-def test_what_hangs_on_a_brain_does_not_move_it(volume: Volume, lattice: GridConfig) -> None:
-    # remnants 40 mm beside it, joined by a thread: the middle of the box moves by 20 mm, the centre by less than one
-    array = volume.array.copy()
-    i, j, k = (int(at) for at in np.argwhere(array > 0)[np.argwhere(array > 0)[:, 0].argmin()])
-    assert i >= 2
-    array[1:i, j, k] = array[i, j, k]
-    with_remnants, _ = prepare(same_place(volume, array), lattice)
-    straight, _ = prepare(volume, lattice)
-    moved = np.argwhere(with_remnants.brain_mask).mean(axis=0) - np.argwhere(straight.brain_mask).mean(axis=0)
-    assert np.abs(moved).max() < 0.2
+def two_halves(rng: np.random.Generator, middle: int) -> np.ndarray:
+    """A brain of 40 voxels' width whose halves are each other's mirror image, about the plane between two voxels."""
+    half = 0.5 + 0.4 * ndimage.gaussian_filter(rng.standard_normal((40, 20, 40)), 2) / 0.06
+    array = np.zeros((40, 64, 40), np.float32)
+    array[:, middle - 20 : middle] = half.clip(0.1, 1)
+    array[:, middle : middle + 20] = array[:, middle - 20 : middle][:, ::-1]
+    return array
+
+
+@pytest.mark.parametrize("steps", [-9, -1, 0, 1, 4])
+def test_the_middle_is_where_the_halves_resemble_each_other(rng: np.random.Generator, steps: int) -> None:
+    assert voxels_to_the_right(two_halves(rng, 32 + steps), GridConfig()) == steps
+
+
+def test_what_is_cut_off_does_not_move_the_middle(rng: np.random.Generator) -> None:
+    array = two_halves(rng, 32)
+    array[:, 40:] = 0  # its centre of mass lies 6 voxels to the left
+    assert voxels_to_the_right(array, GridConfig()) == 0
+
+
+def test_an_empty_volume_is_not_moved() -> None:
+    assert voxels_to_the_right(np.zeros((40, 64, 40), np.float32), GridConfig()) == 0
 
 
 @pytest.mark.parametrize("part", [np.s_[:19], np.s_[:, :22], np.s_[:, :, 18:]])
