@@ -193,6 +193,9 @@ def test_what_is_cut_off_does_not_move_the_middle(rng: np.random.Generator) -> N
     array = two_halves(rng, 32)
     array[:, 40:] = 0  # its centre of mass lies 6 voxels to the left
     assert voxels_to_the_right(array, GridConfig()) == 0
+    array = two_halves(rng, 34)
+    array[:, :24] = 0  # 5 voxels to the right of the middle of its halves, which counts
+    assert voxels_to_the_right(array, GridConfig()) == 2
 
 
 def test_an_empty_volume_is_not_moved() -> None:
