@@ -10,7 +10,9 @@ import pytest
 from mood_vae.benchmark import training_speed
 from mood_vae.benchmark.training_speed import PlainCache, PlainSlices, StepClock, TrainingSpeedConfig, measure
 from mood_vae.io import volume_files
+from mood_vae.io.output_folder import silent
 from mood_vae.models.discriminator_inputs import DiscriminatorConfig
+from mood_vae.training import cache
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import DiscriminatorTrainingConfig, SynthesisConfig
 from tests.small_models import SMALL_GRID, SMALL_PRESET
@@ -57,7 +59,11 @@ def test_the_clock_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.parts == pytest.approx(seconds)  # of a sample
 
 
-def test_volumes_decoded_plainly_are_those_of_the_cache(plainly: PlainCache, volumes: SliceCache) -> None:
+def test_volumes_decoded_plainly_are_those_of_the_cache(healthy_dir: Path, tmp_path: Path) -> None:
+    # the plain way moves no brain; without `brain_ml` the other does not either
+    grid = SMALL_GRID.replaced(brain_ml=None)
+    volumes = cache.build(healthy_dir, tmp_path, grid, progress=silent)
+    plainly = PlainCache(volumes, volume_files.list_volumes(healthy_dir), grid)
     assert plainly.subjects == volumes.subjects
     assert plainly.array_NKHW.shape == volumes.array_NKHW.shape
     for row in range(2):
