@@ -200,7 +200,7 @@ def _resemblance(x_KHW: Array, steps: int) -> float:
     # the same voxels in another order: both have one mean and one variance
     mean = part[both].mean(dtype=np.float64)
     one, other = part[both] - mean, mirrored[both] - mean
-    return float((one * other).sum()) / max(1e-9, float((one * one).sum()))
+    return float((one * other).sum()) / max(float((one * one).sum()), np.finfo(float).tiny)
 
 
 def intensity_range(tissue: Array, grid: GridConfig) -> tuple[float, float]:
