@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from mood_vae.detection.config import InputReference
 from mood_vae.errors import CheckpointError, VolumeError
-from mood_vae.imaging.preprocessing import Brain, GridConfig
+from mood_vae.imaging.preprocessing import Brain, GridConfig, correlation
 from mood_vae.io.volume import Array, Mask, Volume
 
 COARSENING = 4
@@ -170,8 +170,8 @@ def measure(brain: Brain, reference_CKHW: Tensor, grid: GridConfig) -> InputMeas
         cut=cut,
         cut_at=cut_at,
         outside=_share(present & (mean_share < 0.01), present),
-        contrast=_correlation(x, mean, sure & (share > 0.95)),
-        mirrored=-_correlation(_asymmetry(x, grid), _asymmetry(mean, grid), mean_share > 0.5),
+        contrast=correlation(x, mean, sure & (share > 0.95)),
+        mirrored=-correlation(_asymmetry(x, grid), _asymmetry(mean, grid), mean_share > 0.5),
         turned=turned,
         shown_at=shown_at,
         detail=detail,
@@ -219,16 +219,6 @@ def _share(part: Mask, whole: Mask) -> float:
     return float(part.sum() / max(whole.sum(), 1))
 
 
-def _correlation(one: Array, other: Array, where: Mask) -> float:
-    """Return Pearson's correlation over a mask, 0 where one of the two does not vary."""
-    a, b = one[where].astype(np.float64), other[where].astype(np.float64)
-    if not a.size:
-        return 0.0
-    a, b = a - a.mean(), b - b.mean()
-    scale = np.sqrt(np.square(a).sum() * np.square(b).sum())
-    return float((a * b).sum() / scale) if scale > 0 else 0.0
-
-
 def _asymmetry(x: Array, grid: GridConfig) -> Array:
     """Return the smoothed difference of a coarse map and its mirror image about the plane between the hemispheres."""
     edge_mm = COARSENING * grid.spacing_mm
@@ -249,7 +239,7 @@ def _best_turn(x: Array, mean: Array, grid: GridConfig) -> tuple[float, dict[str
     for order in itertools.permutations(range(3)):
         for flips in itertools.product((1, -1), repeat=3):
             turned = mean.transpose(order)[:: flips[0], :: flips[1], :: flips[2]]
-            correlations[order, flips] = _correlation(x, turned, everywhere)
+            correlations[order, flips] = correlation(x, turned, everywhere)
     upright = correlations.pop(((0, 1, 2), (1, 1, 1)))
     del correlations[(0, 1, 2), (1, -1, 1)]
     order, flips = max(correlations, key=lambda key: correlations[key])

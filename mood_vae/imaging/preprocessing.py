@@ -194,13 +194,17 @@ def _resemblance(x_KHW: Array, steps: int) -> float:
     """Return the correlation of a brain's halves about a plane so many voxels to the right of the grid's middle."""
     part = x_KHW[:, max(0, 2 * steps) : x_KHW.shape[1] + min(0, 2 * steps)]
     mirrored = part[:, ::-1]
-    both = (part != 0) & (mirrored != 0)
-    if np.count_nonzero(both) < 2:
-        return -1.0
-    # the same voxels in another order: both have one mean and one variance
-    mean = part[both].mean(dtype=np.float64)
-    one, other = part[both] - mean, mirrored[both] - mean
-    return float((one * other).sum()) / max(float((one * one).sum()), np.finfo(float).tiny)
+    return correlation(part, mirrored, (part != 0) & (mirrored != 0))
+
+
+def correlation(one: Array, other: Array, where: Mask) -> float:
+    """Return Pearson's correlation over a mask, 0 where one of the two does not vary."""
+    a, b = one[where].astype(np.float64), other[where].astype(np.float64)
+    if not a.size:
+        return 0.0
+    a, b = a - a.mean(), b - b.mean()
+    scale = np.sqrt(np.square(a).sum() * np.square(b).sum())
+    return float((a * b).sum() / scale) if scale > 0 else 0.0
 
 
 def intensity_range(tissue: Array, grid: GridConfig) -> tuple[float, float]:

@@ -133,22 +133,20 @@ def test_a_mirrored_brain_has_left_and_right_swapped(volume: Volume, lattice: Gr
     assert (mirrored.array != straight.array).any()
 
 
+def shifted(volume: Volume, shift_mm: tuple[float, float, float]) -> Volume:
+    affine = volume.affine.copy()
+    affine[:3, 3] += shift_mm
+    return Volume(array=volume.array, affine=affine, case_id="shifted")
+
+
 def test_a_brain_far_from_its_place_is_moved_there(volume: Volume) -> None:
-    moved = volume.affine.copy()
-    moved[:3, 3] += [300, -200, 100]
     near, _ = prepare(volume, GRID)
-    far, _ = prepare(Volume(array=volume.array, affine=moved, case_id="far"), GRID)
+    far, _ = prepare(shifted(volume, (300, -200, 100)), GRID)
     centres = [np.argwhere(brain.brain_mask).mean(axis=0) for brain in (near, far)]
     assert np.linalg.norm(centres[0] - centres[1]) * 5.0 < 15
     # its centre of mass (k, h, w) lies at the grid's centre_mm (0.5, -23, 11)
     np.testing.assert_allclose(centres[1], [(11 + 73.5) / 5, (0.5 + 87.5) / 5, (-23 + 117.5) / 5], atol=0.7)
     assert far.brain_mask.sum() == pytest.approx(near.brain_mask.sum(), rel=0.03)
-
-
-def shifted(volume: Volume, shift_mm: tuple[float, float, float]) -> Volume:
-    affine = volume.affine.copy()
-    affine[:3, 3] += shift_mm
-    return Volume(array=volume.array, affine=affine, case_id="shifted")
 
 
 def test_a_brain_to_the_side_of_its_place_is_moved_there_by_whole_voxels(volume: Volume, lattice: GridConfig) -> None:
