@@ -127,4 +127,8 @@ def _percentiles(tissue: Array) -> np.ndarray:
 
 def _on_volume(values: Array, score: float, brain: Brain, placement: Placement, volume: Volume) -> Detection:
     """Return a map (K, H, W) on the model's grid, and a score, as a detection in the volume."""
-    return Detection.of(to_float16_values(placement.onto_volume(values, brain.brain_mask)), score, volume)
+    return Detection.of(
+        to_float16_values(placement.onto_volume(values, brain.brain_mask, placement.mask(with_gaps=False))),
+        score,
+        volume,
+    )

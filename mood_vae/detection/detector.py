@@ -147,15 +147,14 @@ class VaeDetector:
 
     def onto_volume(self, values: Array, search_mask: Mask, placement: Placement, inside: Mask) -> Array:
         """Return a finished map (K, H, W) on the volume's own grid, (I, J, K), 0 outside the mask `inside` there."""
-        anomaly_map = to_float16_values(placement.onto_volume(values, search_mask))
-        anomaly_map *= inside
-        return anomaly_map
+        return to_float16_values(placement.onto_volume(values, search_mask, inside))
 
     def _reconstruction(self, volume: Volume, brain: Brain, placement: Placement) -> Array:
+        inside = placement.mask(with_gaps=False)
         x_hat, x = (
-            placement.onto_volume(values, brain.brain_mask) for values in (self.scorer.reconstruct(brain), brain.array)
+            placement.onto_volume(values, brain.brain_mask, inside)
+            for values in (self.scorer.reconstruct(brain), brain.array)
         )
-        inside = x > 0
         return np.where(inside, in_units_of(x_hat, x, volume.array, inside), np.float32(0))
 
     def binary_mask(self, pooled: Array, search_mask: Mask) -> Mask:

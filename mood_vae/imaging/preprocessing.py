@@ -32,6 +32,9 @@ THINNED = 4
 HALF = 0.5 - 1e-5
 """A share from which on a voxel counts as inside: a half, but for rounding."""
 
+LEAST_SHARE = 0.01
+"""A voxel with less of the grid's mask around it has nothing to be the mean of."""
+
 
 class GridConfig(Config):
     """The model's grid and how a volume is brought onto it.
@@ -127,19 +130,27 @@ class Placement:
         """Bring another array on the volume's own grid, such as a label, onto the model's: (K, H, W), linearly."""
         return _slices_first(resample(array, self.to_native, self.grid_shape))
 
-    def onto_volume(self, values: Array, mask: Mask) -> Array:
-        """Bring a map (K, H, W) back onto the volume's own grid, (I, J, K), linearly; 0 outside its mask.
+    def onto_volume(self, values: Array, mask: Mask, inside: Mask) -> Array:
+        """Bring a map back onto the volume's own grid, linearly.
 
-        A voxel is outside as soon as one of its neighbours on the model's grid is, and outside the foreground's box.
+        Near the mask's border a voxel is the mean of what lies in the mask, so that thick slices lose nothing there.
+
+        Args:
+            values: (K, H, W), on the model's grid.
+            mask: (K, H, W) bool, where they count.
+            inside: (I, J, K) bool, `mask` on the volume's own grid; nothing of it outside the foreground's box.
+
+        Returns:
+            (I, J, K) float32, 0 outside `inside`, and where the grid's mask has nothing.
         """
         box = foreground.bounding_box(self.foreground)
         native = np.zeros_like(self.foreground, np.float32)
         to_grid = np.linalg.inv(self.to_native)
         to_grid[:3, 3] += to_grid[:3, :3] @ [axis.start or 0 for axis in box]
         shape = native[box].shape
-        found = resample(_slices_last(values), to_grid, shape)
-        found[resample(_slices_last(mask.astype(np.float32)), to_grid, shape) < 1 - 1e-3] = 0
-        native[box] = found
+        share = resample(_slices_last(mask.astype(np.float32)), to_grid, shape)
+        found = resample(_slices_last(np.where(mask, values, np.float32(0))), to_grid, shape)
+        native[box] = np.divide(found, share, out=np.zeros_like(found), where=inside[box] & (share > LEAST_SHARE))
         return native
 
 

@@ -22,8 +22,8 @@ def resample(array: Array, to_array: npt.NDArray[np.floating], shape: tuple[int,
     """Return `array` on a grid of the given shape; `to_array` maps that grid's indices to indices of `array`.
 
     Where the two lattices coincide voxels are copied; elsewhere trilinear interpolation, after a Gaussian that removes
-    what a coarser grid cannot hold. Outside the array the result is the array's lowest value. The cost grows with the
-    number of voxels only, however fine they are.
+    what a coarser grid cannot hold. Outside the array the result is 0, or the array's lowest value if that is negative.
+    The cost grows with the number of voxels only, however fine they are.
     """
     outside = float(array.min(initial=0))
     steps = np.rint(to_array)

@@ -66,8 +66,8 @@ def test_the_files_voxel_order_does_not_matter(
     turned, placed = prepare(Volume(array=stored, affine=volume.affine @ to_old, case_id="turned"), lattice)
     np.testing.assert_array_equal(turned.array, straight.array)
     np.testing.assert_array_equal(turned.search_mask, straight.search_mask)
-    back = placed.onto_volume(turned.array, turned.brain_mask)
-    expected = placed_straight.onto_volume(straight.array, straight.brain_mask)
+    back = placed.onto_volume(turned.array, turned.brain_mask, placed.mask(with_gaps=False))
+    expected = placed_straight.onto_volume(straight.array, straight.brain_mask, placed_straight.mask(with_gaps=False))
     np.testing.assert_array_equal(back, expected[flipped].transpose(order))
     # and the way back is the way there
     assert expected.any()
@@ -115,11 +115,25 @@ def test_a_mark_comes_back_to_its_place_in_an_oblique_anisotropic_volume(oblique
     _, placement = prepare(Volume(array=array, affine=oblique, case_id="oblique"), GRID)
     mark = np.zeros((34, 36, 40), np.float32)
     mark[19:22, 10:13, 14:17] = 1
-    back = placement.onto_volume(mark, np.ones(mark.shape, bool))
+    back = placement.onto_volume(mark, np.ones(mark.shape, bool), np.ones(array.shape, bool))
     assert back.shape == (50, 36, 30)
     # this brain is aligned, so that the mark's centre (i, j, k) = (11, 15, 20) lies where the grid says
     centre = oblique @ [*np.average(np.argwhere(back > 0), axis=0, weights=back[back > 0]), 1]
     assert np.linalg.norm(centre[:3] - (-87.5 + 5 * 11, -117.5 + 5 * 15, -73.5 + 5 * 20)) < 1.0
+
+
+@pytest.mark.parametrize("spacing_mm", [(5.0, 5.0, 5.0), (4.0, 6.0, 7.0), (5.0, 5.0, 20.0), (25.0, 5.0, 5.0)])
+def test_a_map_reaches_the_surface_of_a_brain_in_thick_slices_too(spacing_mm: tuple[float, float, float]) -> None:
+    affine = np.diag([*spacing_mm, 1.0])
+    affine[:3, 3] = (-88.7, -118.2, -74.1)
+    shape = tuple(int(length / edge) for length, edge in zip((180, 200, 170), spacing_mm, strict=True))
+    array = smooth_brain(world_mm(affine, shape)).astype(np.float32)
+    brain, placement = prepare(Volume(array=array, affine=affine, case_id="thick"), GRID)
+    # outside the mask anything may stand
+    values = np.where(brain.brain_mask, 0.7, 9).astype(np.float32)
+    inside = placement.mask(with_gaps=False)
+    back = placement.onto_volume(values, brain.brain_mask, inside)
+    np.testing.assert_allclose(back, np.where(inside, 0.7, 0), atol=1e-5)
 
 
 def test_a_mirrored_brain_has_left_and_right_swapped(volume: Volume, lattice: GridConfig) -> None:
@@ -156,7 +170,7 @@ def test_a_brain_to_the_side_of_its_place_is_moved_there_by_whole_voxels(volume:
     # two voxels back, so that nothing is interpolated
     np.testing.assert_array_equal(beside.array, straight.array)
     # and what is found comes back to where the brain is
-    back = placement.onto_volume(beside.array, beside.brain_mask)
+    back = placement.onto_volume(beside.array, beside.brain_mask, placement.mask(with_gaps=False))
     inside = (back > 0) & (back < 1)
     ratio = back[inside] / volume.array[inside]
     np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
@@ -266,7 +280,7 @@ def test_a_volume_of_one_value_has_no_brain(value: float) -> None:
     assert not brain.search_mask.any()
     assert not brain.array.any()
     assert brain.array.shape == (34, 36, 40)
-    assert placement.onto_volume(brain.array, brain.brain_mask).shape == (20, 21, 22)
+    assert placement.onto_volume(brain.array, brain.brain_mask, placement.mask(with_gaps=False)).shape == (20, 21, 22)
 
 
 def test_a_hole_in_the_brain_is_not_background(volume: Volume, lattice: GridConfig) -> None:
@@ -275,14 +289,18 @@ def test_a_hole_in_the_brain_is_not_background(volume: Volume, lattice: GridConf
     hole = tuple(slice(c - 2, c + 3) for c in centre)
     holed[hole] = 0
     brain, placement = prepare(same_place(volume, holed), lattice)
-    native = placement.onto_volume(brain.brain_mask.astype(np.float32), brain.brain_mask)
+    native = placement.onto_volume(
+        brain.brain_mask.astype(np.float32), brain.brain_mask, placement.mask(with_gaps=False)
+    )
     assert (native[hole] == 1).all()
     assert placement.mask(with_gaps=False)[hole].all()
 
 
 def test_outside_the_brain_everything_is_zero(volume: Volume) -> None:
     brain, placement = prepare(volume, GRID)
-    native = placement.onto_volume(np.ones(brain.array.shape, np.float32), brain.brain_mask)
+    native = placement.onto_volume(
+        np.ones(brain.array.shape, np.float32), brain.brain_mask, placement.mask(with_gaps=False)
+    )
     assert native.any()
     assert not native[~foreground.fill_holes(volume.array > 0)].any()
     assert not brain.array[~brain.brain_mask].any()
