@@ -31,8 +31,8 @@ class FoundScans:
 def find_scans(folder: Path, *, series: str | None = None) -> FoundScans:
     """Find the scans of a folder.
 
-    Volumes at its top are all that is taken where there are any. Else it is searched to any depth: T1w images if it is
-    a BIDS data set, else one DICOM series of each study.
+    The T1w images of a BIDS data set are all that is taken of it. Of another folder it is the volumes at its top or,
+    where there are none, one DICOM series of each study, at any depth.
 
     Args:
         folder: What the user has.

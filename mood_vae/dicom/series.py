@@ -159,6 +159,8 @@ def _files(folder: Path) -> Iterator[Path]:
     inside, n = os.path.realpath(folder), 0
     for place, names, files in os.walk(folder):
         names[:] = sorted(name for name in names if not name.startswith("."))
+        if any(os.path.islink(os.path.join(place, name)) for name in names):
+            log.warning("a link to a folder is skipped: copy the folder here, or give it by its own path")
         for name in sorted(files):
             path = Path(place, name)
             target = os.path.realpath(path)

@@ -30,7 +30,10 @@ _GZIP_LEVEL = 1
 _NAMED_FIELD = re.compile(rb"[^#:][^:]*:(?!=)")  # not `key:=value`, which a writer adds of its own
 _MICRO = re.compile(rb"\xc2?\xb5|\xce\xbc")  # both of Unicode's, and Latin-1's; pynrrd would leave the sign out
 _ELSEWHERE = {"data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip"}
-_GEOMETRY = ("space", "space directions", "space origin", "space units", "spacings", "units", "kinds")
+_GEOMETRY = (
+    *("space", "space dimension", "space directions", "space origin", "space units"),
+    *("spacings", "units", "kinds"),
+)
 # The fields that matter here; a fault in another costs nothing.
 _USED = {"dimension", "sizes", "type", "encoding", "endian", *_ELSEWHERE, *_GEOMETRY}
 _MM_PER_UNIT = {

@@ -27,7 +27,7 @@ def read_list(path: Path) -> list[FileScan | RemoteScan]:
             remedy=f"name the folder that it lies in, or {remedy}",
         )  # fmt: skip
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise FolderError(file=path, expected="a list of scans, UTF-8", found=str(error), remedy=remedy) from error
     names = [line for line in lines if line and not line.startswith("#")]

@@ -80,7 +80,7 @@ class PreparedScan:
             values: (160, 160, 160) float32.
 
         Returns:
-            (I, J, K) float32; the map's lowest value where the scan reaches beyond it.
+            (I, J, K) float32; 0, or the map's lowest value if below 0, where the scan reaches beyond it.
         """
         return resample(values, self._scan_to_index, self.brain_mask.shape)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from mood_vae.errors import VolumeError
 from mood_vae.io import atomic, json_files
 from mood_vae.io.volume import Affine
 from mood_vae.preparation.config import STEPS
@@ -66,7 +65,7 @@ def read_numbers(path: Path) -> dict[str, Any] | None:
     """Return what `write_numbers` wrote; None where there is no such file, or not a whole one."""
     try:
         values = json_files.parse(path.read_text())
-    except (OSError, ValueError, VolumeError):
+    except (OSError, ValueError):
         return None
     whole = isinstance(values, dict) and {"case", "steps", "brain_ml", "template_correlation", "warnings"} <= set(
         values

@@ -156,7 +156,13 @@ def _cropped(volume: Volume, brain_mask: Mask) -> tuple[Array, Mask, Affine]:
     low = float(intensity_range(array[inside], CHALLENGE_GRID)[0])
     affine = volume.affine.copy()
     affine[:3, 3] = volume.affine[:3, :3] @ [part.start for part in box] + volume.affine[:3, 3]
-    return np.where(inside, np.maximum(array - low, 0), 0).astype(np.float32), inside, affine
+    brain = np.where(inside, np.maximum(array - low, 0), 0).astype(np.float32)
+    if not brain.any():
+        raise VolumeError(
+            expected="a brain brighter than 0", found="0 everywhere in its mask",
+            remedy="look at the mask: it may be inverted, or another scan's",
+        )  # fmt: skip
+    return brain, inside, affine
 
 
 def _is_in_challenge_form(volume: Volume, brain_mask: Mask, log: _Log) -> bool:

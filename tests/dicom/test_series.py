@@ -77,13 +77,15 @@ def test_a_reference_to_a_file_is_not_followed(tmp_path: Path) -> None:
     assert numbers(find_series(tmp_path / "study")) == [1]
 
 
-def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write(tmp_path / "elsewhere", 9)
     write(tmp_path / "study", 1)
     os.symlink(tmp_path / "elsewhere", tmp_path / "study" / "folder")
     os.symlink(tmp_path / "elsewhere" / "9_11", tmp_path / "study" / "file")
     os.symlink(tmp_path / "study" / "1_11", tmp_path / "study" / "inside")
     assert numbers(find_series(tmp_path / "study")) == [1]
+    assert "a link to a folder is skipped" in caplog.text
+    assert "a link that leads out of the folder is skipped" in caplog.text
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:

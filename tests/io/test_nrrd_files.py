@@ -99,6 +99,15 @@ def test_a_map_takes_over_the_geometry_of_its_case_number_by_number(tmp_path: Pa
     assert b"a:=b" not in header  # nothing but the geometry: a key may name the patient
 
 
+def test_a_space_may_be_named_by_its_dimension_alone(tmp_path: Path) -> None:
+    lines = ["dimension: 3", "space dimension: 3", "sizes: 3 5 7", "space directions: (2,0,0) (0,3,0) (0,0,4)"]
+    path = nrrd(tmp_path / "a.nrrd", *lines, "space origin: (11,21.5,32)")
+    volume_files.write(tmp_path / "map.nrrd", numbered("uint8"), np.eye(4), like=volume_files.read(path))
+    image = sitk.ReadImage(str(tmp_path / "map.nrrd"))
+    assert image.GetSpacing() == (2, 3, 4)
+    assert image.GetOrigin() == (11, 21.5, 32)
+
+
 def test_a_plane_keeps_a_geometry_for_a_neutral_output(tmp_path: Path) -> None:
     path = nrrd(tmp_path / "a.nrrd", "dimension: 2", "sizes: 15 7", "spacings: 2 3")
     refused(path, "a 3-D volume")

@@ -21,6 +21,11 @@ def test_a_list_names_scans_by_path_or_address_in_its_order(tmp_path: Path) -> N
     ]
 
 
+def test_a_list_may_begin_with_the_mark_of_its_encoding(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("a.nii.gz\n", encoding="utf-8-sig")
+    assert read_list(tmp_path / "list.txt") == [FileScan(tmp_path / "a.nii.gz")]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [("a.nii.gz\nmore/a.nii.gz\n", "twice a.nii.gz"), ("# none\n", "an empty one"), ("gone/a.nii.gz", "no .*gone"),

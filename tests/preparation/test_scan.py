@@ -94,6 +94,8 @@ def test_a_mask_of_the_users_own_is_taken_as_it_is() -> None:
         prepare_scan(head, QUICK, mask=mask[1:])
     with pytest.raises(VolumeError, match="mask"):
         prepare_scan(head, QUICK, mask=np.zeros_like(mask))
+    with pytest.raises(VolumeError, match="0 everywhere in its mask; look at the mask"):
+        prepare_scan(scans.brain(), QUICK, mask=~mask)
 
 
 def test_a_z_scored_brain_keeps_its_order() -> None:
