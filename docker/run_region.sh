@@ -10,5 +10,8 @@ workspace=$(dirname "$0")
 
 # there only when baked in by --build-arg BRAIN_WEIGHTS or ABDOM_WEIGHTS
 weights=$workspace/weights/$region/model.safetensors
-if [ -f "$weights" ]; then set -- "$@" --weights "$weights"; fi
+case " $* " in
+    *" --weights"* | *" --model"* | *" --preset"*) ;; # the user's own choice
+    *) if [ -f "$weights" ]; then set -- "$@" --weights "$weights"; fi ;;
+esac
 exec sh "$workspace/run_${level}_level.sh" "$@" --region "$region"

@@ -107,6 +107,9 @@ def test_region_script_takes_the_weights_that_were_baked_in(workspace: Path) -> 
     weights.touch()
     with_weights = run(workspace / "run_pixel_abdom.sh", "in", "out", cwd=workspace.parent)
     assert with_weights[-4:] == ["--weights", str(weights), "--region", "abdom"]
+    for own in (["--weights", "mine.json"], ["--model=paper"]):  # the user's choice comes first
+        lines = run(workspace / "run_pixel_abdom.sh", "in", "out", *own, cwd=workspace.parent)
+        assert lines[-2 - len(own) :] == [*own, "--region", "abdom"]
     assert "--weights" not in run(workspace / "run_pixel_brain.sh", "in", "out", cwd=workspace.parent)
 
 

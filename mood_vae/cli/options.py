@@ -58,7 +58,7 @@ DEVICE = click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), de
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Parallel processes [default: all processors].")
 ON_MISMATCH = click.option(
     "--on-mismatch", type=click.Choice(["warn", "refuse", "ignore"]), default="warn",
-    help="A volume unlike those of the training.",
+    help="With a volume unlike those of the training: warn, refuse it as failed, or ignore that.",
 )  # fmt: skip
 SERIES = click.option("--series", help="DICOM: the series to take, by number, UID or description [default: the T1].")
 SEED = click.option("--seed", type=click.IntRange(0), default=0, help="Same seed, same bytes.")

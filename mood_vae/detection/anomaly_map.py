@@ -170,7 +170,7 @@ def make_scorer(
 def _normative(config: DetectorConfig, tensors: Mapping[str, Tensor]) -> Tensor:
     """Return the normative maps that a configuration asks for, (C, K, H, W) on its grid; none for a plain residual."""
     needed, stored_CKHW = config.normative_channels, tensors.get(NORMATIVE, torch.zeros(0))
-    if len(stored_CKHW) < needed:
+    if needed and (stored_CKHW.ndim != 4 or len(stored_CKHW) < needed or not stored_CKHW.numel()):
         raise CheckpointError(
             expected=f"the tensor {NORMATIVE}, of {needed} channels", found=f"shape {list(stored_CKHW.shape)}",
             remedy="use the checkpoint that the training wrote",

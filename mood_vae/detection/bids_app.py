@@ -73,7 +73,7 @@ def predict_participants(
     with output_folder.opened(out_dir, within=("sub-*/anat", "sub-*/ses-*/anat")):
         bids.write_description(out_dir, bids_dir, "mood_vae anomaly maps")
         for image in progress(images, "Predicting", len(images)):
-            if resume and _side(image, out_dir, MASK).is_file():
+            if resume and _is_done(image, out_dir):
                 run.kept.append(image.path.name)
             else:
                 _predict_image(image, out_dir, detector, run, max_voxels, on_mismatch)
@@ -86,13 +86,25 @@ def _side(image: BidsImage, out_dir: Path, ending: str) -> Path:
     return image.derivative(out_dir, f"{ending}.json")
 
 
+def _volume(image: BidsImage, out_dir: Path, ending: str) -> Path:
+    return image.derivative(out_dir, f"{ending}.nii.gz")
+
+
+def _is_done(image: BidsImage, out_dir: Path) -> bool:
+    """Whether an image has its map and its mask, both whole, and what stands beside them."""
+    try:
+        for ending in (MAP, MASK):
+            volume_files.read_array(_volume(image, out_dir, ending))
+    except CASE_FAILURES:
+        return False
+    return all(_side(image, out_dir, ending).is_file() for ending in (MAP, MASK))
+
+
 def _predict_image(
     image: BidsImage, out_dir: Path, detector: Detector, run: Run, max_voxels: int | None, on_mismatch: OnMismatch
 ) -> None:
     scan = FileScan(image.path)
-    files = [
-        image.derivative(out_dir, f"{ending}{suffix}") for ending in (MASK, MAP) for suffix in (".json", ".nii.gz")
-    ]
+    files = [place(image, out_dir, ending) for ending in (MASK, MAP) for place in (_side, _volume)]
     try:
         files[0].unlink(missing_ok=True)  # if this is cut short, --resume makes it anew
         with scan.open(max_voxels) as file:
@@ -105,7 +117,7 @@ def _predict_image(
             log.warning("%r: %s", scan.label, warning)
         mask = found.anomaly_map >= MASK_THRESHOLD
         size_ml = float(mask.sum()) * voxel_ml(volume.affine)
-        map_file, mask_file = (image.derivative(out_dir, f"{ending}.nii.gz") for ending in (MAP, MASK))
+        map_file, mask_file = (_volume(image, out_dir, ending) for ending in (MAP, MASK))
         map_file.parent.mkdir(parents=True, exist_ok=True)
         volume_files.write(map_file, found.anomaly_map, volume.affine, like=volume)
         bids.write_json(

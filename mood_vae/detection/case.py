@@ -179,8 +179,10 @@ def _sent(scan: Scan, work: CaseWork, act: Callable[[Folders], Outcome]) -> Outc
                     remote[level].fetch(target.name, target)
             outcome = act(folders)
             for level, target in targets.items():
-                if not outcome.kept and target.is_file():
+                if target.is_file() and not outcome.kept:
                     remote[level].put(target, target.name)
+                elif not target.is_file():
+                    remote[level].remove(target.name)
         except (MoodVaeError, OSError) as error:
             failure = failure_of(scan, error)
             return Outcome(file_name=scan.file_name, failure=failure, no_neutral=failure, error=error)
@@ -248,7 +250,8 @@ def _failed(
         try:
             if level == "sample":
                 atomic.write_text(target, f"{NEUTRAL_SCORE!r}\n")
-            elif geometry is None:
+            elif geometry is None:  # not even an older map stays, which --resume would take for this scan's
+                output_folder.remove([target])
                 no_neutral = failure
             else:
                 _write(level, target, np.zeros(geometry.shape, np.float32), NEUTRAL_SCORE, geometry)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mood_vae.config import Config
 from mood_vae.detection import former
 from mood_vae.detection.config import Calibration, DetectorConfig, InputReference
-from mood_vae.errors import CheckpointError
+from mood_vae.errors import CheckpointError, few_of
 from mood_vae.io import atomic, json_files
 
 FORMAT = 8
@@ -85,8 +85,13 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write NAME.safetensors and NAME.json for a path of either name, each atomically; arrays go as float16."""
+    """Write NAME.safetensors and NAME.json for a path of either name, each atomically; arrays go as float16.
+
+    Raises:
+        CheckpointError: A number is not finite, or not as float16; nothing is written.
+    """
     halves = {name: tensor.to(torch.float16).contiguous() for name, tensor in checkpoint.tensors.items()}
+    _check_finite(path, halves)
     payload = safetensors.torch.save(halves)
     values = {"format": FORMAT, "sha256": hashlib.sha256(payload).hexdigest(), **checkpoint.description.to_json()}
     atomic.write_bytes(path.with_suffix(".safetensors"), payload)
@@ -117,9 +122,20 @@ def load(path: Path) -> Checkpoint:
         tensors = safetensors.torch.load(payload)
     except safetensors.SafetensorError as error:
         raise CheckpointError(file=weights, expected="safetensors", found=f"{error}", remedy="train again") from error
+    _check_finite(weights, tensors)
     if version == former.FORMAT:
         values, tensors = former.upgraded(values), former.renamed(tensors)
     return Checkpoint(description=Description.from_json(values, where=str(text)), tensors=tensors)
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Raise CheckpointError for tensors that would make every map NaN."""
+    bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if bad:
+        raise CheckpointError(
+            file=path, expected="finite numbers, as float16 too", found=f"others in {few_of(bad)}",
+            remedy="train again, with a lower learning rate if the training diverged",
+        )  # fmt: skip
 
 
 def stated_sha256(path: Path) -> str:

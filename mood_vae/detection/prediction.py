@@ -10,12 +10,12 @@ from collections.abc import Callable, Collection, Generator, Hashable, Iterable,
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from mood_vae.detection.case import CaseWork, MoreOutput, OnMismatch, Outcome, other_files, predict_case
 from mood_vae.detection.detector import Detector
 from mood_vae.detection.pretrained import load_pretrained
-from mood_vae.errors import FolderError, OutputError
+from mood_vae.errors import ConfigError, FolderError, OutputError
 from mood_vae.io import atomic, json_files, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, RUN_NAME, Level
 from mood_vae.io.output_folder import Progress, silent
@@ -99,8 +99,8 @@ def in_this_process(detector: Detector) -> Engine:
 
 def predict(
     level: Level | Literal["both"],
-    scans: Path | Sequence[Scan],
-    out_dir: Path | RemoteFolder,
+    scans: Path | str | Sequence[Scan],
+    out_dir: Path | str | RemoteFolder,
     detector: Detector | None = None,
     *,
     also: Sequence[MoreOutput] = (),
@@ -135,12 +135,19 @@ def predict(
         engine: Works on the cases, with a detector of its own; this process if none is given.
 
     Raises:
+        ConfigError: There is no such level, or no such way with volumes unlike those of the training.
         FolderError: The input folder holds no volumes or is the output folder too, the latter cannot be written, or two
             scans would have outputs of the same name.
         OutputError: The report cannot be written, or would lie among the predictions or replace a volume.
     """
-    if isinstance(scans, Path):
-        scans = [FileScan(path) for path in volume_files.list_volumes(scans)]
+    for name, value, known in (("level", level, (*LEVELS, "both")), ("on_mismatch", on_mismatch, get_args(OnMismatch))):
+        if value not in known:
+            raise ConfigError(
+                expected=f"{name} among {', '.join(known)}", found=repr(value), remedy="name one of these"
+            )
+    if isinstance(scans, Path | str):
+        scans = [FileScan(path) for path in volume_files.list_volumes(Path(scans))]
+    out_dir = Path(out_dir) if isinstance(out_dir, str) else out_dir
     folders: dict[Level, Path | RemoteFolder] = (
         {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
     )
@@ -162,7 +169,7 @@ def predict(
     run = Run(failures=dict(failures or {}))
     work = CaseWork(folders=folders, also=also, resume=resume, max_voxels=max_voxels, on_mismatch=on_mismatch)
     with ExitStack() as stack:
-        for folder in (*folders.values(), *(more.folder for more in also)):
+        for folder in dict.fromkeys((out_dir, *folders.values(), *(more.folder for more in also))):
             if isinstance(folder, Path):
                 stack.enter_context(output_folder.opened(folder))
         if resume:

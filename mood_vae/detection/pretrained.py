@@ -43,7 +43,7 @@ def load_pretrained(model: str | None = None, *, device: str = "auto") -> VaeDet
 
 
 def detect(
-    image: Volume | Path | npt.NDArray[Any], affine: Affine | None = None, *, detector: Detector | None = None
+    image: Volume | Path | str | npt.NDArray[Any], affine: Affine | None = None, *, detector: Detector | None = None
 ) -> Detection:
     """Return the anomaly map and score of one volume.
 
@@ -53,15 +53,15 @@ def detect(
         detector: The pretrained default for brains if none is given; load it once for many volumes.
 
     Raises:
-        VolumeError: The file cannot be used, or hardly any voxel of the array is finite.
-        ConfigError: The array comes without a sound affine, or has other than three axes.
+        VolumeError: The file cannot be used, it shows no brain, or hardly any voxel of the array is finite.
+        ConfigError: The array comes without a sound affine, or is empty, or has other than three axes.
     """
     detector = detector or load_pretrained()
     if isinstance(image, Volume):
         return detector.detect(image)
-    if isinstance(image, Path):
-        return detector.detect(volume_files.read(image))
-    if affine is None or image.ndim != 3:
+    if isinstance(image, Path | str):
+        return detector.detect(volume_files.read(Path(image)))
+    if affine is None or image.ndim != 3 or not image.size:
         raise ConfigError(
             expected="an array (I, J, K) and its affine, which says where left and right are",
             found=f"an array of shape {image.shape} and {'no' if affine is None else 'an'} affine",
@@ -111,8 +111,10 @@ def choose_device(name: str) -> torch.device:
     """Return the device of a name; `auto` takes CUDA where it is there.
 
     Raises:
-        ConfigError: There is no CUDA device.
+        ConfigError: There is no CUDA device, or the name is none of `auto`, `cpu` and `cuda`.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(expected="the device auto, cpu or cuda", found=repr(name), remedy="name one of these")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(expected="a CUDA device", found="none", remedy="use --device cpu, or run with --gpus all")
     if name == "auto":

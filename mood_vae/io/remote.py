@@ -128,6 +128,11 @@ class RemoteFolder:
             return False
         return True
 
+    def remove(self, name: str) -> None:
+        """Remove a file from here, if it is there; raises StorageAwayError."""
+        with suppress(FileNotFoundError):
+            _asked(lambda: _file_system(self.address).rm_file(self._path(name)))
+
     def put(self, source: Path, name: str) -> None:
         """Copy a file to here, where it appears whole or not at all.
 
@@ -175,11 +180,16 @@ def _file_system(address: str) -> Any:
 
     Raises:
         ConfigError: fsspec, or the package for such an address, is not installed.
+        FolderError: The server that it names is not there.
     """
     try:
         import fsspec
 
         return fsspec.core.url_to_fs(address, use_listings_cache=False, skip_instance_cache=False)[0]
+    except OSError as error:
+        raise FolderError(
+            file=address, expected="a server that answers", found=str(error), remedy="check the address"
+        ) from error
     except (ImportError, ValueError) as error:
         raise ConfigError(
             file=address, expected="an address that fsspec knows", found=str(error),

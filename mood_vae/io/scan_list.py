@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -31,8 +32,9 @@ def read_list(path: Path) -> list[FileScan | RemoteScan]:
     except (OSError, UnicodeDecodeError) as error:
         raise FolderError(file=path, expected="a list of scans, UTF-8", found=str(error), remedy=remedy) from error
     names = [line for line in lines if line and not line.startswith("#")]
-    if not names:
-        raise FolderError(file=path, expected="a list of scans", found="an empty one", remedy=remedy)
+    if not names or any("\0" in name for name in names):
+        found = "one with a NUL character" if names else "an empty one"
+        raise FolderError(file=path, expected="a list of scans", found=found, remedy=remedy)
     scans = [RemoteScan(name) if is_address(name) else FileScan(path.parent / name) for name in names]
     twins = [name for name, count in Counter(scan.file_name for scan in scans).items() if count > 1]
     if twins:
@@ -41,7 +43,7 @@ def read_list(path: Path) -> list[FileScan | RemoteScan]:
             remedy="rename or link them, or make one list for each folder",
         )  # fmt: skip
     folders = sorted({str(scan.path.parent) for scan in scans if isinstance(scan, FileScan)})
-    missing = [folder for folder in folders if not Path(folder).is_dir()]
+    missing = [folder for folder in folders if not os.path.isdir(folder)]  # Path's raises for what can be no name
     if missing:
         raise FolderError(
             file=path, expected="scans in folders that are there", found=f"no {few_of(missing)}",

@@ -91,7 +91,9 @@ def test_a_standardised_residual_needs_the_normative_one(small_checkpoint: Check
         residual_scorer(small_checkpoint, ResidualConfig(standardised=True))
 
 
-@pytest.mark.parametrize("normative", [{}, {NORMATIVE: torch.ones(1, 7, 8, 12)}])
+@pytest.mark.parametrize(
+    "normative", [{}, *({NORMATIVE: torch.ones(shape)} for shape in ((1, 7, 8, 12), (3,), (3, 7, 8), (3, 0, 8, 12)))]
+)
 def test_discriminators_need_normative_maps(small_checkpoint: Checkpoint, normative: dict[str, torch.Tensor]) -> None:
     made = with_discriminators(small_checkpoint, [Discriminator(OF_SLICES.replaced(roughness=True))])
     tensors = {name: value for name, value in made.tensors.items() if name != NORMATIVE} | normative

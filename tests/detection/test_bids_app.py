@@ -130,6 +130,18 @@ def test_resume_leaves_finished_images_alone(dataset: Path, tmp_path: Path) -> N
     assert mask.is_file()
 
 
+@pytest.mark.parametrize("ending", ["probseg", "mask"])
+def test_resume_makes_images_anew_whose_map_or_mask_is_damaged(dataset: Path, tmp_path: Path, ending: str) -> None:
+    out = tmp_path / "out"
+    predict(dataset, out)
+    one, other = sorted(out.rglob(f"*_{ending}.nii.gz"))
+    one.unlink()
+    other.write_bytes(b"")
+    assert predict(dataset, out, resume=True).kept == []
+    assert one.is_file()
+    assert other.stat().st_size > 0
+
+
 def test_the_group_table_has_a_line_an_image(dataset: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(FolderError, match="run the level `participant` first"):

@@ -54,6 +54,24 @@ def test_a_network_is_filled_with_its_part_or_refused(small_checkpoint: Checkpoi
         checkpoint.fill(vae, short, "vae")
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e6])  # float16 holds no more than 65504
+def test_numbers_that_are_not_finite_are_neither_written_nor_read(
+    tmp_path: Path, small_checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, value: float
+) -> None:
+    tensors = dict(small_checkpoint.tensors)
+    name = next(iter(tensors))
+    tensors[name] = torch.full_like(tensors[name], value)
+    bad = dataclasses.replace(small_checkpoint, tensors=tensors)
+    with pytest.raises(CheckpointError, match=f"expected finite numbers, as float16 too, found others in {name}"):
+        checkpoint.save(tmp_path / "model.json", bad)
+    assert not list(tmp_path.iterdir())
+    with monkeypatch.context() as unchecked:
+        unchecked.setattr(checkpoint, "_check_finite", lambda *_: None)
+        checkpoint.save(tmp_path / "model.json", bad)
+    with pytest.raises(CheckpointError, match=r"model.safetensors: expected finite numbers"):
+        checkpoint.load(tmp_path / "model.json")
+
+
 def test_flipped_byte_is_noticed(saved: Path) -> None:
     content = bytearray(saved.read_bytes())
     content[-1] ^= 1

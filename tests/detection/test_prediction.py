@@ -18,7 +18,7 @@ from mood_vae.detection.case import CaseWork, Outcome, give_up
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import Detection
 from mood_vae.detection.prediction import in_this_process, predict
-from mood_vae.errors import FolderError, OutputError
+from mood_vae.errors import ConfigError, FolderError, OutputError
 from mood_vae.io.challenge_layout import Level
 from mood_vae.io.scans import FileScan, Scan
 from mood_vae.io.volume import Volume
@@ -186,6 +186,41 @@ def test_resuming_leaves_finished_cases_alone(scans: Path, tmp_path: Path) -> No
     assert set(run.cases) == {"00001.nii"}
     assert run.kept == ["00000.nii.gz"]
     assert (out / "00000.nii.gz.txt").read_text() == "0.25\n"
+
+
+def test_a_scan_that_cannot_be_read_keeps_no_map_of_an_earlier_one(scans: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict("both", scans, out, Bright())
+    sound = (scans / "00000.nii.gz").read_bytes()
+    (scans / "00000.nii.gz").write_bytes(b"no volume at all")
+    predict("both", scans, out, Bright())
+    assert not (out / "pixel/00000.nii.gz").exists()
+    (scans / "00000.nii.gz").write_bytes(sound)
+    assert predict("both", scans, out, Bright(), resume=True).kept == ["00001.nii"]
+
+
+def test_what_a_killed_run_left_is_removed_in_every_output_folder(scans: Path, tmp_path: Path) -> None:
+    left = [tmp_path / "out" / folder / ".mood-vae-1-ab.part" for folder in (".", "pixel", "sample")]
+    for file in left:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    predict("both", scans, tmp_path / "out", Bright())
+    assert not any(file.exists() for file in left)
+
+
+@pytest.mark.parametrize("wrong", [{"level": "Pixel"}, {"on_mismatch": "refused"}])
+def test_no_such_level_and_no_such_way_are_refused(scans: Path, tmp_path: Path, wrong: dict[str, Any]) -> None:
+    arguments: dict[str, Any] = {"level": "pixel", "on_mismatch": "warn", **wrong}
+    with pytest.raises(
+        ConfigError, match=f"expected {next(iter(wrong))} among .*, found '{next(iter(wrong.values()))}'"
+    ):
+        predict(scans=scans, out_dir=tmp_path / "out", detector=Bright(), **arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_folders_may_be_given_as_text(scans: Path, tmp_path: Path) -> None:
+    predict("sample", str(scans), str(tmp_path / "out"), Bright())
+    assert (tmp_path / "out/00001.nii.txt").is_file()
 
 
 @pytest.mark.parametrize("level", ["sample", "pixel"])

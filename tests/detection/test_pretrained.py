@@ -84,6 +84,8 @@ def test_asking_for_a_device_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ConfigError, match="CUDA"):
         pretrained.choose_device("cuda")
     assert pretrained.choose_device("auto") == pretrained.choose_device("cpu") == torch.device("cpu")
+    with pytest.raises(ConfigError, match="expected the device auto, cpu or cuda, found 'cuda:0'"):
+        pretrained.choose_device("cuda:0")
 
 
 @pytest.mark.gpu

@@ -41,6 +41,26 @@ def upload(scans: Path, address: str) -> None:
         RemoteFolder(address).put(path, path.name)
 
 
+def test_a_scan_that_cannot_be_read_keeps_no_map_of_an_earlier_one(scans: Path, place: str) -> None:
+    upload(scans, f"{place}/in")
+    there = RemoteFolder(f"{place}/out")
+    predict("pixel", RemoteFolder(f"{place}/in").scans(), there, Bright())
+    assert there.text("0.nii.gz")
+    RemoteFolder(f"{place}/in").put(scans / "bad.nii.gz", "0.nii.gz")
+    predict("pixel", RemoteFolder(f"{place}/in").scans(), there, Bright())
+    assert there.text("0.nii.gz") is None
+    assert there.text("1.nii.gz")
+
+
+def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object, **__: object) -> None:
+        raise OSError("no such host")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", unreachable)
+    with pytest.raises(FolderError, match="ftp://nowhere/a: expected a server that answers, found no such host"):
+        _ = RemoteFolder("ftp://nowhere/a").place
+
+
 def check_cohort(scans: Path, address: str, tmp_path: Path) -> None:
     """Predict at an address and on this machine, and compare every byte."""
     upload(scans, f"{address}/in")

@@ -29,7 +29,7 @@ def test_a_list_may_begin_with_the_mark_of_its_encoding(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "found"),
     [("a.nii.gz\nmore/a.nii.gz\n", "twice a.nii.gz"), ("# none\n", "an empty one"), ("gone/a.nii.gz", "no .*gone"),
-     ("\udcff", "utf-8")],
+     ("\udcff", "utf-8"), ("a.nii.gz\0", "NUL"), ("more/" * 2000 + "a.nii.gz", "no .*more")],
 )  # fmt: skip
 def test_a_list_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, found: str) -> None:
     (tmp_path / "more").mkdir()
