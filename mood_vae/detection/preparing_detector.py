@@ -52,11 +52,10 @@ class PreparingDetector:
         if scan.is_untouched:
             return dataclasses.replace(found, warnings=(*scan.warnings, *found.warnings))
         anomaly_map = to_float16_values(scan.onto_scan(found.anomaly_map))
-        anomaly_map[~scan.brain_mask] = 0
         reconstruction = found.reconstruction
         if reconstruction is not None:
             brain = scan.onto_scan(scan.volume.array)
-            inside = scan.brain_mask & (brain > 0)
+            inside = brain > 0
             reconstruction = in_units_of(scan.onto_scan(reconstruction), brain, volume.array, inside)
             reconstruction = np.where(inside, reconstruction, np.float32(0))
         return Detection.of(

@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from mood_vae.config import Config
 from mood_vae.imaging import foreground
-from mood_vae.imaging.resampling import resample
+from mood_vae.imaging.resampling import resample, resample_inside
 from mood_vae.io.volume import Affine, Array, Mask, Volume
 
 Point = tuple[float, float, float]
@@ -31,9 +31,6 @@ THINNED = 4
 
 HALF = 0.5 - 1e-5
 """A share from which on a voxel counts as inside: a half, but for rounding."""
-
-LEAST_SHARE = 0.01
-"""A voxel with less of the grid's mask around it has nothing to be the mean of."""
 
 
 class GridConfig(Config):
@@ -131,9 +128,7 @@ class Placement:
         return _slices_first(resample(array, self.to_native, self.grid_shape))
 
     def onto_volume(self, values: Array, mask: Mask, inside: Mask) -> Array:
-        """Bring a map back onto the volume's own grid, linearly.
-
-        Near the mask's border a voxel is the mean of what lies in the mask, so that thick slices lose nothing there.
+        """Bring a map back onto the volume's own grid, see `resample_inside`.
 
         Args:
             values: (K, H, W), on the model's grid.
@@ -148,9 +143,8 @@ class Placement:
         to_grid = np.linalg.inv(self.to_native)
         to_grid[:3, 3] += to_grid[:3, :3] @ [axis.start or 0 for axis in box]
         shape = native[box].shape
-        share = resample(_slices_last(mask.astype(np.float32)), to_grid, shape)
-        found = resample(_slices_last(np.where(mask, values, np.float32(0))), to_grid, shape)
-        native[box] = np.divide(found, share, out=np.zeros_like(found), where=inside[box] & (share > LEAST_SHARE))
+        found = resample_inside(_slices_last(values), _slices_last(mask), to_grid, shape)
+        native[box] = np.where(inside[box], found, 0)
         return native
 
 

@@ -18,6 +18,10 @@ MAX_SLANT_VOX = 1e-3
 """Axes of two grids run along each other if that leaves no voxel further off than this."""
 
 
+LEAST_SHARE = 0.01
+"""A voxel with less of a mask around it has nothing to be the mean of."""
+
+
 def resample(array: Array, to_array: npt.NDArray[np.floating], shape: tuple[int, int, int]) -> Array:
     """Return `array` on a grid of the given shape; `to_array` maps that grid's indices to indices of `array`.
 
@@ -41,6 +45,19 @@ def resample(array: Array, to_array: npt.NDArray[np.floating], shape: tuple[int,
         return _along_axes(array, to_array, axes, sigma, shape, outside)
     smooth = ndimage.gaussian_filter(array, sigma, truncate=3) if sigma.max() > 0.1 else array
     return ndimage.affine_transform(smooth, to_array, output_shape=shape, order=1, cval=outside)
+
+
+def resample_inside(
+    values: Array, mask: Mask, to_values: npt.NDArray[np.floating], shape: tuple[int, int, int]
+) -> Array:
+    """Return `values` on another grid as `resample` does, but only those inside a mask count.
+
+    At the mask's border a voxel is the mean of what lies inside. So a map keeps its height there, whose surroundings
+    are 0, and slices however thick lose nothing. A voxel with hardly any of the mask around it is 0.
+    """
+    share = resample(mask.astype(np.float32), to_values, shape)
+    found = resample(np.where(mask, values, np.float32(0)), to_values, shape)
+    return np.divide(found, share, out=np.zeros_like(found), where=share > LEAST_SHARE)
 
 
 def _along_axes(

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from mood_vae.imaging.resampling import resample
+from mood_vae.imaging import foreground
+from mood_vae.imaging.resampling import resample, resample_inside
 from mood_vae.io.volume import Affine, Array, Mask, Volume, voxel_ml
 from mood_vae.preparation import template
 from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
@@ -74,15 +75,17 @@ class PreparedScan:
         return np.linalg.inv(self.volume.affine) @ np.linalg.inv(self.to_scan) @ self.scan_affine
 
     def onto_scan(self, values: Array) -> Array:
-        """Return a map on `volume`'s grid on the scan's own, linearly; voxels are copied where the two coincide.
+        """Return a map of the brain on the scan's own grid, see `resample_inside`.
 
         Args:
-            values: (160, 160, 160) float32.
+            values: (160, 160, 160) float32, on `volume`'s grid; what lies outside its brain does not count.
 
         Returns:
-            (I, J, K) float32; 0, or the map's lowest value if below 0, where the scan reaches beyond it.
+            (I, J, K) float32, 0 outside `brain_mask`.
         """
-        return resample(values, self._scan_to_index, self.brain_mask.shape)
+        brain = foreground.fill_between(foreground.fill_holes(self.volume.array > 0))
+        found = resample_inside(values, brain, self._scan_to_index, self.brain_mask.shape)
+        return np.where(self.brain_mask, found, np.float32(0))
 
     def labels_onto_scan(self, labels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """Return labels on `volume`'s grid on the scan's own by the nearest neighbour, their type kept; 0 beyond."""

@@ -42,7 +42,15 @@ def test_a_brain_in_the_challenges_form_comes_out_as_it_is() -> None:
     assert scan.is_untouched
     assert scan.volume.array.tobytes() == ready.array.tobytes()
     values = np.random.default_rng(1).random(CHALLENGE_GRID.shape, dtype=np.float32)
-    np.testing.assert_array_equal(scan.onto_scan(values), values)
+    np.testing.assert_array_equal(scan.onto_scan(values), np.where(scan.brain_mask, values, 0))
+
+
+@pytest.mark.parametrize("slice_mm", [3.6, 12.0])
+def test_a_map_keeps_its_height_at_the_surface_of_a_brain(slice_mm: float) -> None:
+    grid = np.diag([1.1, 1.0, slice_mm / scans.BIT_MM])
+    scan = prepare_scan(scans.on_other_grid(scans.brain(), (0, 1, 2), (1, 1, 1), grid), QUICK)
+    back = scan.onto_scan(np.full(CHALLENGE_GRID.shape, 0.7, np.float32))
+    np.testing.assert_allclose(back, np.where(scan.brain_mask, 0.7, 0), atol=1e-5)
 
 
 def test_a_scan_longer_than_a_person_is_refused() -> None:
