@@ -25,7 +25,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from mood_vae.benchmark.manifest import Manifest
-from mood_vae.errors import FolderError
+from mood_vae.errors import FolderError, VolumeError, few_of
+from mood_vae.evaluation.metrics import is_positive
 from mood_vae.io import json_files, volume_files
 from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES, Level
 from mood_vae.synthetic import toy_set
@@ -79,7 +80,8 @@ def make_case_sets(
 
     names: all by default, `sites` only where the data have them. toy_seeds, toy_cases: a toy set of so many cases for
     each seed.
-    Raises FolderError where the manifest is missing, lacks a volume or forbids the use of one.
+    Raises FolderError where the manifest is missing, lacks a volume or forbids the use of one, or where the lesions'
+    images and labels are not the same files by name; VolumeError for a label of theirs that cannot be scored.
     """
     manifest = Manifest(data_dir)
     folders = (HELD_OUT, LESIONS / "images")
@@ -131,7 +133,9 @@ def _read_toys(path: Path) -> list[_ToyCase]:
 
 def _lesions(data_dir: Path, manifest: Manifest) -> CaseFolder:
     folder = data_dir / LESIONS
-    sources = {path: manifest.source(path).data_set for path in volume_files.list_volumes(folder / "images")}
+    images = volume_files.list_volumes(folder / "images")
+    _check_labels(images, folder / "labels")
+    sources = {path: manifest.source(path).data_set for path in images}
     return CaseFolder(
         name="lesions",
         prefix="",
@@ -139,6 +143,29 @@ def _lesions(data_dir: Path, manifest: Manifest) -> CaseFolder:
         labels={"pixel": folder / "labels"},
         cases={volume_files.case_id(path): About(found.lesion_type, found.site) for path, found in sources.items()},
     )
+
+
+def _check_labels(images: Sequence[Path], labels: Path) -> None:
+    """Refuse labels that the scorer would leave out or miscount, before anything is predicted."""
+    there = {path.name for path in volume_files.list_volumes(labels, follow_links=True)}
+    if alone := there ^ {path.name for path in images}:
+        raise FolderError(
+            file=labels, expected="a label of each image's name, and no others",
+            found=f"one without the other: {few_of(sorted(alone))}", remedy="add the other, or remove this one",
+        )  # fmt: skip
+    for image in images:
+        shape = volume_files.read_geometry(image).shape
+        with volume_files.open_volume(labels / image.name) as file:
+            if file.geometry.shape != shape:
+                raise VolumeError(
+                    file=file.path, expected=f"a label of its image's shape, {shape}",
+                    found=f"the shape {file.geometry.shape}", remedy="give the label of this image, on its own grid",
+                )  # fmt: skip
+            if not is_positive(file.read_array()).any():
+                raise VolumeError(
+                    file=file.path, expected="a label that marks a lesion", found="no voxel above 0.5",
+                    remedy="give the label of this image, or remove both",
+                )  # fmt: skip
 
 
 def _sites(volumes: Sequence[Path], out_dir: Path, manifest: Manifest) -> CaseFolder:

@@ -1,4 +1,7 @@
-"""Pictures of results: figures with their intervals, and maps of cases."""
+"""Pictures of results, as PNG: figures with their intervals, and maps of cases.
+
+Both raise OutputError where the picture cannot be written.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from mood_vae.benchmark.results import Estimate
-from mood_vae.io import volume_files
+from mood_vae.io import atomic, volume_files
 from mood_vae.io.challenge_layout import MASK_THRESHOLD
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ def draw_intervals(rows: Mapping[str, Sequence[Estimate | None]], titles: Sequen
         axes.set(title=title, xlim=(0, 0.8), yticks=range(len(rows)), yticklabels=list(rows))
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(left=False)
-    figure.savefig(path, dpi=130)
+    atomic.write(path, ".png", lambda temporary: figure.savefig(temporary, dpi=130))
 
 
 class CaseFiles(NamedTuple):
@@ -65,7 +68,7 @@ def draw_maps(cases: Sequence[CaseFiles], columns: int, path: Path) -> None:
     for number, case in enumerate(cases):
         row, column = divmod(number, columns)
         _draw_case(case, grid[row, 2 * column], grid[row, 2 * column + 1])
-    figure.savefig(path, dpi=130)
+    atomic.write(path, ".png", lambda temporary: figure.savefig(temporary, dpi=130))
 
 
 def _draw_case(case: CaseFiles, of_volume: Axes, of_map: Axes) -> None:

@@ -14,6 +14,7 @@ from sklearn.metrics import mutual_info_score
 from mood_vae.detection.reconstruction import views
 from mood_vae.imaging import slices
 from mood_vae.imaging.preprocessing import Brain
+from mood_vae.io import atomic
 from mood_vae.models.gmvae import MixturePrior
 from mood_vae.models.vae import Vae
 from mood_vae.training.cache import SliceCache
@@ -117,9 +118,10 @@ def contrast_and_brightness(volumes: SliceCache, subjects: Sequence[str]) -> Map
 
 
 def draw_components(latents: Latents, components: Labels, sites: Sequence[str], count: int, path: Path) -> None:
-    """Draw where in the head each component's slices lie, and of which site its brains are.
+    """Draw where in the head each component's slices lie, and of which site its brains are, as a PNG.
 
     components: of each slice. sites: of each brain, by number.
+    Raises OutputError where the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -151,4 +153,4 @@ def draw_components(latents: Latents, components: Labels, sites: Sequence[str], 
         start += width
     right.set(title="sites, weighed evenly", xlim=(0, 1))
     right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=len(names), frameon=False)
-    figure.savefig(path, dpi=110)
+    atomic.write(path, ".png", lambda temporary: figure.savefig(temporary, dpi=110))

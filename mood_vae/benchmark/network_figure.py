@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mood_vae.errors import ConfigError
+from mood_vae.io import atomic
 from mood_vae.models.vae import Vae, VaeConfig
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def draw(config: VaeConfig, path: Path, *, title: str = "") -> None:
 
     Raises:
         ConfigError: It is a VAE of volumes.
+        OutputError: The picture cannot be written.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -103,7 +105,7 @@ def draw(config: VaeConfig, path: Path, *, title: str = "") -> None:
     axes.set_title(f"{title}: {said}" if title else said, fontsize=8)
     handles = [Line2D([], [], color=colour, linewidth=2.5, label=name) for name, colour in colours.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=7, frameon=False)
-    figure.savefig(path, dpi=170, metadata={"Software": None})
+    atomic.write(path, ".png", lambda temporary: figure.savefig(temporary, dpi=170, metadata={"Software": None}))
 
 
 def _colours(layers: list[Layer]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.imaging.preprocessing import GridConfig, prepare
+from mood_vae.io import atomic
 from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.volume import Array, Mask, Volume
 
@@ -105,7 +106,7 @@ def _position_mm(view: View, number: int, grid: GridConfig) -> float:
 def draw(panels: list[Panel], path: Path) -> None:
     """Write the panels, one a column, as a PNG in radiological convention: the patient's right is on the left.
 
-    All slices are drawn on one scale.
+    All slices are drawn on one scale. Raises OutputError where the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -133,7 +134,7 @@ def draw(panels: list[Panel], path: Path) -> None:
     row = ROWS.index("anomaly map")
     _draw_scale(figure, whole, tile, FOOT_INCHES + (len(ROWS) - 1 - row) * tile[1])
     _draw_legend(figure)
-    figure.savefig(path, dpi=120, metadata={"Software": None})
+    atomic.write(path, ".png", lambda temporary: figure.savefig(temporary, dpi=120, metadata={"Software": None}))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,8 @@ from mood_vae.models.discriminator_inputs import BrainView
 from mood_vae.models.vae import Vae
 
 BATCH = 16
+LEAST_SHARE = 0.01
+"""A voxel with less of the grid's mask around it has nothing to be the mean of."""
 
 
 def plain_brain(stored: npt.NDArray[np.float64], affine: Affine, grid: GridConfig) -> tuple[Array, Mask, Affine]:
@@ -77,12 +79,13 @@ class PlainPrediction:
         else:
             values = postprocessing.calibrated_map(pooled, threshold, mask, search_mask)
         to_grid = np.linalg.inv(to_native)
-        native, inside = (
+        found, share = (
             ndimage.affine_transform(part.transpose(1, 2, 0), to_grid, output_shape=image.shape, order=1)
-            for part in (values, search_mask.astype(np.float64))
+            for part in (np.where(search_mask, values, 0), search_mask.astype(np.float64))
         )
-        native[(inside < 1 - 1e-3) | ~native_mask] = 0
-        anomaly_map = postprocessing.to_float16_values(native.astype(np.float32))
+        there = native_mask & (share > LEAST_SHARE)
+        native = np.divide(found, share, out=np.zeros(image.shape, np.float32), where=there)
+        anomaly_map = postprocessing.to_float16_values(native)
         if self._config.flat_regions:
             flat = postprocessing.flat_map(image.get_fdata(), native_mask)
             anomaly_map = np.maximum(anomaly_map, postprocessing.to_float16_values(flat))

@@ -35,7 +35,7 @@ ROWS: Mapping[str, str] = {
     "short 2-D discriminator": "a discriminator of slices on the default's VAE, after a short training",
     "short 2-D discriminator, no VAE": "the same, with zeros in place of reconstruction and residual",
     "discriminators, 2-D alone": "a U-Net of slices, trained on synthetic anomalies, sees brain and reconstruction",
-    "discriminators, not mirrored": "the default's networks, asked of the brain and not of its mirror image",
+    "discriminators, not mirrored": "the default's networks, run on the brain alone, without its mirror image",
     "discriminators": "the default: that U-Net, then a 3-D one that sees what it found; mean with the mirror image, "
     "and regions of one exact intensity",
     "discriminators, with gmvae": "the weighted mean of the default's map and score and those of gmvae",

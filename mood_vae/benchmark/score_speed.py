@@ -47,6 +47,7 @@ class Measured(NamedTuple):
 
 def compare(n_cases: int, n_reference: int, edge: int) -> Iterator[str]:
     """Make volumes of `edge` voxels along each axis, measure, and yield the lines of a table and of what follows."""
+    n_reference = min(n_reference, n_cases)
     runs: list[Run] = []
     tasks: list[tuple[str, Work, int]] = [
         ("metric alone: histograms, cast to float16 included", metric_alone, n_reference),

@@ -64,21 +64,31 @@ class SpeedConfig:
 
 def measure(config: SpeedConfig) -> Iterator[str]:
     """Measure the default model and yield the lines of tables and of what follows from them."""
-    device = pretrained.choose_device(config.device)
-    dtype = getattr(torch, config.precision) if config.precision else fastest_dtype(device)
-    trained = checkpoint.load(pretrained.path_of(pretrained.DEFAULT["brain"]))
-    detector = VaeDetector.of(trained, device, dtype=dtype)
-    pretrained.limit_threads()
-    torch.set_num_threads(config.threads or resources.threads())
+    device, detector = pretrained.choose_device(config.device), _detector(config)
     yield f"{device.type}, {torch.get_num_threads()} threads of torch, medians of {config.rounds} rounds"
     with tempfile.TemporaryDirectory() as folder:
         for edge in config.edges:
             place = Path(folder, str(edge))
             place.mkdir()
-            yield from _one_size(detector, dtype, write_toy(place, edge), config)
+            yield from _one_size(detector, write_toy(place, edge), config)
             if config.volumes:
-                yield from _growth(place, config.volumes)
-        yield from _start_up(Path(folder, str(config.edges[0]), "toy.nii.gz"), config.rounds)
+                yield from _growth(place, config)
+        yield from _start_up(Path(folder, str(config.edges[0]), "toy.nii.gz"), config)
+
+
+def _detector(config: SpeedConfig) -> VaeDetector:
+    """Return the default model as it is measured, and let torch have its threads."""
+    pretrained.limit_threads()
+    torch.set_num_threads(config.threads or resources.threads())
+    trained = checkpoint.load(pretrained.path_of(pretrained.DEFAULT["brain"]))
+    return VaeDetector.of(trained, pretrained.choose_device(config.device), dtype=_dtype(config))
+
+
+def _dtype(config: SpeedConfig) -> torch.dtype:
+    if config.precision is None:
+        return fastest_dtype(pretrained.choose_device(config.device))
+    dtype: torch.dtype = getattr(torch, config.precision)
+    return dtype
 
 
 def write_toy(folder: Path, edge: int) -> Path:
@@ -100,8 +110,8 @@ def write_toy(folder: Path, edge: int) -> Path:
     return folder / "toy.nii.gz"
 
 
-def _one_size(detector: VaeDetector, dtype: torch.dtype, path: Path, config: SpeedConfig) -> Iterator[str]:
-    device = pretrained.choose_device(config.device)
+def _one_size(detector: VaeDetector, path: Path, config: SpeedConfig) -> Iterator[str]:
+    device, dtype = pretrained.choose_device(config.device), _dtype(config)
     out, plain_out = path.parent / "ours", path.parent / "plain"
     out.mkdir()
     plain_out.mkdir()
@@ -132,7 +142,7 @@ def _one_size(detector: VaeDetector, dtype: torch.dtype, path: Path, config: Spe
     yield from conclusions(taken, flops, floor.operations, config)
     if config.plain:
         yield _agreement(path.parent / "label.nii.gz", out / "map.nii.gz", plain_out / "map.nii.gz")
-    peak = in_its_own_process(peak_of_one, path, device.type)
+    peak = in_its_own_process(peak_of_one, path, config)
     yield f"peak memory of a process that predicts one: {peak:.0f} MiB"
 
 
@@ -178,52 +188,61 @@ def _agreement(label: Path, ours: Path, plain: Path) -> str:
     )
 
 
-def peak_of_one(path: Path, device: str) -> float:
+def peak_of_one(path: Path, config: SpeedConfig) -> float:
     """Return the peak memory in MiB of this process after predicting one volume."""
-    whole(pretrained.load_pretrained(device=device), path, path.parent)
+    whole(_detector(config), path, path.parent)
     return peak_mib()
 
 
-def _growth(folder: Path, volumes: int) -> Iterator[str]:
+def _growth(folder: Path, config: SpeedConfig) -> Iterator[str]:
     """Yield what folders of 1, 2, 4 and more volumes take, up to a number."""
     yield "\n| volumes | wall s | processor s | peak MiB |\n|---|---|---|---|"
     count = 1
-    while count <= volumes:
+    while count <= config.volumes:
         many = folder / f"many{count}"
         many.mkdir()
         for number in range(count):
             os.link(folder / "toy.nii.gz", many / f"{number:05d}.nii.gz")
-        run: Run = in_its_own_process(_predict_folder, many, folder / f"out{count}")
+        run: Run = in_its_own_process(_predict_folder, many, folder / f"out{count}", config)
         yield f"| {count} | {run.wall_s:.2f} | {run.cpu_s:.2f} | {run.peak_mib:.0f} |"
         count *= 2
 
 
-def _predict_folder(folder: Path, out: Path) -> Run:
-    detector = pretrained.load_pretrained()
+def _predict_folder(folder: Path, out: Path, config: SpeedConfig) -> Run:
+    detector = _detector(config)
     run = timed(lambda: float(len(predict("both", folder, out, detector).cases)))
     return replace(run, peak_mib=peak_mib())
 
 
-def _start_up(path: Path, rounds: int) -> Iterator[str]:
-    """Yield what the command takes until it has predicted its first volume, and parts of that."""
+def _start_up(path: Path, config: SpeedConfig) -> Iterator[str]:
+    """Yield what the command takes until it has predicted its first volume, and parts of that.
+
+    It has the device and the threads of the rest; its precision is always the fastest.
+    """
     with tempfile.TemporaryDirectory() as folder:
         scans = Path(folder, "in")
         scans.mkdir()
         os.link(path, scans / path.name)
         ours = [sys.executable, "-m", "mood_vae"]
+        predict_both = [*ours, "predict", "both", str(scans), str(Path(folder, "out")), "--device", config.device]
         yield "\n| start-up | wall s | processor s |\n|---|---|---|"
         for title, command in {
             "python": [sys.executable, "-c", "pass"],
             "mood-vae --help": [*ours, "--help"],
             "import torch": [sys.executable, "-c", "import torch"],
-            "mood-vae predict both, one volume": [*ours, "predict", "both", str(scans), str(Path(folder, "out"))],
+            "mood-vae predict both, one volume": predict_both,
         }.items():
-            runs = [timed(lambda command=command: _run(command)) for _ in range(rounds)]  # type: ignore[misc]
+            runs = [
+                timed(lambda command=command: _run(command, config.threads))  # type: ignore[misc]
+                for _ in range(config.rounds)
+            ]
             wall, cpu = (median(values) for values in zip(*((run.wall_s, run.cpu_s) for run in runs), strict=True))
             yield f"| {title} | {wall:.2f} | {cpu:.2f} |"
 
 
-def _run(command: list[str]) -> float:
+def _run(command: list[str], threads: int | None) -> float:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = str(threads)
     subprocess.run(command, check=True, capture_output=True, env=environment)
     return 0.0

@@ -14,7 +14,7 @@ from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.postprocessing import neighbourhood_pool
 from mood_vae.errors import VolumeError
 from mood_vae.imaging.preprocessing import prepare
-from mood_vae.io import volume_files
+from mood_vae.io import atomic, volume_files
 from mood_vae.io.volume import Array, Mask, Volume
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ def draw(rows: list[Stages], last: str, path: Path) -> None:
         rows: What is drawn.
         last: What the last column shows, `maximum` or `label`.
         path: The PNG.
+
+    Raises:
+        OutputError: The picture cannot be written.
     """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
@@ -175,7 +178,7 @@ def _save_small(figure: Figure, path: Path) -> None:
     whole = io.BytesIO()
     figure.savefig(whole, format="png", dpi=150)
     image = Image.open(whole).convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    image.save(path, format="PNG", optimize=True)
+    atomic.write(path, ".png", lambda temporary: image.save(temporary, format="PNG", optimize=True))
 
 
 def _draw_panel(axes: Axes, shown: Stages, title: str, top: float) -> None:

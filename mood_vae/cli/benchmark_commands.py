@@ -12,6 +12,16 @@ from mood_vae.cli.options import DEVICE, EXISTING_FOLDER, FILE, FOLDER
 from mood_vae.cli.progress import progress_bar
 
 
+def _check_png(ctx: click.Context, argument: click.Parameter, path: Path) -> Path:
+    """Refuse the name of a picture that is no PNG, before anything is computed."""
+    if path.suffix.lower() != ".png":
+        raise click.BadParameter(f"{path} should end with .png")
+    return path
+
+
+PNG = click.argument("out", type=FILE, callback=_check_png)
+
+
 @click.group(short_help="Make the figures of the documents anew.")
 def benchmark() -> None:
     """Make the figures of the README anew: docs/benchmark.md says from which data and in which order."""
@@ -133,8 +143,9 @@ def benchmark_maps(data_dir: Path, out_dir: Path, row: str) -> None:
 @click.option("--rounds", default=3, type=click.IntRange(1), help="How often everything is measured.")
 @DEVICE
 @click.option(
-    "--precision", type=click.Choice(["float32", "bfloat16"]), help="Of the discriminators [default: faster]."
-)
+    "--precision", type=click.Choice(["float32", "bfloat16"]),
+    help="Of the discriminators, except in the table of the start-up [default: faster].",
+)  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), help="Of torch [default: all processors].")
 @click.option("--volumes", default=0, type=click.IntRange(0), help="Also folders of 1, 2, 4 and so on up to this many.")
 @click.option("--plain/--no-plain", default=True, help="Also predict plainly, as the challenge's examples do.")
@@ -174,7 +185,7 @@ def benchmark_scoring(cases: int, reference_cases: int, edge: int) -> None:
 @benchmark.command("inputs", short_help="Count how often the input check is right.")
 @click.argument("data_dir", type=EXISTING_FOLDER)
 @click.option("--model", help="A pretrained model by its name, instead of the default.")
-@click.option("--every", default=9, type=click.IntRange(1), help="Make wrong volumes of each so manyth brain.")
+@click.option("--every", default=9, type=click.IntRange(1), help="Make wrong volumes of every N-th brain only.")
 def benchmark_inputs(data_dir: Path, model: str | None, every: int) -> None:
     """Count real T1 brains that are named, and volumes made wrong that are not."""
     from mood_vae.benchmark.input_kinds import input_table
@@ -189,7 +200,7 @@ def benchmark_figure() -> None:
 
 
 @benchmark_figure.command("network")
-@click.argument("out", type=FILE)
+@PNG
 @click.option("--preset", default="paper", help="Whose VAE is drawn.")
 def figure_network(out: Path, preset: str) -> None:
     """Draw the VAE, its layers and shapes as the network itself reports them."""
@@ -201,7 +212,7 @@ def figure_network(out: Path, preset: str) -> None:
 
 
 @benchmark_figure.command("toy")
-@click.argument("out", type=FILE)
+@PNG
 @click.option("--image", type=FILE, help="A healthy brain, instead of a sample brain of mood_vae.")
 @click.option("--type", "anomaly_type", default="uniform_sphere", help="What is inserted.")
 @click.option("--seed", default=1, type=click.IntRange(0), help="Same seed, same anomaly.")
@@ -214,7 +225,7 @@ def figure_toy(out: Path, image: Path | None, anomaly_type: str, seed: int) -> N
 
 
 @benchmark_figure.command("case")
-@click.argument("out", type=FILE)
+@PNG
 @click.option("--image", type=FILE, required=True, help="A brain.")
 @click.option("--label", type=FILE, required=True, help="Where it is anomalous, on the same grid.")
 def figure_case(out: Path, image: Path, label: Path) -> None:
@@ -239,7 +250,7 @@ def benchmark_review(cases: int, workers: int, edge: int) -> None:
 
 @benchmark.command("regions")
 @click.argument("data_dir", type=EXISTING_FOLDER)
-@click.option("--every", default=1, type=click.IntRange(1), help="Take so manyth volume only.")
+@click.option("--every", default=1, type=click.IntRange(1), help="Use every N-th volume only.")
 def benchmark_regions(data_dir: Path, every: int) -> None:
     """Count how often a place's name is right, in volumes moved by known amounts and against a registration."""
     from mood_vae.benchmark import region_names

@@ -84,9 +84,10 @@ def _of_curve(
         return found
     dice = metrics.dice(in_voxels)
     best = np.argmax(np.nan_to_num(dice), axis=-1)
+    best_threshold = np.where(in_voxels.positives > 0, metrics.bin_values()[::-1][best], np.nan)
     return found | {
         "dice_at_half": dice[..., -1 - metrics.HALF].copy(),  # a view would keep the whole curve
         "best_dice_oracle": np.take_along_axis(dice, best[..., None], axis=-1)[..., 0],
-        "best_threshold_oracle": metrics.bin_values()[::-1][best],
+        "best_threshold_oracle": best_threshold,
         "sensitivity_at_false_positive_ml": metrics.sensitivity_at(in_ml, limit_ml),
     }

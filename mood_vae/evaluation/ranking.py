@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -183,7 +184,7 @@ def rank(submissions: Sequence[Submission], level: str, *, rng: np.random.Genera
         n_resamples: How often the values are drawn anew.
 
     Raises:
-        FolderError: Two share a name.
+        FolderError: Two share a name, or none of the cases or subsets of a region that both have.
     """
     names = [submission.name for submission in submissions]
     if len(set(names)) < len(names):
@@ -191,6 +192,8 @@ def rank(submissions: Sequence[Submission], level: str, *, rng: np.random.Genera
         raise FolderError(expected="submissions of different names", found=f"two of {doubled!r}", remedy="rename one")
     of_each = [submission.levels.get(level, {}) for submission in submissions]
     regions = sorted({region for values in of_each for region in values})
+    for region in regions:
+        _check_comparable(names, of_each, region, level)
     missing: list[str] = []
     tables = [_table(names, of_each, region, missing) for region in regions]
     means, ranks, consensus = _rank_once(tables)
@@ -213,6 +216,18 @@ def rank_all(submissions: Sequence[Submission], n_resamples: int, seed: int) -> 
     return {
         level: rank(submissions, level, rng=np.random.default_rng(seed), n_resamples=n_resamples) for level in levels
     }
+
+
+def _check_comparable(names: list[str], of_each: list[Values], region: str, level: str) -> None:
+    """Refuse two submissions that share no value of a region: each would count 0 where the other has its values."""
+    there = [(name, values[region]) for name, values in zip(names, of_each, strict=True) if region in values]
+    for (name, found), (other, of_other) in combinations(there, 2):
+        if found.keys().isdisjoint(of_other):
+            raise FolderError(
+                expected=f"{region}_{level} score files of the same cases or subsets",
+                found=f"none that {name!r} and {other!r} share",
+                remedy="score both in one way, as with the same --subsets",
+            )
 
 
 def _table(names: list[str], of_each: list[Values], region: str, missing: list[str]) -> Floats:

@@ -44,7 +44,12 @@ class SliceCache:
         self.slices: npt.NDArray[np.int64] = np.asarray(index.slices, np.int64).reshape(-1, 3)
 
     def volume(self, subject: str) -> Array:
-        """Return the brain of a subject, (K, H, W) float32."""
+        """Return the brain of a subject, (K, H, W) float32; FolderError where it is not in the cache."""
+        if subject not in self.subjects:
+            raise FolderError(
+                expected="the subjects that the weights were trained on", found=f"no {subject}",
+                remedy="name the folder of that training",
+            )  # fmt: skip
         return self.array_NKHW[self.subjects.index(subject)].astype(np.float32)
 
     def slice(self, row: npt.NDArray[np.int64]) -> Array:

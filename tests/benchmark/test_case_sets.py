@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mood_vae.benchmark.case_sets import About, make_case_sets, predictions_of, raw_file
-from mood_vae.errors import FolderError
+from mood_vae.errors import FolderError, VolumeError
 from mood_vae.io import volume_files
 
 
@@ -17,6 +17,37 @@ def test_lesions_are_what_the_manifest_says(data_dir: Path, tmp_path: Path) -> N
     assert folder.cases == {"00000": About("glioma", "BraTS"), "00001": About("MS", "open_ms_data")}
     assert folder.labels == {"pixel": data_dir / "brain/lesion/labels"}
     assert not list(tmp_path.iterdir())
+
+
+def test_labels_of_other_names_than_the_images_are_named(data_dir: Path, tmp_path: Path) -> None:
+    data = shutil.copytree(data_dir, tmp_path / "data")
+    labels = data / "brain/lesion/labels"
+    (labels / "00001.nii.gz").rename(labels / "00007.nii.gz")
+    with pytest.raises(FolderError, match=r"lesion/labels: .*one without the other: 00001\.nii\.gz, 00007\.nii\.gz;"):
+        make_case_sets(data, tmp_path / "out", ["lesions"])
+
+
+@pytest.mark.parametrize(
+    ("label", "match"),
+    [
+        (np.ones((4, 5, 6), np.uint8), r"a label of its image's shape, .*found the shape \(4, 5, 6\)"),
+        (np.zeros((0,), np.uint8), "expected a label that marks a lesion, found no voxel above 0.5"),
+        (b"no volume", ""),
+    ],
+    ids=["misshaped", "empty", "unreadable"],
+)
+def test_labels_that_cannot_be_scored_are_named(
+    data_dir: Path, tmp_path: Path, label: np.ndarray | bytes, match: str
+) -> None:
+    data = shutil.copytree(data_dir, tmp_path / "data")
+    file = data / "brain/lesion/labels/00001.nii.gz"
+    if isinstance(label, bytes):
+        file.write_bytes(label)
+    else:
+        image = volume_files.read(data / "brain/lesion/images/00001.nii.gz")
+        volume_files.write(file, label if label.size else np.zeros(image.array.shape, np.uint8), image.affine)
+    with pytest.raises(VolumeError, match=f"labels/00001.nii.gz: .*{match}"):
+        make_case_sets(data, tmp_path / "out", ["lesions"])
 
 
 def test_toys_are_made_once_and_have_the_site_of_their_host(data_dir: Path, tmp_path: Path) -> None:

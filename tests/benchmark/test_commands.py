@@ -65,6 +65,15 @@ def test_rows_are_run_and_reported(data_dir: Path, tmp_path: Path) -> None:
     assert "| chance | 0." in (tmp_path / "docs/results.md").read_text()
 
 
+@pytest.mark.parametrize("command", ["network", "toy", "case"])
+@pytest.mark.parametrize("name", ["x", "x.jpg"])
+def test_a_figure_that_is_no_png_ends_with_2(tmp_path: Path, command: str, name: str) -> None:
+    done = CliRunner().invoke(main, ["benchmark", "figure", command, str(tmp_path / name)])
+    assert done.exit_code == 2
+    assert "should end with .png" in done.output
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -77,7 +77,8 @@ def test_the_picture_has_the_size_of_every_map(
 
 def test_the_command_draws_a_preset_s_network(tmp_path: Path) -> None:
     for name in ("paper", "paper-abdom"):
-        done = CliRunner().invoke(main, ["benchmark", "figure", "network", str(tmp_path / name), "--preset", name])
+        out = str(tmp_path / f"{name}.png")
+        done = CliRunner().invoke(main, ["benchmark", "figure", "network", out, "--preset", name])
         assert done.exit_code == 0, done.output
     assert (tmp_path / "paper.png").read_bytes() != (tmp_path / "paper-abdom.png").read_bytes()
 

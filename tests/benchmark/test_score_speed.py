@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
+from mood_vae.benchmark import score_speed
 from mood_vae.benchmark.score_speed import Measured, compare, conclusions, make_cases, metric_alone, oracle_alone
 from mood_vae.benchmark.timing import Run
 from mood_vae.io import volume_files
@@ -39,6 +40,15 @@ def test_metric_and_oracle_agree_on_the_cases(tmp_path: Path) -> None:
     labels, maps = (np.concatenate([volume_files.read_array(path).ravel() for path in paths]) for paths in folders)
     assert expected.result == pytest.approx(average_precision_score(labels, maps.astype(np.float16)))
     assert 0 < found.wall_s < 10
+
+
+def test_the_reference_has_no_more_cases_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(score_speed, "in_its_own_process", lambda work, folder, *numbers: run(0.5, 1, 1))
+    lines = list(compare(4, 12, 16))
+    counts = [line.split("|")[2].strip() for line in lines if line.startswith("| ")]
+    assert counts == ["cases", *["4"] * 4, "1", "2", "4", "4"]
+    # 1 s of the reference on all cases against 1 s of the command
+    assert "whole command 1.0 times (4 cases" in lines[-1]
 
 
 @pytest.mark.slow

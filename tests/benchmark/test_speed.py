@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from mood_vae.benchmark import speed
 from mood_vae.benchmark.plain_prediction import PlainPrediction
 from mood_vae.benchmark.speed_floor import Floor
 from mood_vae.benchmark.speed_stages import Seconds, seconds, stages, whole
-from mood_vae.benchmark.timing import peak_mib
+from mood_vae.benchmark.timing import Run, peak_mib
+from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.io import volume_files
@@ -89,6 +93,54 @@ def test_the_stages_are_those_of_a_prediction(trained: Checkpoint, tmp_path: Pat
     for part in parts:
         part.call()
     assert (tmp_path / "map.nii.gz").exists()
+
+
+CHOSEN = speed.SpeedConfig(device="cpu", precision="bfloat16", threads=3, rounds=1, volumes=2)
+
+
+@pytest.fixture
+def own_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("own_threads")
+def test_the_detector_has_the_threads_and_the_precision_that_were_asked_for(
+    trained: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "load", lambda path: trained)
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(VaeDetector, "of", lambda *arguments, **choices: made.append(choices))
+    speed._detector(CHOSEN)
+    assert made == [{"dtype": torch.bfloat16}]
+    assert torch.get_num_threads() == 3
+
+
+def test_folders_of_volumes_are_predicted_as_one_volume_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "toy.nii.gz").touch()
+    given: list[Any] = []
+
+    def note(work: object, *arguments: Any) -> Run:
+        given.append(arguments[-1])
+        return Run(result=1, wall_s=1, cpu_s=1, peak_mib=1)
+
+    monkeypatch.setattr(speed, "in_its_own_process", note)
+    assert list(speed._growth(tmp_path, CHOSEN))[1:] == ["| 1 | 1.00 | 1.00 | 1 |", "| 2 | 1.00 | 1.00 | 1 |"]
+    assert given == [CHOSEN, CHOSEN]
+
+
+def test_the_first_volume_is_predicted_on_the_device_and_by_the_threads_that_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "toy.nii.gz").touch()
+    called: list[tuple[list[str], str]] = []
+    monkeypatch.setattr(
+        subprocess, "run", lambda command, env, **_: called.append((command, env["OMP_NUM_THREADS"]))
+    )  # fmt: skip
+    list(speed._start_up(tmp_path / "toy.nii.gz", CHOSEN))
+    assert called[-1][0][-2:] == ["--device", "cpu"]
+    assert {threads for _, threads in called} == {"3"}
 
 
 @pytest.mark.slow

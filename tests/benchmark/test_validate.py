@@ -26,6 +26,7 @@ from mood_vae.benchmark.variants import CPU
 from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
+from mood_vae.errors import FolderError
 from mood_vae.evaluation import metrics
 from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io import volume_files
@@ -129,6 +130,16 @@ def test_a_brain_is_measured_where_the_detector_looks_and_where_the_anomaly_is(
     assert found.mask.healthy_ml == pytest.approx(marked * 0.216)
     assert found.mask.dice == 0
     assert sum(found.mask.lesions) == 0
+
+
+def test_a_folder_without_the_validation_subjects_is_refused(
+    trained: Checkpoint, data_dir: Path, tmp_path: Path
+) -> None:
+    checkpoint.save(tmp_path / "model", trained)
+    with pytest.raises(FolderError, match=r"train: expected the subjects that the weights .*no 00002, 00003;"):
+        validate(
+            data_dir / "brain/train", tmp_path / "model.json", tmp_path / "cache", ValidationConfig(), note=print
+        )  # fmt: skip
 
 
 @pytest.mark.slow

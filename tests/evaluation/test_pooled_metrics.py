@@ -35,6 +35,7 @@ def test_each_row_is_pooled_by_itself() -> None:
     # one voxel is 2 ml: 2.2 ml allowed for two cases, 1.1 for one, 3.3 for three
     np.testing.assert_allclose(found["sensitivity_at_false_positive_ml"], [0.5, 0, np.nan, 0])
     assert found["best_threshold_oracle"][0] == metrics.bin_values()[np.float16(0.8).view(np.uint16)]
+    np.testing.assert_array_equal(np.isnan(found["best_threshold_oracle"]), [False, False, True, False])
 
 
 def test_the_curve_of_a_case_is_not_kept() -> None:

@@ -58,6 +58,35 @@ def test_what_is_missing_counts_zero_and_is_named(folders: list[Path], tmp_path:
     assert found.missing == ["late: 2 of 2 values of abdom", "late: 1 of 2 values of brain"]
 
 
+RUNS = [{"cases": [a, b], "average_precision": 0.4} for a, b in ("ab", "bc")]
+OF_OFFICIAL = {"average_precision": 0.4, "listed_subsets": None, "official_bootstrap": {"runs": RUNS}}
+OF_ALL = {"average_precision": 0.4, "listed_subsets": None, "official_bootstrap": None}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (OF_OFFICIAL, [0.9, 0.9]),
+        (OF_OFFICIAL, OF_ALL),
+        (OF_OFFICIAL, OF_OFFICIAL | {"listed_subsets": {"runs": [RUNS[0] | {"cases": ["a"]}]}}),
+    ],
+)
+def test_files_without_a_common_case_or_subset_are_not_ranked(tmp_path: Path, one: object, other: object) -> None:
+    folders = [
+        submission(tmp_path / name, {"brain_pixel.json": content})
+        for name, content in zip("abc", (one, one, other), strict=True)
+    ]
+    assert ranked(folders[:2]).missing == []
+    with pytest.raises(FolderError, match=r"brain_pixel score files of the same cases .* none that 'a' and 'c' share"):
+        ranked(folders)
+
+
+def test_a_region_that_one_submission_lacks_still_counts_zero(tmp_path: Path) -> None:
+    a = submission(tmp_path / "a", {"brain_pixel.json": OF_OFFICIAL})
+    b = submission(tmp_path / "b", {"abdom_pixel.json": [0.9, 0.7]})
+    assert ranked([a, b]).means.tolist() == [[0, 0.4], [pytest.approx(0.8), 0]]
+
+
 def test_a_report_of_score_gives_its_subsets(tmp_path: Path) -> None:
     runs = [{"cases": ["a", "b"], "average_precision": 0.25}, {"cases": ["a", "c"], "average_precision": 0.75}]
     report = {"average_precision": 0.9, "listed_subsets": None, "official_bootstrap": {"mean": 0.5, "runs": runs}}

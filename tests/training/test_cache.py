@@ -33,6 +33,11 @@ def test_the_cache_holds_what_prediction_would_see(small_cache: SliceCache, heal
     np.testing.assert_array_equal(cached.brain_mask, brain.brain_mask)
 
 
+def test_a_subject_that_the_cache_lacks_is_named(small_cache: SliceCache) -> None:
+    with pytest.raises(FolderError, match="expected the subjects that the weights were trained on, found no 00005;"):
+        small_cache.volume("00005")
+
+
 def test_every_slice_with_enough_brain_is_in_the_cache_along_each_axis(small_cache: SliceCache) -> None:
     brain = Brain.of(small_cache.volume("00001"))
     array, mask = brain.array, brain.brain_mask
