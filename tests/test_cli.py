@@ -23,13 +23,13 @@ SURFACE = {
     "--scheduler --tls-ca-file --tls-cert --tls-key",
     "prepare": "IN_DIR OUT_DIR --skip --extraction --mask --series --resume --max-voxels --workers",
     "rank": "SUBMISSION_DIR... --json --picture --resamples --seed",
-    "report": "PRED OUT_DIR --images --labels --reconstructions --run --workers",
+    "report": "PRED OUT_DIR --images --series --labels --reconstructions --run --workers",
     "score": "LEVEL PRED LABEL --json --strict --subsets --lesions/--no-lesions --resamples --false-positive-ml "
     "--workers",
     "toy": "HEALTHY_DIR OUT_DIR --seed --cases --clean-fraction --types/--families --workers",
     "train": "DATA_DIR --out --preset --vae --discriminators/--heads --resume --set --device --devices --nodes "
     "--strategy --precision",
-    "view": "PRED --images --labels --reconstructions --run --out --port --no-browser --workers",
+    "view": "PRED --images --series --labels --reconstructions --run --out --port --no-browser --workers",
 }
 """Arguments and options of each command, in their order; names after a slash are aliases or the off switch."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mood_vae.cli.options import EXISTING_FOLDER, EXIT_SOME_FAILED, FILE, FOLDER
+from mood_vae.cli.options import EXISTING_FOLDER, EXIT_SOME_FAILED, FILE, FOLDER, SERIES
 from mood_vae.cli.progress import progress_bar
 from mood_vae.errors import few_of
 
@@ -28,7 +28,8 @@ WORKERS = click.option(
 def of_cases(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that say what belongs to PRED, and hand a command all that as its first argument."""
 
-    @click.option("--images", type=EXISTING_FOLDER, required=True, help="What was predicted: the IN_DIR of predict.")
+    @click.option("--images", type=EXISTING_FOLDER, required=True, help="The folder that was predicted.")
+    @SERIES
     @click.option(
         "--labels", type=EXISTING_FOLDER, help="Labels of the same names: adds curves and the scorer's table."
     )
@@ -38,6 +39,7 @@ def of_cases(command: Callable[..., None]) -> Callable[..., None]:
     def listed(
         pred: Path,
         images: Path,
+        series: str | None,
         labels: Path | None,
         reconstructions: Path | None,
         run: Path | None,
@@ -45,7 +47,8 @@ def of_cases(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         from mood_vae.review.cases import list_cases
 
-        command(list_cases(pred, images, labels=labels, reconstructions=reconstructions, run=run), **others)
+        found = list_cases(pred, images, series=series, labels=labels, reconstructions=reconstructions, run=run)
+        command(found, **others)
 
     return listed
 

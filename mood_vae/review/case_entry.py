@@ -101,7 +101,6 @@ def _describe(task: Task) -> CaseEntry:
         label_ml=None if label is None else int(np.count_nonzero(label)) * voxel_ml(image.affine),
         dice=None if label is None else dice(mask, label),
         region_note=places.note,
-        field_mm=field.edge_mm,
     )
 
 

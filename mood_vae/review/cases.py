@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,7 @@ def list_cases(
     pred: Path,
     images: Path,
     *,
+    series: str | None = None,
     labels: Path | None = None,
     reconstructions: Path | None = None,
     run: Path | None = None,
@@ -82,16 +84,19 @@ def list_cases(
 
     Args:
         pred: What `mood-vae predict` wrote: a folder of maps, or that of `predict both`.
-        images: What was predicted, anything that `predict` takes.
+        images: The folder that was predicted: volumes, DICOM files or a BIDS data set.
+        series: The DICOM series that was predicted, by number, UID or description; the T1 if not given.
         labels: A folder of label volumes of the same names, or a set of toys' `toy_label`.
         reconstructions: A folder of reconstructions of the same names.
         run: What `predict --report` wrote; `pred/run.json` by default, if it is there.
 
     Raises:
-        FolderError: A folder is missing or holds nothing of its kind, or no map belongs to any image.
+        FolderError: A folder is missing or holds nothing of its kind, or no map belongs to any image or, if they are
+            given, to any reconstruction.
+        ConfigError: A series is named, and the images are no DICOM.
     """
     maps = {path.name: path for path in volume_files.list_volumes(maps_dir(pred))}
-    found = find_scans(images)
+    found = find_scans(images, series=series)
     scans = {scan.file_name: scan for scan in found.scans}
     if not maps.keys() & scans.keys():
         raise FolderError(
@@ -100,8 +105,8 @@ def list_cases(
         )  # fmt: skip
     facts = _read_run(pred, run)
     label_files = _files(labels and labels_dir(labels))
-    reconstruction_files = _files(reconstructions)
-    failures = found.failures | facts.failures
+    reconstruction_files = _reconstruction_files(reconstructions, maps)
+    failures = found.failures | {name: _with_name_alone(failure) for name, failure in facts.failures.items()}
     cases = []
     for name in sorted(maps.keys() | scans.keys()):
         if name in failures:
@@ -158,6 +163,17 @@ def _files(folder: Path | None) -> dict[str, Path]:
     return {path.name: path for path in volume_files.list_volumes(folder)} if folder else {}
 
 
+def _reconstruction_files(folder: Path | None, maps: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the reconstructions by name; FolderError if there is none of any map."""
+    files = _files(folder)
+    if files and not maps.keys() & files.keys():
+        raise FolderError(
+            file=folder, expected=f"reconstructions named like the maps, such as {min(maps)}",
+            found=f"none, but {min(files)}", remedy="check that PRED and --reconstructions belong together",
+        )  # fmt: skip
+    return files
+
+
 def _read_run(pred: Path, run: Path | None) -> _Run:
     path = run or pred / RUN_NAME
     if run is None and not path.is_file():
@@ -169,6 +185,12 @@ def _read_run(pred: Path, run: Path | None) -> _Run:
         remedy="name that file with --run",
         with_nan=True,
     )
+
+
+def _with_name_alone(failure: str) -> str:
+    """Return what a run says of a file without the folders that it lies in, whose names may be patients'."""
+    file, expected, rest = failure.partition(": expected ")
+    return f"{file.rpartition('/')[2]}{expected}{rest}" if expected else failure
 
 
 def _score(of_run: object, pred: Path, map_file: Path) -> float | None:

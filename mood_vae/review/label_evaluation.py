@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mood_vae.errors import CASE_FAILURES
+from mood_vae.errors import CASE_FAILURES, printable
 from mood_vae.evaluation import metrics, scoring
 from mood_vae.evaluation.bootstrap import gather
 from mood_vae.evaluation.case_results import Case, CaseResult, find_cases, read_pixel_case
@@ -88,7 +88,7 @@ def read(case: Case) -> Scored:
 
 
 def _read(case: Case) -> Scored:
-    result = read_pixel_case(case, lesions=True)
+    result = _with_names_alone(read_pixel_case(case, lesions=True), case)
     if not result.scored:
         return Scored(result=result)
     truth = metrics.is_positive(volume_files.read_array(case.label))
@@ -101,6 +101,14 @@ def _read(case: Case) -> Scored:
         if threshold == MASK_THRESHOLD:
             sizes, found = match.lesion_voxels * result.voxel_ml, match.is_detected
     return Scored(result=result, at=tuple(at), lesion_ml=tuple(sizes.tolist()), is_detected=tuple(found.tolist()))
+
+
+def _with_names_alone(result: CaseResult, case: Case) -> CaseResult:
+    """Return a result that names files without the folders that they lie in, whose names may be patients'."""
+    problem = result.problem
+    for file in (case.label, case.prediction):
+        problem = problem.replace(printable(str(file)), printable(file.name))
+    return replace(result, problem=problem)
 
 
 def precision_recall(results: Sequence[CaseResult], average_precision: float) -> Figure:

@@ -12,7 +12,7 @@ from mood_vae.evaluation.case_results import find_cases
 from mood_vae.io import atomic, output_folder
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.review import page, regions, thumbnails
-from mood_vae.review.case_entry import IMAGES, Task, describe
+from mood_vae.review.case_entry import IMAGES, Task, describe, reason
 from mood_vae.review.cases import CaseList, labels_dir, maps_dir
 from mood_vae.review.label_evaluation import evaluate
 from mood_vae.review.report_data import CaseEntry, Failure, Report
@@ -49,14 +49,14 @@ def write_report(found: CaseList, out_dir: Path, *, workers: int | None = None, 
         described = parallel_map(describe, tasks, n_workers)
         entries = list(progress(described, "Reviewing", len(tasks)))
         cases = sorted((entry for entry in entries if isinstance(entry, CaseEntry)), key=_by_score)
-        failures = [Failure(id=name, reason=reason) for name, reason in found.failures.items()]
+        failures = [Failure(id=name, reason=why) for name, why in found.failures.items()]
         failures += [entry for entry in entries if isinstance(entry, Failure)]
         evaluation = None
         if labels is not None:
             try:
                 evaluation = evaluate(maps_dir(pred), labels_dir(labels), workers=n_workers, progress=progress)
             except FolderError as error:  # no label can be read: the cases are shown all the same
-                failures.append(Failure(id=str(labels), reason=str(error)))
+                failures.append(Failure(id="labels", reason=reason(error)))
         atlas, atlas_note = regions.state()
         report = Report(
             id=report_id(cases),

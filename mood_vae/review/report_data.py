@@ -50,7 +50,6 @@ class CaseEntry(_Data):
         label_ml: The volume of the label; None without one.
         dice: That of mask and label; None without a label, or where both are empty.
         region_note: Why there is no region's name, if there is none.
-        field_mm: The edge of the square that each picture shows.
     """
 
     id: str
@@ -63,7 +62,6 @@ class CaseEntry(_Data):
     label_ml: float | None = None
     dice: float | None = None
     region_note: str = ""
-    field_mm: float = 0.0
 
 
 class Failure(_Data):

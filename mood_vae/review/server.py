@@ -64,7 +64,7 @@ class ReviewServer(ThreadingHTTPServer):
             raise ConfigError(
                 expected=f"a free port, not {port}", found=found, remedy="name another, or leave --port out"
             ) from error
-        self.hosts = tuple(f"{name}:{self.server_port}" for name in (HOST, "localhost"))
+        self.hosts = own_hosts(self.server_port)
         self.origins = tuple(f"http://{host}" for host in self.hosts)
         self.folder = site.verdicts.folder
         self.address = f"http://{HOST}:{self.server_port}/{self.token}/"
@@ -76,6 +76,12 @@ class ReviewServer(ThreadingHTTPServer):
             log.debug("a client went away: %s", type(error).__name__)
         else:
             log.error("a request failed", exc_info=error)
+
+
+def own_hosts(port: int) -> tuple[str, ...]:
+    """Return what a browser calls the server at a port; it leaves out the port 80, which is that of HTTP."""
+    names = (HOST, "localhost")
+    return tuple(f"{name}:{port}" for name in names) + (names if port == 80 else ())
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -200,6 +206,7 @@ def started(
     Raises:
         ConfigError: NiiVue is missing, or the port is taken.
         FolderError: As `write_report`, or verdicts.json in the output folder is damaged.
+        OutputError: The verdicts there cannot be written anew.
     """
     niivue = bundle()  # fails now rather than after the report
     pred = found.pred.resolve()
@@ -214,7 +221,7 @@ def started(
     }
     volumes = [_volumes(cases[entry.id], folders) for entry in report.cases]
     verdicts = VerdictStore(out_dir, report)
-    verdicts.read()
+    verdicts.renew()
     with tempfile.TemporaryDirectory(prefix="mood-vae-view-") as folder:
         site = Site(out_dir, volumes, verdicts, safe=SafeVolumes(Path(folder)), niivue=niivue)
         with ReviewServer(site, port=port) as server:

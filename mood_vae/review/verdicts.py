@@ -179,6 +179,17 @@ class VerdictStore:
             self._write(VerdictFile(verdicts=sorted([*others, now], key=lambda v: v.key), former=kept.former))
         return now
 
+    def renew(self) -> None:
+        """Write the files anew for this report's findings, if there are any: an earlier report may have left them.
+
+        Raises:
+            FolderError: verdicts.json is damaged; it is left as it is.
+            OutputError: They cannot be written.
+        """
+        if (self.folder / JSON_FILE).exists():
+            with self._locked():
+                self._write(self.read())
+
     def _write(self, kept: VerdictFile) -> None:
         atomic.write_text(self.folder / JSON_FILE, kept.model_dump_json(indent=1) + "\n")
         atomic.write_text(self.folder / CSV_FILE, as_csv(self.report, kept.verdicts))

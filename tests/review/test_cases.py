@@ -10,6 +10,7 @@ import pytest
 from mood_vae.errors import FolderError
 from mood_vae.io.scans import FileScan
 from mood_vae.review.cases import list_cases
+from tests.dicom.dicom_files import write_series
 from tests.review.review_cases import Folders, anomaly_map
 
 
@@ -66,6 +67,53 @@ def test_folders_that_do_not_belong_together_are_refused(folders: Folders, tmp_p
     (folders.root / "pred/a.nii.gz").rename(folders.root / "pred/z.nii.gz")
     with pytest.raises(FolderError, match="belong together"):
         list_cases(folders.root / "pred", folders.root / "in")
+
+
+def test_reconstructions_of_other_maps_are_refused(folders: Folders) -> None:
+    for name in ("a.nii.gz", "b.nii.gz"):
+        folders.add(name, anomaly_map())
+    made = folders.root / "made"
+    made.mkdir()
+    (folders.root / "in/a.nii.gz").rename(made / "z.nii.gz")
+    with pytest.raises(FolderError, match=r"such as a\.nii\.gz, found none, but z\.nii\.gz.* --reconstructions belong"):
+        list_cases(folders.root / "pred", folders.root / "in", reconstructions=made)
+    (folders.root / "in/b.nii.gz").rename(made / "b.nii.gz")
+    folders.add("b.nii.gz", anomaly_map())
+    (b,) = list_cases(folders.root / "pred", folders.root / "in", reconstructions=made).cases  # some may be missing
+    assert b.reconstruction_file == made / "b.nii.gz"
+
+
+@pytest.mark.parametrize(("series", "brightest"), [(None, 1), ("3", 1), ("5", 2)])
+def test_the_series_that_was_predicted_is_shown(folders: Folders, series: str | None, brightest: int) -> None:
+    study = folders.root / "study7"
+    first = np.ones((6, 5, 16), np.uint16)
+    write_series(study / "plain", first, SeriesInstanceUID="1.2.3.4.3", SeriesNumber=3, SeriesDescription="t1_mprage")
+    write_series(
+        study / "gd", first * 2, SeriesInstanceUID="1.2.3.4.5", SeriesNumber=5, SeriesDescription="t1_mprage post",
+        ContrastBolusAgent="gd",
+    )  # fmt: skip
+    folders.add("study7.nii.gz", anomaly_map())
+    (case,) = list_cases(folders.root / "pred", study, series=series).cases
+    with case.image.open() as scan:
+        assert scan.read().array.max() == brightest
+
+
+WHY = "expected 3-D, found 2/3-D; mend it"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (f"/data/Anna Muster/in/a.nii.gz: {WHY}", f"a.nii.gz: {WHY}"),
+        (f"s3://muster/a.nii.gz: {WHY}", f"a.nii.gz: {WHY}"),
+        (f"a.nii.gz: {WHY}", f"a.nii.gz: {WHY}"),
+        ("stopped and/or killed", "stopped and/or killed"),
+    ],
+)
+def test_what_a_run_says_of_a_failure_names_no_folder(folders: Folders, said: str, told: str) -> None:
+    folders.add("a.nii.gz", anomaly_map())
+    folders.write_run({}, failures={"a.nii.gz": said})
+    assert list_cases(folders.root / "pred", folders.root / "in").failures == {"a.nii.gz": told}
 
 
 def test_a_run_file_that_is_none_is_refused(folders: Folders) -> None:

@@ -164,6 +164,32 @@ def test_verdicts_are_exported_and_imported(page: Any, tmp_path: Path) -> None:
     assert page.evaluate("Object.keys(moodReview.verdicts.all())") == [HOSTILE]
 
 
+def test_verdicts_on_findings_of_another_prediction_are_left_out_and_told(
+    browser: Any, out: Path, tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    def hear(dialog: Any) -> None:
+        told.append(dialog.message)
+        dialog.dismiss()
+
+    page = browser.new_page()
+    page.on("dialog", hear)
+    page.goto(f"{out.as_uri()}/index.html")
+    places = {1: [5, 10, 9], 2: [5, 10, 9]}  # the second is elsewhere
+    verdicts = [
+        {"case": "high.nii.gz", "finding": number, "verdict": "accept", "comment": "", "location_vox": place}
+        for number, place in places.items()
+    ]
+    file = tmp_path / "verdicts.json"
+    file.write_text(json.dumps({"verdicts": verdicts, "former": []}))
+    page.set_input_files("#import-json", file)
+    wait_until(page, "Object.keys(moodReview.verdicts.all()).length === 1")
+    assert list(page.evaluate("moodReview.verdicts.all()['high.nii.gz']")) == ["1"]
+    assert told == ["Left out: 1 verdict on findings that this report does not have."]
+    page.close()
+
+
 def test_hostile_texts_are_text(page: Any) -> None:
     page.locator("#cases a.open", has_text="<img").click()
     page.wait_for_selector("#case-title")

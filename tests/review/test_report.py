@@ -169,6 +169,39 @@ def test_pictures_of_others_stay(folders: Folders) -> None:
     assert not former & {path.name for path in images.iterdir()} - {"figure1.png"}
 
 
+def assert_no_folder_is_named(folders: Folders) -> None:
+    """Fail if the report holds the name of the folder with all the others; it may be a patient's."""
+    for name in ("index.html", "report.json"):
+        assert folders.root.name not in (folders.root / "out" / name).read_text()
+
+
+def test_no_folder_s_name_is_in_the_report(tmp_path: Path) -> None:
+    folders = Folders(tmp_path / "Muster, Anna")
+    folders.root.mkdir()
+    for name in ("broken-label.nii.gz", "broken-map.nii.gz", "failed.nii.gz", "good.nii.gz"):
+        folders.add(name, anomaly_map(((5, 10, 9), 0.9)), label=LABEL)
+    for file in ("labels/broken-label.nii.gz", "pred/broken-map.nii.gz"):
+        (folders.root / file).write_bytes(b"no volume")
+    told = "failed.nii.gz: expected voxels, found none; export it again"
+    folders.write_run({}, failures={"failed.nii.gz": f"{folders.root / 'in'}/{told}"})
+    report = folders.report(labels=True)
+    assert [case.id for case in report.cases] == ["broken-label.nii.gz", "good.nii.gz"]
+    assert [failure.id for failure in report.failures] == ["broken-map.nii.gz", "failed.nii.gz"]
+    assert report.failures[1].reason == told
+    assert report.evaluation is not None
+    problems = report.evaluation.problems
+    assert problems["broken-label"].startswith("label unreadable: broken-label.nii.gz: expected")
+    assert problems["broken-map"].startswith("prediction unreadable: broken-map.nii.gz: expected")
+    assert_no_folder_is_named(folders)
+
+
+def test_a_series_is_for_dicom(folders: Folders) -> None:
+    folders.add("a.nii.gz", anomaly_map())
+    done = CliRunner().invoke(main, [*folders.arguments, "--series", "5"])
+    assert done.exit_code == 2
+    assert "expected --series for DICOM, found other volumes" in done.output
+
+
 def test_labels_none_of_which_can_be_read_cost_the_evaluation_alone(folders: Folders) -> None:
     folders.add("a.nii.gz", anomaly_map(((5, 10, 9), 0.9)), label=LABEL)
     (folders.root / "labels/a.nii.gz").write_bytes(b"")
@@ -176,9 +209,10 @@ def test_labels_none_of_which_can_be_read_cost_the_evaluation_alone(folders: Fol
     assert [case.id for case in report.cases] == ["a.nii.gz"]
     assert report.evaluation is None
     (failure,) = report.failures
-    assert failure.id == str(folders.root / "labels")
+    assert failure.id == "labels"
     assert "at least one readable label" in failure.reason
-    assert (folders.root / "out/index.html").is_file()
+    assert "label unreadable: a.nii.gz: expected" in failure.reason
+    assert_no_folder_is_named(folders)
 
 
 def test_labels_of_another_set_are_refused_before_anything_is_written(folders: Folders) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from mood_vae.errors import ConfigError
 from mood_vae.review import server as server_module
-from mood_vae.review.server import MAX_BODY, ReviewServer
+from mood_vae.review.server import MAX_BODY, ReviewServer, own_hosts
 from tests.review.reviews import TOKEN, ask, make_site
 
 JSON = {"Content_Type": "application/json"}
@@ -70,6 +70,11 @@ def test_a_request_with_no_host_or_two_is_refused(server: ReviewServer) -> None:
 
 def test_localhost_is_the_same_host(server: ReviewServer) -> None:
     assert ask(server, "verdicts", Host=f"localhost:{server.server_port}")[0] == 200
+
+
+def test_at_port_80_a_browser_names_no_port() -> None:
+    assert own_hosts(8080) == ("127.0.0.1:8080", "localhost:8080")
+    assert own_hosts(80) == ("127.0.0.1:80", "localhost:80", "127.0.0.1", "localhost")
 
 
 @pytest.mark.parametrize(

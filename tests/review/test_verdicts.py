@@ -101,6 +101,25 @@ def test_after_another_prediction_a_verdict_stays_with_its_place(store: VerdictS
     assert ("a.nii.gz", 1, "accept", "") in said(store)  # and it is shown again with the prediction that it was about
 
 
+def test_after_another_prediction_the_files_are_renewed(store: VerdictStore) -> None:
+    store.renew()
+    assert not list(store.folder.iterdir())  # nothing has been said
+    store.put(Change(case="a.nii.gz", finding=1, verdict="accept", comment="a lesion"))
+    store.put(Change(case="a.nii.gz", finding=2, verdict="reject"))
+    moved = finding(1).model_copy(update={"location_vox": (9, 9, 9), "peak": 0.6})
+    case = CaseEntry(id="a.nii.gz", mask_ml=1, findings=(moved, finding(2)))
+    VerdictStore(store.folder, Report(id="two", made="", version="0", cases=(case,))).renew()
+    kept = json.loads((store.folder / "verdicts.json").read_text())
+    assert [(one["finding"], one["verdict"]) for one in kept["verdicts"]] == [(2, "reject")]
+    assert [(one["finding"], one["comment"]) for one in kept["former"]] == [(1, "a lesion")]
+    with (store.folder / "verdicts.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["finding"], row["verdict"], row["peak"]) for row in rows] == [
+        ("1", "", "0.6"),
+        ("2", "reject", "0.75"),
+    ]
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"verdicts": [{}]}', '{"verdicts": 1}', '{"more": 1}'])
 def test_damaged_verdicts_are_told_and_not_replaced(store: VerdictStore, content: str) -> None:
     path = store.folder / "verdicts.json"
@@ -109,6 +128,8 @@ def test_damaged_verdicts_are_told_and_not_replaced(store: VerdictStore, content
         store.read()
     with pytest.raises(FolderError):
         store.put(Change(case="a.nii.gz", finding=1, verdict="accept"))
+    with pytest.raises(FolderError):
+        store.renew()
     assert path.read_text() == content
 
 

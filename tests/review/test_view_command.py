@@ -65,6 +65,21 @@ def test_verdicts_outlive_another_report_of_the_same_predictions(data: Path) -> 
             assert [v.comment for v in started.site.verdicts.read().verdicts] == ["seen"]
 
 
+def test_the_files_of_verdicts_are_those_of_what_is_served(data: Path) -> None:
+    with server.started(list_cases(data / "maps", data / "images"), workers=1) as started:
+        started.site.verdicts.put(Change(case="b.nii.gz", finding=2, verdict="accept", comment="seen"))
+    table = (data / "maps-review" / "verdicts.csv").read_text()
+    assert "b.nii.gz,2,accept,seen" in table
+    (data / "maps" / "b.nii.gz").write_bytes((data / "maps" / "a.nii.gz").read_bytes())  # another prediction
+    with server.started(list_cases(data / "maps", data / "images"), workers=1) as started:
+        report = started.site.verdicts.report
+    (b,) = (case for case in report.cases if case.id == "b.nii.gz")
+    assert list(b.findings[1].location_vox) != list(PEAKS[1])
+    assert "b.nii.gz,2,,," in (data / "maps-review" / "verdicts.csv").read_text()
+    kept = json.loads((data / "maps-review" / "verdicts.json").read_text())
+    assert [(len(kept["verdicts"]), one["comment"]) for one in kept["former"]] == [(0, "seen")]
+
+
 def test_damaged_verdicts_are_told_before_anything_is_served(data: Path) -> None:
     (data / "maps-review").mkdir()
     atomic.write_text(data / "maps-review" / "verdicts.json", "{")

@@ -170,6 +170,29 @@ def test_what_cannot_be_shown_is_told_and_another_case_can(tab: Tab, tmp_path: P
         assert tab.place("voxel") == list(PEAKS[0])
 
 
+def test_of_a_case_that_cannot_be_shown_nothing_of_the_one_before_is(tab: Tab, tmp_path: Path) -> None:
+    def go_to(case: str, state: str) -> None:
+        tab.page.evaluate(f"location.hash = 'case={case}'")
+        wait_until(tab.page, f"document.getElementById('case-title').textContent === '{case}'")
+        tab.page.wait_for_selector(f".viewer-body[data-state={state}]")
+        tab.settle()
+
+    site = make_site(tmp_path, ("a.nii.gz", "b.nii.gz"))
+    (tmp_path / "images" / "b.nii.gz").write_bytes(b"no volume")
+    with serving(site) as server:
+        tab.open(server.address, "a.nii.gz")
+        before = tab.picture()
+        go_to("b.nii.gz", "failed")
+        assert "b.nii.gz: expected" in tab.page.locator(".viewer-message").inner_text()
+        seen = [one.get_attribute("class") for one in tab.page.locator(".viewer-body > *").all() if one.is_visible()]
+        assert seen == ["viewer-message"]
+        assert tab.page.locator("#case-pictures").is_visible()
+        go_to("a.nii.gz", "ready")
+        np.testing.assert_array_equal(tab.picture(), before)
+        assert tab.place("voxel") == list(PEAKS[0])
+    assert [one for one in tab.complaints if "422" not in one] == []
+
+
 def decide(tab: Tab, number: int, verdict: str) -> None:
     entry = json.dumps({"verdict": verdict, "comment": ""})
     tab.page.evaluate(f"moodReview.verdicts.set('a.nii.gz', {number}, {entry})")

@@ -45,9 +45,12 @@ function place(finding) {
   }, `${x}, ${y}, ${z} mm`);
 }
 
+// What lies below the threshold, 0.5, is not rounded up to it.
+const peakInWords = (finding) => (finding.below_threshold ? Math.min(finding.peak, 0.49) : finding.peak).toFixed(2);
+
 function findingInWords(finding) {
-  if (finding.below_threshold) return `highest place, ${finding.peak.toFixed(2)}, below the threshold`;
-  return `${ml(finding.ml)}, peak ${finding.peak.toFixed(2)}`;
+  if (finding.below_threshold) return `highest place, ${peakInWords(finding)}, below the threshold`;
+  return `${ml(finding.ml)}, peak ${peakInWords(finding)}`;
 }
 
 function say(text) {

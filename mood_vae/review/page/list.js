@@ -78,7 +78,7 @@ function caseRow(entry, number) {
 
 function maskInWords(entry) {
   if (!entry.n_findings) return "nothing was searched";
-  if (entry.findings[0]?.below_threshold) return `nothing marked; highest ${entry.findings[0].peak.toFixed(2)}`;
+  if (entry.findings[0]?.below_threshold) return `nothing marked; highest ${peakInWords(entry.findings[0])}`;
   return `${ml(entry.mask_ml)} marked in ${plural(entry.n_findings, "finding")}`;
 }
 

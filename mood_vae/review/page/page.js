@@ -76,9 +76,10 @@ function download(name, type, text) {
 async function importVerdicts(file) {
   try {
     const content = JSON.parse(await file.text());
-    const n = verdicts.merge(content.verdicts);
-    if (!n) throw new Error("none for a case of this report");
-    say(`Verdicts on ${plural(n, "case")} imported`);
+    const { cases, leftOut } = verdicts.merge(content.verdicts);
+    if (leftOut) alert(`Left out: ${plural(leftOut, "verdict")} on findings that this report does not have.`);
+    else if (!cases) throw new Error("none for a case of this report");
+    say(`Verdicts on ${plural(cases, "case")} imported`);
     const isOther = content.report ? content.report !== report.id : false; // the server's file names no report
     if (isOther) alert("These verdicts were given for another report: check them.");
   } catch {

@@ -1,9 +1,9 @@
 // Three planes of a finding, in layers; left and right follow the convention that the reader chose.
 
 const PLANES = [
-  { name: "Sagittal", letters: ["A", "P"], top: "S", bottom: "I", across: 1, up: 2, flipped: true },
-  { name: "Coronal", letters: ["L", "R"], top: "S", bottom: "I", across: 0, up: 2, mirrors: true },
-  { name: "Axial", letters: ["L", "R"], top: "A", bottom: "P", across: 0, up: 1, mirrors: true },
+  { name: "Sagittal", letters: ["A", "P"], across: 1, up: 2, flipped: true },
+  { name: "Coronal", letters: ["L", "R"], across: 0, up: 2, mirrors: true },
+  { name: "Axial", letters: ["L", "R"], across: 0, up: 1, mirrors: true },
 ];
 
 // The layers of each row of pictures; those that the finding lacks are left out.

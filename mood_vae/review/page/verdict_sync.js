@@ -6,6 +6,7 @@
   const WAIT_MS = 400, SHOWN_MS = 4000;
   const known = new Map(); // what the server is known to have: {verdict, comment, version} by finding
   const waiting = new Map(); // what it is still to be told
+  const undecided = new Map(); // what another page has said before: {mine, theirs} by finding, until the reader decides
   let sending = false, loading = false, fading = 0;
 
   const keyOf = (caseId, number) => JSON.stringify([caseId, number]);
@@ -15,7 +16,13 @@
   status.setAttribute("role", "status");
   document.body.append(status);
 
-  function say(text, isBad = false, buttons = []) {
+  // Good news do not take an open question away.
+  function say(text) {
+    if (undecided.size) ask();
+    else show(text);
+  }
+
+  function show(text, isBad = false, buttons = []) {
     status.replaceChildren(document.createTextNode(text));
     status.dataset.bad = isBad;
     clearTimeout(fading);
@@ -33,7 +40,9 @@
 
   function learn(all, entry) {
     (all[entry.case] ??= {})[entry.finding] = { verdict: entry.verdict, comment: entry.comment };
-    known.set(keyOf(entry.case, entry.finding), entry);
+    const key = keyOf(entry.case, entry.finding);
+    known.set(key, entry);
+    if (undecided.has(key)) undecided.get(key).theirs = entry;
     return all;
   }
 
@@ -70,20 +79,36 @@
     const body = JSON.stringify({ ...change, seen });
     const headers = { "Content-Type": "application/json" };
     const answer = await fetch("verdicts", { method: "PUT", body, headers, keepalive: true });
-    if (answer.status === 409) return conflict(key, change, await answer.json());
+    if (answer.status === 409) return conflict(key, await answer.json());
     if (!answer.ok) throw new Error((await answer.text()).trim());
     known.set(key, await answer.json());
     if (waiting.get(key) === change) waiting.delete(key);
     if (!waiting.size) say("Saved");
   }
 
-  function conflict(key, mine, theirs) {
+  function conflict(key, theirs) {
+    undecided.set(key, { mine: waiting.get(key), theirs });
     waiting.delete(key);
     load(learn(verdicts.all(), theirs));
+    ask();
+  }
+
+  // Show both sides of the first open question.
+  function ask() {
+    const [key, { mine, theirs }] = undecided.entries().next().value;
     const place = `finding ${theirs.finding} of ${theirs.case}`;
-    say(`Not saved: another page had already set ${place} to ${words(theirs)}; yours was ${words(mine)}.`, true, [
-      ["Keep theirs", () => say("Saved")],
-      ["Use mine", () => verdicts.set(mine.case, mine.finding, { verdict: mine.verdict, comment: mine.comment })],
+    const more = undecided.size > 1 ? ` ${undecided.size - 1} more to decide.` : "";
+    const text = `Not saved: another page had already set ${place} to ${words(theirs)}; yours was ${words(mine)}.${more}`;
+    show(text, true, [
+      ["Keep theirs", () => {
+        undecided.delete(key);
+        say("Saved");
+      }],
+      ["Use mine", () => {
+        undecided.delete(key);
+        verdicts.set(mine.case, mine.finding, { verdict: mine.verdict, comment: mine.comment });
+        say("Saving …");
+      }],
     ]);
   }
 
@@ -93,7 +118,7 @@
     try {
       while (waiting.size) await sendOne(waiting.entries().next().value);
     } catch (error) {
-      say(`Not saved: ${error.message || "the server does not answer"}.`, true, [["Try again", sendAll]]);
+      show(`Not saved: ${error.message || "the server does not answer"}.`, true, [["Try again", sendAll]]);
     } finally {
       sending = false;
     }
@@ -103,7 +128,10 @@
   function send(caseId, number, { verdict, comment }) {
     // by characters: half of one that takes two places is no text
     const text = Array.from(comment).slice(0, 4000).join("");
-    waiting.set(keyOf(caseId, number), { case: caseId, finding: number, verdict: verdict ?? null, comment: text });
+    const key = keyOf(caseId, number);
+    waiting.set(key, { case: caseId, finding: number, verdict: verdict ?? null, comment: text });
+    // a new verdict on the same finding answers the question; a comment that is being written does not
+    if (undecided.has(key) && undecided.get(key).theirs.verdict !== waiting.get(key).verdict) undecided.delete(key);
     clearTimeout(timer);
     timer = setTimeout(sendAll, WAIT_MS);
   }
@@ -126,10 +154,13 @@
     else send(caseId, number, entry);
   });
 
-  const refresh = () => fetchAll().catch((error) => say(`Verdicts cannot be read: ${error.message}`, true));
+  const refresh = () => fetchAll().catch((error) => show(`Verdicts cannot be read: ${error.message}`, true));
   document.addEventListener("visibilitychange", () => (document.hidden ? sendAll() : refresh()));
   window.addEventListener("focus", refresh);
   window.addEventListener("pagehide", sendAll);
-  window.addEventListener("beforeunload", (event) => { if (waiting.size) { sendAll(); event.preventDefault(); } });
+  window.addEventListener("beforeunload", (event) => {
+    if (waiting.size || undecided.size) event.preventDefault();
+    sendAll();
+  });
   window.moodVerdictsReady = refresh();
 })();

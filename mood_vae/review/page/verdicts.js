@@ -39,6 +39,13 @@ function makeVerdicts(report) {
     return found;
   }
 
+  const places = new Map(report.cases.flatMap((entry) =>
+    entry.findings.map((finding) => [JSON.stringify([entry.id, finding.number]), String(finding.location_vox)])));
+
+  // The server says where each finding lies: after another prediction, another one may have its number.
+  const isElsewhere = (entry) => Boolean(entry?.location_vox)
+    && places.get(JSON.stringify([entry.case, entry.finding])) !== String(entry.location_vox);
+
   function nested(list) {
     const all = Object.create(null);
     for (const entry of list) (all[entry?.case] ??= Object.create(null))[entry?.finding] = entry;
@@ -63,14 +70,17 @@ function makeVerdicts(report) {
       keep();
       listeners.forEach((callback) => callback(null, null, null, true));
     },
-    // Take what a file holds for cases of this report, as the page or the server writes it; return how many cases.
+    // Take what a file holds for cases of this report, as the page or the server writes it; return how many cases, and
+    // how many verdicts were left out, on findings that this report does not have.
     merge(given) {
-      const added = clean(Array.isArray(given) ? nested(given) : given);
+      const isList = Array.isArray(given);
+      const left = isList ? given.filter((entry) => isElsewhere(entry) && (entry.verdict || entry.comment)) : [];
+      const added = clean(isList ? nested(given.filter((entry) => !isElsewhere(entry))) : given);
       const here = report.cases.map((entry) => entry.id).filter((id) => id in added);
       const both = { ...byCase };
       for (const id of here) both[id] = { ...both[id], ...added[id] };
       this.load(both);
-      return here.length;
+      return { cases: here.length, leftOut: left.length };
     },
     onChange(callback) {
       listeners.push(callback);
