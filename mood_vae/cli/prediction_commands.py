@@ -47,7 +47,7 @@ P = TypeVar("P", Path, str, Path | None, Path | str)
 @click.option("--model", "--preset", help="A pretrained model by its name, instead of the region's default.")
 @click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
 @DEVICE
-@click.option("--resume", is_flag=True, help="Skip cases that have a prediction, of whatever model, but for failed ones.")
+@click.option("--resume", is_flag=True, help="Skip cases with a prediction, of whatever model, but not failed ones.")
 @click.option("--max-voxels", type=click.IntRange(1), default=2**28, help="Refuse larger volumes.")
 @click.option("--report", type=FILE, help="Write places of maxima, warnings and failures here, as JSON, "
               "outside OUT_DIR; `both` writes OUT_DIR/run.json without it.")  # fmt: skip

@@ -10,7 +10,7 @@ front. Only what touches a volume's own grid keeps the order (I, J, K) of `mood_
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from mood_vae.imaging.resampling import resample, resample_inside
 from mood_vae.io.volume import Affine, Array, Mask, Volume
 
 Point = tuple[float, float, float]
+Values = TypeVar("Values", bound=np.generic)
 
 BRAIN_RADII_MM = (68.0, 87.0, 70.0)
 """Half the extent of a brain in MNI position along x, y and z."""
@@ -257,7 +258,7 @@ def _slices_first(array: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, 2, 0))
 
 
-def _slices_last(array: Array) -> Array:
+def _slices_last(array: npt.NDArray[Values]) -> npt.NDArray[Values]:
     return np.moveaxis(array, 0, 2)
 
 
