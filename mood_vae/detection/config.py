@@ -42,6 +42,7 @@ class DetectorConfig(Config):
     @model_validator(mode="after")
     def _check(self) -> DetectorConfig:
         self._check_slices()
+        self._check_halving()
         self._check_order()
         if self.discriminators and not any(config.ensemble_weight for config in self.discriminators):
             raise ConfigError(
@@ -75,6 +76,17 @@ class DetectorConfig(Config):
                 found=f"axes={self.vae.axes}, slice_shape={self.vae.slice_shape}",
                 remedy="leave out the discriminators or correct the VAE's configuration",
             )
+
+    def _check_halving(self) -> None:
+        for config in self.discriminators:
+            multiple = 2 ** len(config.widths)
+            if not config.volumetric and any(length % multiple for length in self.grid.shape[:2]):
+                raise ConfigError(
+                    expected=f"axial slices whose edges a discriminator of {len(config.widths)} widths can halve as "
+                    f"many times, multiples of {multiple}",
+                    found=f"slices of {self.grid.shape[:2]} pixels",
+                    remedy="change the grid, or give the discriminator fewer widths",
+                )
 
     def _check_order(self) -> None:
         for number, config in enumerate(self.discriminators):

@@ -29,26 +29,27 @@ def widen_sulci(array: Array, label: Label, rng: np.random.Generator) -> tuple[A
     """Return a brain with wider and emptier sulci and fissures, as in atrophy or after a tight skull-stripping.
 
     Dark voxels that are open to the background become background. Then the surface recedes by up to 4 voxels, here more
-    and there less, and the tissue below it, three times as deep, is compressed. A brain without background is returned
-    as it is.
+    and there less, and the tissue below it, three times as deep, is compressed. What is labelled, as a lost slab, is
+    neither a sulcus nor background. A brain without background is returned as it is.
     """
-    inside = array > 0
-    if inside.all() or not inside.any():
+    inside, healthy = array > 0, label == 0
+    outside = ~inside & healthy
+    if not outside.any() or not inside.any():
         return array, label
     dark = array < np.quantile(array[inside][::8], rng.uniform(0, 0.2))
-    components, _ = ndimage.label(dark | ~inside)
-    array = np.where(components == np.bincount(components[~inside]).argmax(), np.float32(0), array)
+    components, _ = ndimage.label((dark | ~inside) & healthy)
+    array = np.where(components == np.bincount(components[outside]).argmax(), np.float32(0), array)
     share = special.expit(2 * smooth_noise(rng, array.shape, 24.0, VOXEL))
-    narrow, narrow_label = _spread(array, label, array <= 0, rng.uniform(0, 4) * share, reach=3)
+    narrow, narrow_label = _spread(array, label, (array <= 0) & healthy, rng.uniform(0, 4) * share, reach=3)
     narrow[narrow < FAINTEST] = 0
-    return narrow, narrow_label * (narrow > 0)
+    return narrow, narrow_label * ((narrow > 0) | ~healthy)
 
 
 def enlarge_ventricles(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
     """Return a brain with wider ventricles and deep cisterns, as in old age, often one side more than the other.
 
     Fluid that lies deep in the brain, and is no thin sulcus, spreads by up to 4 voxels and compresses the tissue around
-    it, four times as deep.
+    it, four times as deep. What is 0, background or a lost slab, stays as it is.
     A brain without any is returned as it is.
     """
     inside = array > 0
@@ -69,7 +70,7 @@ def enlarge_ventricles(array: Array, label: Label, rng: np.random.Generator) -> 
     box = tuple(slice(max(0, at.start - 16), at.stop + 16) for at in boxes[0])  # as far as it compresses
     old, old_label = array.copy(), label.copy()
     old[box], old_label[box] = _spread(array[box], label[box], fluid[box], growth_vox[box], reach=4)
-    return np.where(inside, np.maximum(old, 1e-3), 0).astype(np.float32), old_label * inside
+    return np.where(inside, np.maximum(old, 1e-3), 0).astype(np.float32), np.where(inside, old_label, label)
 
 
 def depth_vox(inside: Mask) -> Array:

@@ -86,15 +86,15 @@ class Host:
         Args:
             count: The largest N.
             margin_mm: How far away on each of the six sides foreground is looked for.
-            within: Only voxels of this box.
+            within: Only voxels of this box, which holds some foreground.
             bright: Only voxels above `brightness`, which in T1 is white matter.
         """
-        slices = (slice(0, n) for n in self.foreground.shape) if within is None else within.slices
+        slices = tuple(slice(0, n) for n in self.foreground.shape) if within is None else within.slices
         start, stop = zip(*((axis.start, axis.stop) for axis in slices), strict=True)
         voxels = self.rng.integers(start, stop, (CANDIDATES, 3))
         voxels = voxels[self.foreground[tuple(voxels.T)]]
         if not len(voxels):  # a foreground so thin that no draw met it
-            voxels = self.rng.choice(np.argwhere(self.foreground), CANDIDATES)
+            voxels = self.rng.choice(np.argwhere(self.foreground[slices]) + start, CANDIDATES)
         if bright:
             lit = self.array[tuple(voxels.T)] > self.low + self.brightness * self.scale
             voxels = voxels[lit] if lit.any() else voxels

@@ -142,8 +142,14 @@ def _inserted(volume: Volume, plan: CasePlan) -> tuple[Array, npt.NDArray[np.uin
         spacing_mm=volume.spacing_mm,
     )
     array = _on_grey_levels(inserted.array, volume.array, inserted.label.astype(bool))
-    changed = np.abs(array - volume.array) > np.float32(inserted.parameters["tolerance"])
-    return np.where(changed, array, volume.array), changed.astype(np.uint8), inserted.parameters
+    moved, tolerance = np.abs(array - volume.array), inserted.parameters["tolerance"]
+    changed = moved > np.float32(tolerance)
+    voxels = int(changed.sum())
+    measured = {
+        "changed_mm3": voxels * float(np.prod(volume.spacing_mm)),
+        "mean_change": float(moved[changed].sum(dtype=np.float64)) / max(1, voxels) * TOLERANCE / tolerance,
+    }
+    return np.where(changed, array, volume.array), changed.astype(np.uint8), {**inserted.parameters, **measured}
 
 
 def _on_grey_levels(array: Array, healthy: Array, changed: Mask) -> Array:

@@ -68,7 +68,8 @@ def train(
 
     Raises:
         FolderError: There is nothing to train on.
-        ConfigError: The preset cannot be trained, or the run that is resumed began with other settings or subjects.
+        ConfigError: The preset cannot be trained, or takes no discriminators, or the run that is resumed began with
+            other settings or subjects.
         CheckpointError: A given checkpoint does not fit the preset.
     """
     hardware = hardware or Hardware()
@@ -121,10 +122,12 @@ def _recipe(
 ) -> dict[str, Any]:
     """Return what a run must go on with when it is resumed, ready for JSON."""
     settings = preset.to_json()
-    del settings["training"]["epochs"]  # a VAE may go on for longer than it began
+    epochs = settings["training"].pop("epochs")
     training, validation = subjects
     return {
         "preset": settings,
+        # a VAE may go on for longer than it began, but not below discriminators that were trained on it
+        "vae_epochs": epochs if preset.detector.discriminators else None,
         "vae_from": vae_from and checkpoint.stated_sha256(vae_from),
         "discriminators_from": discriminators_from and checkpoint.stated_sha256(discriminators_from),
         "training_subjects": training,
@@ -140,7 +143,8 @@ def _begin(run_dir: Path, recipe: dict[str, Any], *, resume: bool) -> None:
     except (OSError, ValueError):  # of a run before there was such a file
         begun = None
     if isinstance(begun, dict):
-        others = [key for key, value in recipe.items() if begun.get(key) != value]
+        # of a run before there were `vae_epochs` these are not known
+        others = [key for key, value in recipe.items() if begun.get(key, value) != value]
         if others:
             raise ConfigError(
                 file=file, expected="what the resumed run began with", found=f"another {', '.join(others)}",
@@ -227,6 +231,11 @@ def _given_vae(path: Path, preset: Preset) -> Vae:
 def _first_discriminators(preset: Preset, path: Path | None) -> list[Discriminator]:
     """Return the discriminators that training begins with: random ones, or with the weights of a checkpoint."""
     pairs = list(zip(preset.detector.discriminators, preset.discriminator_training, strict=True))
+    if path and not pairs:
+        raise ConfigError(
+            expected="a preset with discriminators", found=f"{preset.name}, which has none",
+            remedy="give --preset discriminators, or leave out --discriminators",
+        )  # fmt: skip
     if not path and not all(config.epochs for _, config in pairs):
         raise ConfigError(
             expected="epochs for every discriminator, or one to leave as it is",

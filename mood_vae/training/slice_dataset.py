@@ -143,9 +143,18 @@ class GlobalBatches(Sampler[Batch]):
 
     One permutation by seed and epoch is cut into global batches, and each process takes every `world`-th position of
     each, so that no position is repeated to fill up and all processes make equally many steps.
+
+    Raises:
+        ConfigError: There are fewer positions than processes.
     """
 
     def __init__(self, count: int, batch_size: int, *, seed: int, rank: int = 0, world: int = 1) -> None:
+        if count < world:
+            raise ConfigError(
+                expected=f"a brain, or a slice, for each of {world} processes, to train as to validate with",
+                found=f"{count}",
+                remedy="add subjects, set aside more of them (training.validation_share), or take fewer processes",
+            )
         self._count, self._seed, self._rank, self._world = count, seed, rank, world
         # a last batch with fewer positions than processes would leave one idle: fewer, larger batches then
         self._batches = max(1, math.ceil(count / batch_size))

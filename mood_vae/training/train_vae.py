@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from mood_vae.errors import ConfigError
 from mood_vae.imaging.augmentation import hide_squares
 from mood_vae.models.vae import Elbo, Vae, VaeConfig, VaeOutput, negative_elbo
 from mood_vae.models.vae3d import make_vae
@@ -53,6 +54,12 @@ class VaeTraining(L.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam, as in the paper."""
         return torch.optim.Adam(self.parameters(), lr=self.config.learning_rate)
+
+    def on_train_start(self) -> None:
+        """Let a run that had stopped early, and is resumed, train no further."""
+        stopper = self.trainer.early_stopping_callback
+        if stopper is not None and stopper.stopped_epoch:
+            self.trainer.should_stop = True
 
     def on_train_epoch_start(self) -> None:
         """Part the components of a mixture prior, once the encoder has seen all slices."""
@@ -124,6 +131,10 @@ def fit_vae(
         known: See `split_subjects`.
         resume: Go on from the last finished epoch; on a CPU the run ends at the very weights of one that was never
             interrupted.
+
+    Raises:
+        ConfigError: The run that is resumed has finished more epochs than are wanted, or there are fewer subjects than
+            processes.
     """
     training, validation = split_subjects(cache.subjects, config, known=known)
     module = VaeTraining(fresh_vae(vae_config, config), config)
@@ -134,6 +145,12 @@ def fit_vae(
         callbacks.append(EarlyStopping("validation/loss", patience=config.patience))
     trainer = make_trainer(run_dir, config.epochs, hardware, callbacks)
     state = resume_from(run_dir, resume=resume)
+    done = epochs_done(state)
+    if done > config.epochs:
+        raise ConfigError(
+            file=state, expected=f"training.epochs of at least {done}, which the resumed run has finished",
+            found=f"{config.epochs}", remedy="give as many, or leave out --resume to begin anew",
+        )  # fmt: skip
 
     def loader(subjects: list[str], *, augmented: bool) -> DataLoader[Tensor]:
         dataset = make_dataset(cache, subjects, vae_config, seed=config.seed, augmented=augmented)
@@ -145,7 +162,7 @@ def fit_vae(
             world=trainer.world_size,
         )
         # Lightning starts the workers of a resumed run before it says which epoch it is
-        batches.set_epoch(epochs_done(state))
+        batches.set_epoch(done)
         # augmentation takes about as long as a step, so it runs in processes of its own
         workers = hardware.data_workers() if augmented else 0
         return DataLoader(dataset, batch_size=None, sampler=batches, num_workers=workers)

@@ -46,6 +46,20 @@ def test_discriminators_need_axial_slices_of_the_grid(axes: tuple[int, ...], sli
         DetectorConfig(grid=GRID, vae=vae, discriminators=(OF_SLICES,))
 
 
+def test_discriminators_of_slices_need_slices_that_they_can_halve() -> None:
+    # 48 is a multiple of 16, which four widths need, but not of 32
+    four, volumetric = OF_SLICES.replaced(widths=(4, 6, 8, 10)), OF_VOLUMES
+    vaes = (
+        VaeConfig(slice_shape=(32, 48)),
+        VaeConfig(slice_shape=(32, 48), volume_slices=32),
+    )
+    for vae in vaes:
+        for fitting in (four, volumetric):
+            assert DetectorConfig(grid=GRID, vae=vae, discriminators=(fitting,)).discriminators == (fitting,)
+        with pytest.raises(ConfigError, match=r"multiples of 32, found slices of \(32, 48\) pixels"):
+            DetectorConfig(grid=GRID, vae=vae, discriminators=(four, OF_SLICES))
+
+
 def test_discriminators_see_only_earlier_ones_of_slices() -> None:
     first, second = OF_SLICES, OF_VOLUMES.replaced(cascade_inputs=1, ensemble_weight=0.0)
     assert DetectorConfig(discriminators=(first, second)).discriminators == (first, second)

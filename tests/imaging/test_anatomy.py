@@ -55,6 +55,38 @@ def test_sulci_widen_where_the_brain_is_next_to_background() -> None:
         np.testing.assert_array_equal(anatomy.widen_sulci(alike, label, rng)[0], alike)
 
 
+def test_a_lost_slab_is_no_sulcus_and_keeps_its_label(brain: Array) -> None:
+    # a slab across smooth tissue, empty and open to the background on four sides
+    brain = np.where(brain > 0, np.float32(0.6), 0)
+    lost = np.zeros(SHAPE, np.uint8)
+    lost[44:48] = brain[44:48] > 0
+    brain[lost > 0] = 0
+    receded = 0
+    for number in range(6):
+        narrow, moved = anatomy.widen_sulci(brain, lost, np.random.default_rng(number))
+        assert (narrow[44:48] == 0).all()
+        # the surface recedes by up to 4 voxels, and with it the label
+        assert (moved[44:48, 8:58, 8:60] == 1).all()
+        assert (moved <= lost).all()
+        receded += int((lost - moved).sum())
+        # the tissue above and below does not recede from the slab
+        assert (narrow[[43, 48], 8:58, 8:60] > 0).all()
+    assert receded
+
+
+def test_ventricles_grow_beside_a_lost_slab_that_keeps_its_label(brain: Array) -> None:
+    lost = np.zeros(SHAPE, np.uint8)
+    lost[39:43] = brain[39:43] > 0  # just above the ventricles
+    brain[lost > 0] = 0
+    changed = 0
+    for number in range(6):
+        aged, moved = anatomy.enlarge_ventricles(brain, lost, np.random.default_rng(number))
+        np.testing.assert_array_equal(aged > 0, brain > 0)
+        np.testing.assert_array_equal(moved[brain == 0], lost[brain == 0])
+        changed += not np.array_equal(aged, brain)
+    assert changed
+
+
 def test_ventricles_grow_and_push_tissue_and_label_aside(brain: Array, label: npt.NDArray[np.uint8]) -> None:
     grown, uneven = [], 0
     for number in range(12):

@@ -90,6 +90,15 @@ def test_a_foreground_thinner_than_any_margin_still_has_a_centre(block: tuple[Ar
     assert host.centre(15.0) in {(9, 10, 13), (9, 11, 13)}
 
 
+def test_centres_in_a_thin_foreground_lie_in_the_box_that_was_asked_for(block: tuple[Array, Mask]) -> None:
+    array, foreground = block
+    thin = np.zeros_like(foreground)
+    thin[9, 12, 13] = thin[15, 4:20, 23] = True
+    within = box_around((9, 12, 13), 5.0, np.ones(3), array.shape)
+    centres = measured(array, thin).centres(5, 4.0, within=within, bright=True)
+    np.testing.assert_array_equal(centres, np.broadcast_to([9, 12, 13], (5, 3)))
+
+
 def test_a_slab_is_whole_slices(block: tuple[Array, Mask]) -> None:
     host = measured(*block)
     axes = set()

@@ -133,7 +133,7 @@ def test_grey_levels_of_the_source_are_kept(tmp_path: Path) -> None:
     (tmp_path / "healthy").mkdir()
     for index in range(2):
         brain = small_brain(index)
-        levels = np.rint(brain.array * 255).astype(np.uint8)
+        levels = np.rint(brain.array * 40).astype(np.uint8)
         volume_files.write(tmp_path / "healthy" / f"{index}.nii.gz", levels, brain.affine)
     write_toy_set(tmp_path / "healthy", tmp_path / "out", ToyConfig(seed=0, cases=6, clean_fraction=0), workers=1)
     for entry in cases(tmp_path / "out"):
@@ -144,7 +144,11 @@ def test_grey_levels_of_the_source_are_kept(tmp_path: Path) -> None:
         # also where the nearest grey level is no change any more
         label = volume_files.read_array(tmp_path / "out/toy_label/pixel" / name)
         np.testing.assert_array_equal(label == 1, array != healthy)
-        assert np.abs(array - healthy)[label == 1].min() > entry["parameters"]["tolerance"]
+        moved, parameters = np.abs(array - healthy)[label == 1], entry["parameters"]
+        assert moved.min() > parameters["tolerance"]
+        # and what the manifest says was measured on these levels, in voxels of 5 mm and the range of 100 tolerances
+        assert parameters["changed_mm3"] == label.sum() * 125
+        assert parameters["mean_change"] == pytest.approx(moved.mean() / (100 * parameters["tolerance"]), rel=1e-5)
 
 
 def test_a_lone_subject_goes_without_foreign_tissue(tmp_path: Path) -> None:

@@ -96,12 +96,13 @@ def test_the_map_is_in_order(trained: Checkpoint, healthy_dir: Path) -> None:
     assert not found.anomaly_map[~inside].any()
     assert 0 < found.anomaly_score < 1
     cube = found.anomaly_map[i - 2 : i + 3, j - 2 : j + 3, k - 2 : k + 3]
-    assert cube.mean() > 1.5 * found.anomaly_map[inside].mean()
+    # it is a hundredth of the brain
+    assert cube.mean() > np.quantile(found.anomaly_map[inside], 0.98)
 
 
 def test_discriminators_on_a_vae_of_volumes_learn_from_whole_brains() -> None:
     deep = SHAPES["vae3d"].replaced(volume_slices=32, slice_shape=(32, 48), pooling_vox=1)
-    detector = SMALL_PRESET.detector.replaced(vae=deep, discriminators=(DiscriminatorConfig(),))
+    detector = SMALL_PRESET.detector.replaced(vae=deep, discriminators=(DiscriminatorConfig(widths=(4, 6)),))
 
     def preset(slab_slices: int, epochs: int = 1) -> Preset:
         synthesis = SynthesisConfig(slab_slices=slab_slices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -209,6 +210,13 @@ def test_no_epochs_and_nothing_to_begin_with_are_refused_before_anything_is_read
     assert not list(tmp_path.iterdir())
 
 
+def test_discriminators_for_a_preset_without_any_are_refused(healthy_dir: Path, three: Path, tmp_path: Path) -> None:
+    wrong = "a preset with discriminators, found small, which has none; give --preset discriminators"
+    with pytest.raises(ConfigError, match=wrong):
+        pipeline.train(SMALL_PRESET, healthy_dir, tmp_path, hardware=CPU, vae_from=three, discriminators_from=three)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"detector.vae.latents": 5}, {"detector.grid.spacing_mm": 5.9}, {"detector.vae.channels": [2, 3, 4, 6]}],
@@ -330,3 +338,16 @@ def test_a_run_is_resumed_with_what_it_began_with(healthy_dir: Path, tmp_path: P
     before = state.read_bytes()
     pipeline.train(other, scans, run, hardware=CPU)
     assert state.read_bytes() != before
+
+
+def test_a_vae_below_discriminators_ends_when_it_was_to(healthy_dir: Path, tmp_path: Path) -> None:
+    preset = changed_preset(preset_of((FIRST, TRAINING.replaced(samples=2))), {"training.epochs": 1})
+    pipeline.train(preset, healthy_dir, tmp_path, hardware=CPU)
+    longer = changed_preset(preset, {"training.epochs": 2})
+    with pytest.raises(ConfigError, match="found another vae_epochs; give the same settings"):
+        pipeline.train(longer, healthy_dir, tmp_path, hardware=CPU, resume=True)
+    # of a run that began before this was known, as its recipe says
+    recipe = tmp_path / pipeline.RECIPE_NAME
+    former = {key: value for key, value in json.loads(recipe.read_text()).items() if key != "vae_epochs"}
+    recipe.write_text(json.dumps(former))
+    pipeline.train(preset, healthy_dir, tmp_path, hardware=CPU, resume=True)

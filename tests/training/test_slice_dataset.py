@@ -23,6 +23,13 @@ def test_each_slice_comes_once_an_epoch_over_all_processes(count: int, batch: in
     assert {part.epoch for part in shares[0]} == {1}
 
 
+def test_fewer_brains_than_processes_are_refused() -> None:
+    # as of under 15 subjects, of which a tenth validates a VAE of whole brains
+    for rank in (0, 1):
+        with pytest.raises(ConfigError, match=r"for each of 2 processes, .*found 1; add subjects, .*fewer processes"):
+            GlobalBatches(1, 4, seed=0, rank=rank, world=2)
+
+
 def test_two_processes_have_together_the_batches_of_one() -> None:
     alone = [sorted(part.positions) for part in GlobalBatches(103, 16, seed=1)]
     halves = zip(*(GlobalBatches(103, 16, seed=1, rank=rank, world=2) for rank in (0, 1)), strict=True)

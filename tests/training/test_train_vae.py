@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mood_vae.errors import ConfigError
 from mood_vae.models.vae import Vae, VaeConfig
 from mood_vae.training import lightning_run, train_vae
 from mood_vae.training.cache import SliceCache
@@ -154,8 +155,22 @@ def test_augmented_slices_along_several_axes_train_one_network_repeatably(
 def test_training_stops_without_progress(small_cache: SliceCache, tmp_path: Path) -> None:
     # at such a rate nothing gets better
     config = CONFIG.replaced(epochs=9, patience=1, learning_rate=1e-30)
-    fit_vae(small_cache, tmp_path, SMALL_MODEL, config, CPU)
+    stopped = fit_vae(small_cache, tmp_path, SMALL_MODEL, config, CPU)
     assert len(losses(tmp_path / "logs/metrics.csv", "validation/loss")) == 2
+    # nor does it train on when it is resumed
+    state = (tmp_path / lightning_run.RESUME_NAME).read_bytes()
+    for _ in range(2):
+        resumed = fit_vae(small_cache, tmp_path, SMALL_MODEL, config, CPU, resume=True)
+        np.testing.assert_array_equal(weights(resumed), weights(stopped))
+        assert (tmp_path / lightning_run.RESUME_NAME).read_bytes() == state
+
+
+def test_fewer_epochs_than_the_resumed_run_has_finished_are_refused(
+    small_cache: SliceCache, trained: tuple[Path, Vae]
+) -> None:
+    wrong = r"last\.ckpt: expected training\.epochs of at least 4, which .* found 3; give as many"
+    with pytest.raises(ConfigError, match=wrong):
+        fit_vae(small_cache, trained[0], SMALL_MODEL, CONFIG.replaced(epochs=3), CPU, resume=True)
 
 
 def test_context_encoding_has_its_share_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
