@@ -21,14 +21,13 @@ from mood_vae.detection.anomaly_map import MAX_PROBABILITY, full_size
 from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint, fill
 from mood_vae.imaging import foreground
 from mood_vae.imaging.preprocessing import GridConfig, intensity_range
+from mood_vae.imaging.resampling import LEAST_SHARE
 from mood_vae.io.volume import Affine, Array, Mask
 from mood_vae.models.discriminator import BACKGROUND_LOGIT, Discriminator
 from mood_vae.models.discriminator_inputs import BrainView
 from mood_vae.models.vae import Vae
 
 BATCH = 16
-LEAST_SHARE = 0.01
-"""A voxel with less of the grid's mask around it has nothing to be the mean of."""
 
 
 def plain_brain(stored: npt.NDArray[np.float64], affine: Affine, grid: GridConfig) -> tuple[Array, Mask, Affine]:

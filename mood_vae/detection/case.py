@@ -9,7 +9,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -182,10 +182,19 @@ def _sent(scan: Scan, work: CaseWork, act: Callable[[Folders], Outcome]) -> Outc
                 if target.is_file() and not outcome.kept:
                     remote[level].put(target, target.name)
                 elif not target.is_file():
-                    remote[level].remove(target.name)
+                    outcome = _without_older(scan, outcome, remote[level], target.name)
         except (MoodVaeError, OSError) as error:
             failure = failure_of(scan, error)
             return Outcome(file_name=scan.file_name, failure=failure, no_neutral=failure, error=error)
+    return outcome
+
+
+def _without_older(scan: Scan, outcome: Outcome, folder: RemoteFolder, name: str) -> Outcome:
+    """Return a failed case's outcome, any older map of it removed; where that fails too, it says so beside the rest."""
+    try:
+        folder.remove(name)
+    except OSError as error:
+        return replace(outcome, no_neutral=f"{outcome.no_neutral}; an older map may be left: {in_one_line(error)}")
     return outcome
 
 

@@ -129,8 +129,12 @@ def load(path: Path) -> Checkpoint:
 
 
 def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Raise CheckpointError for tensors that would make every map NaN."""
-    bad = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    """Raise CheckpointError for tensors that would make every map NaN.
+
+    How many batches a norm has seen is no weight, and may be more than float16 holds.
+    """
+    weights = {name: tensor for name, tensor in tensors.items() if not name.endswith(".num_batches_tracked")}
+    bad = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
     if bad:
         raise CheckpointError(
             file=path, expected="finite numbers, as float16 too", found=f"others in {few_of(bad)}",

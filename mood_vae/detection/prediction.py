@@ -19,7 +19,7 @@ from mood_vae.errors import ConfigError, FolderError, OutputError
 from mood_vae.io import atomic, json_files, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, RUN_NAME, Level
 from mood_vae.io.output_folder import Progress, silent
-from mood_vae.io.remote import RemoteFolder
+from mood_vae.io.remote import RemoteFolder, is_address
 from mood_vae.io.scans import FileScan, Scan
 
 log = logging.getLogger(__name__)
@@ -120,8 +120,8 @@ def predict(
     Args:
         level: `pixel` for maps, `sample` for scores, `both` for both in one pass, to `out_dir/pixel` and
             `out_dir/sample`.
-        scans: A folder of volumes, or scans from wherever they come.
-        out_dir: Where the predictions go.
+        scans: A folder of volumes or its address, or scans from wherever they come.
+        out_dir: Where the predictions go, a folder or an address.
         detector: The pretrained default for brains if none is given.
         also: What else is written of each case that is predicted.
         failures: What failed before, for the report.
@@ -145,9 +145,12 @@ def predict(
             raise ConfigError(
                 expected=f"{name} among {', '.join(known)}", found=repr(value), remedy="name one of these"
             )
-    if isinstance(scans, Path | str):
-        scans = [FileScan(path) for path in volume_files.list_volumes(Path(scans))]
-    out_dir = Path(out_dir) if isinstance(out_dir, str) else out_dir
+    if isinstance(scans, str):
+        scans = RemoteFolder(scans).scans() if is_address(scans) else Path(scans)
+    if isinstance(scans, Path):
+        scans = [FileScan(path) for path in volume_files.list_volumes(scans)]
+    if isinstance(out_dir, str):
+        out_dir = RemoteFolder(out_dir) if is_address(out_dir) else Path(out_dir)
     folders: dict[Level, Path | RemoteFolder] = (
         {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
     )

@@ -189,7 +189,7 @@ def _file_system(address: str) -> Any:
     except OSError as error:
         raise FolderError(
             file=address, expected="a server that answers", found=str(error), remedy="check the address"
-        ) from error
+        ) from StorageAwayError(str(error))
     except (ImportError, ValueError) as error:
         raise ConfigError(
             file=address, expected="an address that fsspec knows", found=str(error),

@@ -72,6 +72,13 @@ def test_numbers_that_are_not_finite_are_neither_written_nor_read(
         checkpoint.load(tmp_path / "model.json")
 
 
+def test_a_norm_may_have_seen_more_batches_than_float16_holds(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    name = "discriminator.0.down.0.1.num_batches_tracked"
+    long = dataclasses.replace(small_checkpoint, tensors={**small_checkpoint.tensors, name: torch.tensor(70_000)})
+    checkpoint.save(tmp_path / "model.json", long)
+    assert name in checkpoint.load(tmp_path / "model.json").tensors
+
+
 def test_flipped_byte_is_noticed(saved: Path) -> None:
     content = bytearray(saved.read_bytes())
     content[-1] ^= 1

@@ -9,7 +9,9 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
+from mood_vae.detection.case import CaseWork, predict_case
 from mood_vae.detection.prediction import predict
 from mood_vae.errors import ConfigError, FolderError, OutputError, VolumeError
 from mood_vae.io import volume_files
@@ -52,13 +54,38 @@ def test_a_scan_that_cannot_be_read_keeps_no_map_of_an_earlier_one(scans: Path, 
     assert there.text("1.nii.gz")
 
 
-def test_a_server_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_removes_nothing_hides_no_failure(
+    scans: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError("no leave to delete")
+
+    upload(scans, f"{place}/in")
+    monkeypatch.setattr(MemoryFileSystem, "rm_file", denied)
+    work = CaseWork(folders={"pixel": RemoteFolder(f"{place}/out")})
+    outcome = predict_case(RemoteScan(f"{place}/in/bad.nii.gz"), work, Bright())
+    assert outcome.failure is not None
+    assert "expected a NIfTI header" in outcome.failure
+    assert "an older map may be left: PermissionError no leave to delete" in str(outcome.no_neutral)
+
+
+def test_addresses_may_be_given_as_text(scans: Path, place: str) -> None:
+    upload(scans, f"{place}/in")
+    run = predict("pixel", f"{place}/in", f"{place}/out", Bright())
+    assert set(run.cases) == {"0.nii.gz", "1.nii.gz"}
+    assert RemoteFolder(f"{place}/out").text("0.nii.gz")
+
+
+def test_a_server_that_is_not_there_is_told_and_may_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*_: object, **__: object) -> None:
         raise OSError("no such host")
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", unreachable)
-    with pytest.raises(FolderError, match="ftp://nowhere/a: expected a server that answers, found no such host"):
+    with pytest.raises(
+        FolderError, match="ftp://nowhere/a: expected a server that answers, found no such host"
+    ) as told:
         _ = RemoteFolder("ftp://nowhere/a").place
+    assert isinstance(told.value.__cause__, StorageAwayError)  # so that a worker waits for it
 
 
 def check_cohort(scans: Path, address: str, tmp_path: Path) -> None:

@@ -156,8 +156,26 @@ def test_a_comment_leaves_the_question_open_and_another_verdict_answers_it(serve
         return [...told, shown()];
         """,
     )
-    assert told == [FIRST + BUTTONS, "Saved"]
+    assert told == [FIRST.replace("my first", "their first, and more") + BUTTONS, "Saved"]
     assert kept(server) == [(1, "reject", "decided"), (2, "accept", "")]
+
+
+def test_a_comment_that_is_written_on_stays_the_readers_own(server: ReviewServer) -> None:
+    told = decide(
+        server,
+        """
+        say(1, "accept", "my first, and more");
+        await quiet();
+        listeners.focus();
+        await quiet();
+        const told = shown();
+        press("Use mine");
+        await quiet();
+        return told;
+        """,
+    )
+    assert told == FIRST.replace("my first", "my first, and more") + BUTTONS
+    assert kept(server) == [(1, "reject", "my first, and more"), (2, "accept", "")]
 
 
 def test_the_newest_of_what_was_not_saved_is_shown(server: ReviewServer) -> None:

@@ -6,7 +6,9 @@
   const WAIT_MS = 400, SHOWN_MS = 4000;
   const known = new Map(); // what the server is known to have: {verdict, comment, version} by finding
   const waiting = new Map(); // what it is still to be told
-  const undecided = new Map(); // what another page has said before: {mine, theirs} by finding, until the reader decides
+  // what another page has said before: {mine, theirs} by finding, until the reader decides; `saved` is the version of
+  // what this page has saved since
+  const undecided = new Map();
   let sending = false, loading = false, fading = 0;
 
   const keyOf = (caseId, number) => JSON.stringify([caseId, number]);
@@ -42,7 +44,8 @@
     (all[entry.case] ??= {})[entry.finding] = { verdict: entry.verdict, comment: entry.comment };
     const key = keyOf(entry.case, entry.finding);
     known.set(key, entry);
-    if (undecided.has(key)) undecided.get(key).theirs = entry;
+    const open = undecided.get(key);
+    if (open && entry.version !== open.saved) open.theirs = entry;
     return all;
   }
 
@@ -82,6 +85,8 @@
     if (answer.status === 409) return conflict(key, await answer.json());
     if (!answer.ok) throw new Error((await answer.text()).trim());
     known.set(key, await answer.json());
+    const open = undecided.get(key); // a comment was written on: what the reader said last is theirs to keep
+    if (open) Object.assign(open, { mine: { ...open.mine, comment: change.comment }, saved: known.get(key).version });
     if (waiting.get(key) === change) waiting.delete(key);
     if (!waiting.size) say("Saved");
   }
