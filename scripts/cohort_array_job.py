@@ -3,10 +3,10 @@
     python scripts/cohort_array_job.py LIST OUT [--tasks N] [--cluster slurm|local] [--partition NAME] [--minutes M]
         [--gb GB] [--cpus N] [-- OPTIONS OF PREDICT]
 
-LIST is a text file with the path of a scan a line, OUT what `predict both` gets. The lists and reports of the
+LIST is a text file with the path of a scan a line, OUT a folder that all tasks share. The lists and reports of the
 tasks, and submitit's logs, go to OUT-jobs. A task that Slurm stops or requeues goes on with --resume; run the same
 line again for what is missing. In the end OUT/run.json says of all tasks what `predict` says of one. Exit status 1 if
-cases failed.
+cases failed, 2 for wrong use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from typing import Any
 
 import submitit
 
+from mood_vae.errors import FolderError
 from mood_vae.io import atomic, json_files
+from mood_vae.io.remote import is_address
 from mood_vae.io.scan_list import read_list
 
 
@@ -88,7 +90,7 @@ def main() -> None:
     options_of_predict = sys.argv[at + 1 :]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("list", type=Path)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out")
     parser.add_argument("--tasks", type=int, default=100)
     parser.add_argument("--cluster", choices=["slurm", "local"], default="slurm")
     parser.add_argument("--partition")
@@ -96,9 +98,14 @@ def main() -> None:
     parser.add_argument("--gb", type=int, default=4)
     parser.add_argument("--cpus", type=int, default=1)
     arguments = parser.parse_args(sys.argv[1:at])
-    listed = read_list(arguments.list.absolute())
+    if is_address(arguments.out) or arguments.tasks < 1:
+        parser.error("OUT must be a folder, no address, and --tasks at least 1")
+    try:
+        listed = read_list(arguments.list.absolute())
+    except FolderError as error:
+        parser.error(str(error))
     scans = [scan.label for scan in listed]
-    out = arguments.out.absolute()
+    out = Path(arguments.out).absolute()
     jobs = out.with_name(f"{out.name}-jobs")
     jobs.mkdir(parents=True, exist_ok=True)
     parts = []

@@ -46,13 +46,12 @@ def simulate(
 ) -> float:
     """Return cases a second, of `CASES_A_WORKER` times as many cases as workers."""
     rng = np.random.default_rng(0)
-    left = n_workers * CASES_A_WORKER
-    total = left
+    total = n_workers * CASES_A_WORKER
+    left = total - n_workers  # each begins with one
     now = sent_mb = 0.0  # sent_mb: what each transfer that was there from the start would have got by now
     transfers: list[tuple[float, int, bool]] = []  # (sent_mb at its end, worker, whether it writes)
     computing: list[tuple[float, int]] = []  # (time of its end, worker)
-    for worker in range(min(n_workers, left)):
-        left -= 1
+    for worker in range(n_workers):
         heapq.heappush(transfers, (read_mb * rng.uniform(0.8, 1.2), worker, False))
     while transfers or computing:
         rate = min(link_mb_s, storage_mb_s / max(1, len(transfers)))

@@ -24,7 +24,7 @@ def log_bias_field(array: Array, mask: Mask, grid: WorldGrid) -> Array:
         (I, J, K) float32, everywhere on the grid; 0 where the mask holds too little to fit a field to.
     """
     inside = mask & (array > 0)
-    if np.count_nonzero(inside) < 500:
+    if np.count_nonzero(inside) < 500 or min(array.shape) < 2:
         return np.zeros(array.shape, np.float32)
     # N4 works on logarithms: what is not bright enough to have one that means something is left out
     positive = np.maximum(array, 1e-3 * np.percentile(array[inside], 99))

@@ -74,6 +74,7 @@ def prepare_folder(
     Raises:
         FolderError: The output folder cannot be written, or holds the scans, or two have one case id.
         ConfigError: deepbet is asked for and not installed, or one mask file is given for several scans.
+        MoodVaeError: The system ended one of the processes; what is finished stays, and is in the table.
     """
     config, masks = config or PreparationConfig(), masks or UserMasks()
     extraction.choose(config.extraction)  # fails now rather than at the first head
@@ -97,14 +98,16 @@ def prepare_folder(
             threads=max(1, resources.threads() // max(1, min(workers, len(todo)))),
         )  # fmt: skip
         results = parallel_map(task, todo, workers)
-        for scan, failure in zip(todo, progress(results, "Preparing", len(todo)), strict=True):
-            if failure is None:
-                run.done.append(scan.case_id)
-            else:
-                log.error("failed: %s", failure)
-                run.failures[scan.case_id] = failure
-        finished = (_numbers(out_dir, scan) for scan in scans if scan.case_id not in run.failures)
-        record.write_table(out_dir / TABLE, [numbers for numbers in finished if numbers], run.failures)
+        try:
+            for scan, failure in zip(todo, progress(results, "Preparing", len(todo)), strict=True):
+                if failure is None:
+                    run.done.append(scan.case_id)
+                else:
+                    log.error("failed: %s", failure)
+                    run.failures[scan.case_id] = failure
+        finally:  # however the run ends
+            finished = (_numbers(out_dir, scan) for scan in scans if scan.case_id not in run.failures)
+            record.write_table(out_dir / TABLE, [numbers for numbers in finished if numbers], run.failures)
     return run
 
 

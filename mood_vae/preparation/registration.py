@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from mood_vae.errors import VolumeError
 from mood_vae.io.volume import Affine, Array, Volume
 from mood_vae.preparation import template
 from mood_vae.preparation.world_grid import WorldGrid, one_thread, to_sitk
@@ -33,6 +34,9 @@ def rigid_to_scan(array: Array, affine: Affine) -> Affine:
     Args:
         array: (I, J, K) float32, the brain alone, 0 outside, none below.
         affine: (4, 4), indices to RAS+ mm.
+
+    Raises:
+        VolumeError: There is too little of a brain.
     """
     brain = template.load(COARSE_MM)
     centre = centre_mm(brain.array, brain.affine)
@@ -41,7 +45,12 @@ def rigid_to_scan(array: Array, affine: Affine) -> Affine:
         [euler(centre, shift, axis, angle) for axis, angle in _tilts()], brain_pair(array, affine, COARSE_MM)
     )
     for spacing_mm in LEVELS_MM:
-        best, _ = registered(best, brain_pair(array, affine, spacing_mm))
+        best, metric = registered(best, brain_pair(array, affine, spacing_mm))
+    if not math.isfinite(metric):
+        raise VolumeError(
+            expected="a brain that can be aligned to the template", found="too little of one",
+            remedy="give a scan of the whole brain, or leave that step out (--skip alignment)",
+        )  # fmt: skip
     return matrix_of(best)
 
 

@@ -24,6 +24,9 @@ from mood_vae.preparation.world_grid import WorldGrid
 STRIPPED_ML = (300.0, 2300.0)
 """A foreground of this size on an exact background is a brain without its skull."""
 
+MOST_ON_A_FACE = 0.1
+"""The largest share of a face of the volume that a stripped brain may lie on."""
+
 LONGEST_MM = 2000.0
 """No scan of a person extends further along an axis."""
 
@@ -106,7 +109,8 @@ def _finished(volume: Volume, to_scan: Affine, brain_mask: Mask, scan_affine: Af
 def stripped_mask(array: Array, affine: Affine) -> Mask | None:
     """Return the brain mask of a volume that shows a brain alone, (I, J, K); None for any other.
 
-    A brain alone is a brain-sized foreground on an exact background that reaches around it.
+    A brain alone is a brain-sized foreground on an exact background that reaches around it. Where the field of view
+    cuts off more than a tip, it might as well be a head, whose skull is open at the cut.
     """
     n_background = max(np.count_nonzero(array == value) for value in {0.0, float(array.min())})
     if n_background < 0.1 * array.size or foreground.is_ct(array):
@@ -114,7 +118,7 @@ def stripped_mask(array: Array, affine: Affine) -> Mask | None:
     mask = foreground.fill_holes(foreground.foreground_mask(array))
     size_ml = float(mask.sum()) * voxel_ml(affine)
     on_faces = max(float(mask.take(end, axis).mean()) for axis in range(3) for end in (0, -1))
-    return mask if STRIPPED_ML[0] <= size_ml <= STRIPPED_ML[1] and on_faces < 0.5 else None
+    return mask if STRIPPED_ML[0] <= size_ml <= STRIPPED_ML[1] and on_faces < MOST_ON_A_FACE else None
 
 
 def _extracted(volume: Volume, config: PreparationConfig, mask: Mask | None, log: _Log) -> Mask:

@@ -31,7 +31,7 @@ class UserMasks:
             )  # fmt: skip
 
     def of(self, volume: Volume) -> Mask | None:
-        """Return a scan's mask, (I, J, K) bool; None where the user has none at all.
+        """Return a scan's mask, what is at least 0.5 in it, (I, J, K) bool; None where the user has none at all.
 
         Raises:
             VolumeError: The folder has none for this scan, or the mask does not lie where the scan does.
@@ -54,4 +54,4 @@ class UserMasks:
                 found=f"one of shape {mask.array.shape}, or one that lies elsewhere",
                 remedy="resample it onto the scan",
             )  # fmt: skip
-        return mask.array > 0
+        return mask.array >= 0.5

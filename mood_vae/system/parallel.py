@@ -37,5 +37,5 @@ def parallel_map(task: Callable[[S], T], items: Sequence[S], workers: int) -> It
             raise MoodVaeError(
                 expected="every process to finish",
                 found="one that the system ended, most likely for want of memory",
-                remedy="try fewer --workers",
+                remedy="try fewer --workers, and --resume where the command has it",
             ) from error

@@ -63,3 +63,26 @@ def test_a_task_ends_as_its_prediction_does(
     else:
         with pytest.raises(ends):  # type: ignore[call-overload]
             part()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["gone.txt", "out"], "expected a list of scans"), (["list.txt", "s3://bucket/out"], "no address"),
+     (["list.txt", "out", "--tasks", "0"], "--tasks at least 1")],
+)  # fmt: skip
+def test_wrong_use_ends_with_2_before_anything_is_made(
+    job: ModuleType,
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "list.txt").write_text(str(tmp_path / "a.nii.gz"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cohort_array_job.py", *arguments])
+    with pytest.raises(SystemExit) as end:
+        job.main()
+    assert end.value.code == 2
+    assert told in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["list.txt"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,9 @@ from PIL import Image
 
 from mood_vae.cli import main
 from mood_vae.dicom.find_scans import find_scans
-from mood_vae.errors import FolderError
+from mood_vae.errors import FolderError, MoodVaeError
 from mood_vae.io import volume_files
-from mood_vae.io.scans import FileScan
+from mood_vae.io.scans import FileScan, Scan
 from mood_vae.preparation import folder, record
 from mood_vae.preparation.config import PreparationConfig
 from mood_vae.preparation.user_masks import UserMasks
@@ -144,6 +145,27 @@ def test_masks_of_the_user_are_found_by_name_and_must_fit(raw: Path, tmp_path: P
     (masks / "sound.nii.gz").rename(masks / "other.nii.gz")
     run = folder.prepare_folder(sources, tmp_path / "out", QUICK, masks=UserMasks(path=masks))
     assert "one mask sound.nii.gz" in run.failures["sound"]
+
+
+def test_a_mask_between_0_and_1_counts_from_a_half(raw: Path, tmp_path: Path) -> None:
+    scan = volume_files.read(raw / "sound.nii.gz")
+    soft = np.clip(scan.array, 0, 1).astype(np.float32)
+    volume_files.write(tmp_path / "mask.nii.gz", soft, scan.affine)
+    np.testing.assert_array_equal(UserMasks(path=tmp_path / "mask.nii.gz").of(scan), soft >= 0.5)
+
+
+def test_a_run_that_the_system_cuts_short_still_has_its_table(
+    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_short(task: Callable[[Scan], str | None], todo: Sequence[Scan], workers: int) -> Iterator[str | None]:
+        yield task(todo[-1])
+        raise MoodVaeError(expected="every process to finish", found="one that the system ended", remedy="go on")
+
+    monkeypatch.setattr(folder, "parallel_map", cut_short)
+    scans_found = sorted(find_scans(raw).scans, key=lambda scan: scan.case_id == "damaged")
+    with pytest.raises(MoodVaeError, match="the system ended"):
+        folder.prepare_folder(scans_found, tmp_path / "out", QUICK)
+    assert "a NIfTI header" in (tmp_path / "out" / folder.TABLE).read_text()
 
 
 def test_one_mask_file_is_for_one_scan(raw: Path, tmp_path: Path) -> None:

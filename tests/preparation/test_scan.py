@@ -92,6 +92,24 @@ def test_a_head_is_not_taken_for_a_stripped_brain() -> None:
     assert stripped_mask(scans.brain().array, scans.brain().affine) is not None
 
 
+@pytest.mark.parametrize("mm", [50, 80, 120])
+def test_the_top_of_a_head_is_not_taken_for_a_stripped_brain(mm: int) -> None:
+    head = scans.head()
+    top = np.flatnonzero((head.array > 0.03).any(axis=(0, 1)))[-1] + 1
+    part = np.where(head.array > 0.03, head.array, 0)[:, :, top - round(mm / scans.BIT_MM) :]
+    wide = np.pad(part, ((9, 9), (9, 9), (0, 9)))  # as wide as a field of view is
+    assert stripped_mask(wide, head.affine) is None
+
+
+def test_a_part_of_a_brain_too_thin_to_be_aligned_is_named() -> None:
+    brain = scans.brain()
+    thin = np.zeros_like(brain.array)
+    thin[:, :, 35] = brain.array[:, :, 35]
+    slab = Volume(array=thin, affine=brain.affine @ np.diag([1, 1, 0.2, 1]), case_id="slab")
+    with pytest.raises(VolumeError, match="expected a brain that can be aligned to the template"):
+        prepare_scan(slab, mask=thin > 0)
+
+
 def test_a_mask_of_the_users_own_is_taken_as_it_is() -> None:
     head = scans.head()
     mask = scans.brain().array > 0
