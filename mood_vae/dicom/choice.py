@@ -48,7 +48,8 @@ def choose_t1(found: tuple[Series, ...], name: str | None = None) -> Series:
 
     Args:
         found: The series of a study.
-        name: The one to take: its number, its UID, or a part of its description, which only one may have.
+        name: The one to take: its number, its UID, or a part of its description, which only one may have. Digits alone
+            are a number.
 
     Raises:
         FolderError: None is T1, or the name fits none or several.
@@ -79,7 +80,7 @@ def _named(found: tuple[Series, ...], name: str) -> Series:
     for fits in (
         [series for series in found if series.uid == name],
         [series for series in found if str(series.number) == name.strip()],
-        [series for series in found if name.casefold() in series.names],
+        [series for series in found if name.casefold() in series.names and not name.strip().isdecimal()],
     ):
         if len(fits) == 1:
             log.info("%s is read, as asked for", fits[0].label)

@@ -23,8 +23,7 @@ from typing import Any
 UNDECODABLE = 3
 
 _PIXEL_KEYS = (
-    *("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit"),
-    "PixelRepresentation",
+    *("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
 )
 
 
@@ -73,6 +72,7 @@ def _compressed(values: Any, index: int, folder: str) -> Any:
     one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID = "1.2.3"
     for key in _PIXEL_KEYS:
         setattr(one, key, values[key].value)
+    one.PhotometricInterpretation = "MONOCHROME2"  # for stored values: GDCM would turn those of MONOCHROME1 round
     one.PixelData = encapsulate([get_frame(values.PixelData, index, number_of_frames=n_frames)])
     one["PixelData"].is_undefined_length = True
     path = os.path.join(folder, "frame.dcm")

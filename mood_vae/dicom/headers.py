@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mood_vae.dicom.library import load, understanding
-from mood_vae.dicom.privacy import IDENTIFYING
+from mood_vae.dicom.privacy import IDENTIFYING, OFTEN_ORDINARY
 from mood_vae.errors import VolumeError
 
 MOST_HEADER_BYTES = 2**26
@@ -50,6 +50,7 @@ COMPRESSED = {
 
 _TAGS = (
     *IDENTIFYING,
+    *OFTEN_ORDINARY,
     *("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
     *("Modality", "SeriesNumber", "SeriesDescription", "ProtocolName", "SequenceName", "ImageType", "InstanceNumber"),
     *("MRAcquisitionType", "RepetitionTime", "EchoTime", "InversionTime", "ContrastBolusAgent", "EchoNumbers"),
@@ -129,7 +130,7 @@ def read(path: Path, name: str) -> Instance | None:
 
 def read_whole(path: Path, name: str) -> Any:
     """Read the header with everything before the pixels, for an object that refers to the patient."""
-    return _read(path, name, defer_size=2**16)[1]
+    return _read(path, name)[1]
 
 
 def _read(path: Path, name: str, **options: Any) -> tuple[str, Any]:

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,7 +62,7 @@ def stack_series(series: Series, *, max_voxels: int = MAX_VOXELS) -> Stack:
     Raises:
         VolumeError: It is no volume, or promises more than `max_voxels` or than its files can hold.
     """
-    frames = _without_twins(frame for each in series.instances for frame in frames_of(each, max_voxels))
+    frames = [frame for each in series.instances for frame in frames_of(each, max_voxels)]
     found = stack(frames, series.label)
     n_voxels = math.prod(found.shape)
     if n_voxels > max_voxels:
@@ -77,8 +77,8 @@ def read_series(series: Series, case_id: str, *, stacked: Stack | None = None) -
     """Read a series.
 
     Slices are ordered by their position alone. Where some are missing or unevenly spaced, those between are
-    interpolated; of several images at each place the first echo, time or kind is read. Slope and intercept of each
-    slice are applied.
+    interpolated; of several images at each place the first echo, time or kind that has nearly all slices is read. Slope
+    and intercept of each slice are applied.
 
     Args:
         series: The files.
@@ -101,22 +101,13 @@ def read_series(series: Series, case_id: str, *, stacked: Stack | None = None) -
     return DicomScan(series=series, stack=stacked, volume=volume, warnings=notes)
 
 
-def _without_twins(frames: Iterable[Frame]) -> list[Frame]:
-    """Return the frames without second copies of a file: the same object at the same place."""
-    seen: dict[tuple[object, ...], Frame] = {}
-    for frame in frames:
-        key = (frame.instance.text("SOPInstanceUID"), frame.index, *frame.position_mm.round(3))
-        seen.setdefault(key, frame)
-    return list(seen.values())
-
-
 def _check_copies(series: Series, stacked: Stack, values: Array) -> tuple[str, ...]:
     """Raise VolumeError if two images of one place differ."""
     for number, (index, _) in enumerate(stacked.copies, start=len(stacked.frames)):
         if not np.array_equal(values[number], values[index]):
             raise VolumeError(
                 file=series.label, expected="one image of each place",
-                found=f"several that differ, and that nothing tells apart (slice {index + 1})",
+                found=f"several that differ (slice {index + 1})",
                 remedy="choose another series, or export them apart",
             )  # fmt: skip
     n = len(stacked.copies)

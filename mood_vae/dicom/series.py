@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from mood_vae.dicom import headers
-from mood_vae.dicom.headers import IDENTIFYING, IMAGES, Instance
+from mood_vae.dicom.headers import IMAGES, Instance
 from mood_vae.dicom.library import load
-from mood_vae.dicom.privacy import Redaction
+from mood_vae.dicom.privacy import IDENTIFYING, OFTEN_ORDINARY, Redaction, long_words
 from mood_vae.errors import FolderError, VolumeError, few_of, printable
 
 log = logging.getLogger(__name__)
@@ -135,9 +135,8 @@ def find_series(folder: Path) -> Found:
             instances.append(instance)
     redaction = Redaction(_identifiers(instances))
     failures = {}
-    for path, fault in bad.items():
-        name = redaction(_below(path, folder))
-        failures[name] = str(fault.about(name))
+    for path, name in _names_without_patient(bad, instances, folder, redaction).items():
+        failures[name] = str(bad[path].about(name))
         log.warning("left out: %s", failures[name])
     found = _grouped(instances, redaction)
     log.info("%d image series in %d files; %d files are no images", len(found), n_files, n_others)
@@ -181,8 +180,36 @@ def _below(path: Path, folder: Path) -> str:
     return printable(os.path.relpath(path, folder))
 
 
+def _names_without_patient(
+    paths: Collection[Path], instances: list[Instance], folder: Path, redaction: Redaction
+) -> dict[Path, str]:
+    """Return what files are called whose patients are not known, since their headers are not understood.
+
+    A folder with an image that was read keeps its name, without that image's patient, and so does a file beside one.
+    Other folders and files are called by their places in the list of names: `#3/#12`.
+    """
+    folders = {instance.path.parent for instance in instances}
+    known = {parent for place in folders for parent in (place, *place.parents)}
+    known |= {path for path in paths if path.parent in folders}
+
+    @cache
+    def places(parent: Path) -> dict[str, int]:
+        shown = sorted(name for name in os.listdir(parent) if not name.startswith("."))
+        return {name: place for place, name in enumerate(shown, start=1)}
+
+    def called(path: Path) -> str:
+        if path == folder:
+            return ""
+        name = redaction(printable(path.name)) if path in known else f"#{places(path.parent).get(path.name, 0)}"
+        return f"{called(path.parent)}{name}/"
+
+    return {path: called(path).removesuffix("/") for path in paths}
+
+
 def _identifiers(instances: list[Instance]) -> set[str]:
-    return {text for instance in instances for key in IDENTIFYING if (text := instance.text(key).strip())}
+    named = {text for instance in instances for key in IDENTIFYING if (text := instance.text(key).strip())}
+    words = {word for each in instances for key in OFTEN_ORDINARY for word in long_words(each.text(key))}
+    return named | {word for word in words if word.casefold() not in _WORDS}
 
 
 def _grouped(instances: list[Instance], redaction: Redaction) -> tuple[Series, ...]:

@@ -59,8 +59,8 @@ class Stack:
 def stack(frames: Sequence[Frame], name: str) -> Stack:
     """Put the slices of a series in order.
 
-    Several images at each place are taken apart by echo, time and kind, and the first is kept. Missing slices and
-    uneven distances leave an even grid, onto which the slices are to be interpolated.
+    Several images at each place are taken apart by echo, time and kind, and the first that has all slices, or nearly
+    all, is kept. Missing slices and uneven distances leave an even grid, onto which the slices are to be interpolated.
 
     Args:
         frames: In any order.
@@ -131,16 +131,18 @@ def _places(frames: Sequence[Frame], normal: npt.NDArray[np.float64]) -> list[li
 
 
 def _first_part(places: list[list[Frame]]) -> tuple[list[list[Frame]], str]:
-    """Return the first of several volumes in one series, and a note if there are several."""
-    counts = {len(place) for place in places}
-    if counts == {1}:
+    """Return the first of several volumes in one series that has most places, and a note if there are several."""
+    if all(len(place) == 1 for place in places):
         return places, ""
-    parts = Counter(frame.part for place in places for frame in place)
-    first = min(part for part, n in parts.items() if n == max(parts.values()))
-    if len(parts) > 1 and parts[first] >= len(places):
-        note = f"{len(parts)} images of each place (echoes, times or kinds); reading the first"
-        return [[frame for frame in place if frame.part == first] or place for place in places], note
-    return places, ""
+    parts = Counter(part for place in places for part in {frame.part for frame in place})
+    nearly_whole = [part for part, n in parts.items() if len(places) - n <= _MOST_MISSING * len(places)]
+    if len(parts) == 1 or not nearly_whole:
+        return places, ""
+    first = min(nearly_whole)
+    missing = len(places) - parts[first]
+    note = f"images of {len(parts)} echoes, times or kinds; reading the first that has all slices or nearly all"
+    note += f", without {missing} of {len(places)} slices" if missing else ""
+    return [kept for place in places if (kept := [frame for frame in place if frame.part == first])], note
 
 
 def _spread(depth: npt.NDArray[np.float64], name: str) -> tuple[npt.NDArray[np.float64], int, tuple[str, ...]]:

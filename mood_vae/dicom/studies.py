@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from mood_vae.dicom.reading import MAX_VOXELS, DicomScan, read_series, stack_ser
 from mood_vae.dicom.series import Found, Series, find_series
 from mood_vae.dicom.stacking import Stack
 from mood_vae.errors import MoodVaeError, VolumeError
+from mood_vae.io import volume_files
 from mood_vae.io.volume import Volume
 from mood_vae.io.volume_files import Geometry
 
@@ -77,7 +79,7 @@ class Study:
         """Order the slices by their headers; raises VolumeError where they make no volume."""
         if self.series is None or self.fault is not None:
             raise self.fault or VolumeError(expected="a series", found="none", remedy="name another folder")
-        stacked = stack_series(self.series, max_voxels=min(MAX_VOXELS, max_voxels or MAX_VOXELS))
+        stacked = stack_series(self.series, max_voxels=min(volume_files.MAX_VOXELS, max_voxels or MAX_VOXELS))
         yield OpenStudy(self.series, self.case_id, stacked)
 
 
@@ -107,7 +109,8 @@ def find_studies(folder: Path, series: str | None = None) -> tuple[list[Study], 
 def _case_ids(folder: Path, groups: list[tuple[Series, ...]], found: Found) -> list[str]:
     """Return the name of each study's folder, or numbers where these name patients or are not theirs alone."""
     places = [_place(folder, group) for group in groups] if len(groups) > 1 else [folder]
-    names = [re.sub(r"[^\w.-]+", "_", Path(os.path.abspath(place)).name).strip("._") for place in places]
+    folders = [unicodedata.normalize("NFC", Path(os.path.abspath(place)).name) for place in places]
+    names = [re.sub(r"[^\w.-]+", "_", name).strip("._") for name in folders]
     usable = [bool(name) and found.redaction.is_clean(name) and names.count(name) == 1 for name in names]
     if not all(usable):
         log.info("cases are numbered, since their folders name patients or hold several studies")

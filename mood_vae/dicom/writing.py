@@ -57,14 +57,16 @@ def write_objects(scan: DicomScan, anomaly_map: Array, folder: Path) -> tuple[Pa
     values = scan.slices_of(anomaly_map)
     paths = object_paths(scan.volume.case_id, folder)
     with understanding(name, "a header that DICOM objects can refer to", "take the NIfTI map"):
-        sources, values = _sources(scan, values)
-        for path, made in zip(paths, (_segmentation(sources, values), _parametric_map(sources, values)), strict=True):
+        sources = _sources(scan)
+        objects = [_segmentation(sources, values), _parametric_map(sources, values)]
+        for path, made in zip(paths, objects, strict=True):
+            _number_frames(made, scan)
             atomic.write(path, ".dcm", made.save_as)
     return paths
 
 
-def _sources(scan: DicomScan, values: Array) -> tuple[list[Any], Array]:
-    """Return the headers of the source images and, for each of their frames in order, its plane of the map."""
+def _sources(scan: DicomScan) -> list[Any]:
+    """Return the headers of the source images, with only those frames that were read, in the order of the slices."""
     frames = scan.stack.frames
     files = dict.fromkeys(frame.instance for frame in frames)
     sources = [_completed(headers.read_whole(instance.path, instance.name)) for instance in files]
@@ -79,15 +81,29 @@ def _sources(scan: DicomScan, values: Array) -> tuple[list[Any], Array]:
             file=scan.series.label, expected="one multi-frame file, or files of one frame", found=f"{len(files)} files",
             remedy="take the NIfTI map",
         )  # fmt: skip
-    if n_frames == 1:
-        return sources, values
-    planes = np.zeros((n_frames, *values.shape[1:]), np.float32)
-    planes[[frame.index for frame in frames]] = values
-    return sources, planes
+    if n_frames > 1:
+        groups = sources[0].PerFrameFunctionalGroupsSequence
+        sources[0].PerFrameFunctionalGroupsSequence = [groups[frame.index] for frame in frames]
+        sources[0].NumberOfFrames = len(frames)
+    return sources
+
+
+def _number_frames(made: Any, scan: DicomScan) -> None:
+    """Let an object refer to the frames of a multi-frame file by their numbers in the file."""
+    frames = scan.stack.frames
+    if frames[0].instance.n_frames == 1:
+        return
+    for group in made.PerFrameFunctionalGroupsSequence:
+        source = group.DerivationImageSequence[0].SourceImageSequence[0]
+        source.ReferencedFrameNumber = frames[int(source.ReferencedFrameNumber) - 1].index + 1
 
 
 def _completed(source: Any) -> Any:
-    """Return a header with the attributes that must be there, though they may be empty."""
+    """Return a header with the attributes that must be there, though they may be empty, and in one character set."""
+    several = not isinstance(source.get("SpecificCharacterSet", ""), str | None)
+    if several:  # the first may be empty, which highdicom does not take
+        source.decode()
+        source.SpecificCharacterSet = "ISO_IR 192"
     for keyword in _OFTEN_MISSING:
         if keyword not in source:
             setattr(source, keyword, "")

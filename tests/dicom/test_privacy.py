@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -45,3 +47,11 @@ def test_a_uid_is_found_between_other_numbers() -> None:
     assert clean("CT01.2.840.77") == "CT0*"
     assert clean.is_clean("1.2.840.7")
     assert Redaction(["4711."])("in/4711./x.dcm") == "in/*/x.dcm"
+
+
+def test_a_name_is_found_however_its_accents_are_spelt() -> None:
+    apart = unicodedata.normalize("NFD", "Müller_Jörg")
+    assert Redaction(["Müller^Jörg"])(apart) == "*_*"
+    assert Redaction([unicodedata.normalize("NFD", "Müller^Jörg")])("Müller_Jörg") == "*_*"
+    assert not Redaction(["Müller^Jörg"]).is_clean(apart)
+    assert Redaction(["Li"]).is_clean(apart)

@@ -148,7 +148,7 @@ def test_the_same_slices_twice_are_read_once(tmp_path: Path) -> None:
     save(again, tmp_path / "c" / "again")
     scan = scan_of(tmp_path)
     np.testing.assert_array_equal(scan.volume.array, voxels())
-    assert "1 slices are there more than once" in scan.warnings[0]
+    assert "8 slices are there more than once" in scan.warnings[0]
 
 
 def test_two_different_images_of_one_place_are_refused(tmp_path: Path) -> None:
@@ -161,12 +161,41 @@ def test_two_different_images_of_one_place_are_refused(tmp_path: Path) -> None:
         scan_of(tmp_path)
 
 
+def test_two_different_images_of_one_identifier_are_refused(tmp_path: Path) -> None:
+    paths = write_series(tmp_path / "a")
+    other = pydicom.dcmread(paths[3])
+    put_pixels(other, voxels()[:, :, 0].T)
+    save(other, tmp_path / "b" / "other")
+    with pytest.raises(VolumeError, match=r"one image of each place.*slice 4"):
+        scan_of(tmp_path)
+
+
 def test_of_several_echoes_the_first_is_read(tmp_path: Path) -> None:
     write_series(tmp_path / "late", voxels() + 500, EchoTime=12.5)
     write_series(tmp_path / "early", EchoTime=3.1)
     scan = scan_of(tmp_path)
     np.testing.assert_array_equal(scan.volume.array, voxels())
-    assert "2 images of each place" in scan.warnings[0]
+    assert scan.warnings == ("images of 2 echoes, times or kinds; reading the first that has all slices or nearly all",)
+
+
+@pytest.mark.parametrize("gone_late", [None, 9], ids=["late is whole", "late lacks another"])
+def test_the_first_echo_is_read_although_it_lacks_a_slice(tmp_path: Path, gone_late: int | None) -> None:
+    array = voxels((4, 5, 20))
+    write_series(tmp_path / "late", array + 500, EchoTime=12.5, order=[k for k in range(20) if k != gone_late])
+    write_series(tmp_path / "early", array, EchoTime=3.1, order=[k for k in range(20) if k != 5])
+    scan = scan_of(tmp_path)
+    expected = array.astype(np.float32)
+    expected[:, :, 5] = (expected[:, :, 4] + expected[:, :, 6]) / 2
+    np.testing.assert_allclose(scan.volume.array, expected)
+    assert "the first that has all slices or nearly all, without 1 of 20 slices" in scan.warnings[0]
+    assert "1 of 20 slices missing (after slice 5); interpolated" in scan.warnings[1]
+
+
+def test_a_first_echo_of_few_slices_is_not_read(tmp_path: Path) -> None:
+    array = voxels((4, 5, 20))
+    write_series(tmp_path / "late", array, EchoTime=12.5)
+    write_series(tmp_path / "early", array + 500, EchoTime=3.1, order=list(range(10)))
+    np.testing.assert_array_equal(scan_of(tmp_path).volume.array, array)
 
 
 # --- compressed
@@ -205,3 +234,14 @@ def test_compressed_slices_are_read(tmp_path: Path, name: str) -> None:
     (series,) = find_series(tmp_path).series
     assert series.instances[0].syntax not in (pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.ImplicitVRLittleEndian)
     np.testing.assert_array_equal(read_series(series, "case-001").volume.array, LARGER)
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_stored_values_stay_where_low_ones_are_shown_white(tmp_path: Path, packed: bool) -> None:
+    def change(ds: Any, k: int) -> None:
+        ds.PhotometricInterpretation = "MONOCHROME1"
+        if packed:
+            ds.compress(pydicom.uid.RLELossless)
+
+    write_series(tmp_path, LARGER, change=change)
+    np.testing.assert_array_equal(scan_of(tmp_path).volume.array, LARGER)

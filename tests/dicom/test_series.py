@@ -160,12 +160,12 @@ def test_the_times_of_multi_frame_files_are_found_in_their_groups(
 
 
 def test_a_series_may_be_named(tmp_path: Path) -> None:
-    write(tmp_path, 2, SeriesDescription="t2 first")
+    write(tmp_path, 2, SeriesDescription="t2 first 4 mm")  # 4 is the number of no series
     write(tmp_path, 3, SeriesDescription="t2 second")
     assert chosen(tmp_path, "2") == 2
     assert chosen(tmp_path, "1.2.3.4.3") == 3
     assert chosen(tmp_path, "Second") == 3
-    for name, n in (("t2", "2"), ("17", "none")):
+    for name, n in (("t2", "2"), ("17", "none"), ("4", "none")):
         with pytest.raises(FolderError, match=f"found {n} among series 2 .*, series 3"):
             chosen(tmp_path, name)
 
@@ -197,3 +197,37 @@ def test_nothing_names_the_patient(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "left out: " in said
     assert "1.2.3.4" not in said
     assert [secret for secret in SECRETS if secret.casefold() in said.casefold()] == []
+
+
+def test_a_patient_of_whom_no_file_is_read_is_not_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write(tmp_path / "A", 1, PatientName="Good^One", PatientID="P1", ReferringPhysicianName=None)
+    folder = tmp_path / "Quisling_Zebediah"
+    ds = header()
+    path = save(ds, folder / "in" / "Hudibras.dcm")
+    path.write_bytes(path.read_bytes().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.9.9.9\0"))
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
+    save(ds, folder / "in" / "x")
+    (tmp_path / "A" / "broken.dcm").write_bytes(b"")
+    found = find_series(tmp_path)
+    assert list(found.failures) == ["A/broken.dcm", "#2/#1/#1", "#2/#1/#2"]
+    assert "#2/#1/#1: expected a transfer syntax that is read, found an unknown one" in caplog.text
+    assert "#2/#1/#2: expected a transfer syntax that is read, found Deflated" in caplog.text
+    assert [secret for secret in SECRETS if secret in caplog.text] == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["PerformingPhysicianName", "OperatorsName", "RequestingPhysician", "PhysiciansOfRecord", "OtherPatientNames",
+     "NameOfPhysiciansReadingStudy", "PatientBirthName", "InstitutionalDepartmentName", "InstitutionAddress",
+     "StudyID"],
+)  # fmt: skip
+def test_physicians_other_names_and_places_are_taken_out(tmp_path: Path, key: str) -> None:
+    write(tmp_path / "a Zwackelmann", 1, **{key: "Zwackelmann"})
+    (series,) = find_series(tmp_path).series
+    assert {instance.name.split("/")[0] for instance in series.instances} == {"a *"}
+
+
+def test_ordinary_words_of_studies_and_departments_stay(tmp_path: Path) -> None:
+    write(tmp_path / "sub 1 MR brain", 1, StudyID="1", InstitutionalDepartmentName="MR Brain")
+    (series,) = find_series(tmp_path).series
+    assert {instance.name.split("/")[0] for instance in series.instances} == {"sub 1 MR brain"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import pydicom
 from mood_vae.cli import main
 from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
-from mood_vae.dicom import library
+from mood_vae.dicom import library, studies
 from mood_vae.dicom.find_scans import find_scans
 from mood_vae.dicom.studies import find_studies
 from mood_vae.errors import ConfigError, FolderError, MoodVaeError, VolumeError
@@ -54,6 +55,25 @@ def test_cases_are_numbered_where_folders_name_patients(tmp_path: Path, name: st
     write(tmp_path / "other", "1.2")
     assert case_ids(tmp_path) == ["case-001", "case-002"]
     assert case_ids(tmp_path / name) == ["case-001"]
+
+
+def test_a_name_is_found_in_a_folder_of_a_mac(tmp_path: Path) -> None:
+    folder = tmp_path / unicodedata.normalize("NFD", "Müller_Jörg")
+    write(folder, PatientName="Müller^Jörg", SpecificCharacterSet="ISO_IR 100")
+    assert case_ids(folder) == ["case-001"]
+
+
+def test_more_voxels_than_by_default_may_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)  # 400 voxels
+    monkeypatch.setattr(studies, "MAX_VOXELS", 300)
+    (study,), _ = find_studies(tmp_path)
+    with pytest.raises(VolumeError, match="at most 300 voxels"), study.open():
+        pass
+    with study.open(400) as opened:
+        assert opened.geometry.shape == LONG.shape
+    monkeypatch.setattr(volume_files, "MAX_VOXELS", 399)
+    with pytest.raises(VolumeError, match="at most 399 voxels"), study.open(400):
+        pass
 
 
 def test_cases_are_numbered_where_studies_share_a_folder(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from mood_vae.dicom.reading import DicomScan, read_series
 from mood_vae.dicom.series import find_series
 from mood_vae.dicom.writing import write_objects
 from mood_vae.errors import VolumeError
-from tests.dicom.dicom_files import SECRETS, Plan, voxels, write_enhanced, write_series
+from tests.dicom.dicom_files import SECRETS, Plan, save, voxels, write_enhanced, write_series
 
 SHAPE = (9, 11, 12)
 SPOTS: dict[tuple[int, ...], float] = {(2, 3, 4): 0.75, (2, 3, 5): 0.5, (7, 9, 10): 0.9}
@@ -125,6 +125,60 @@ def test_slices_that_were_interpolated_are_left_out(tmp_path: Path) -> None:
     pm = pydicom.dcmread(map_path)
     values = np.frombuffer(pm.FloatPixelData, "<f4").reshape(11, pm.Rows, pm.Columns)
     assert frames_in_mm(pm, values) == pytest.approx(expected_in_mm({**SPOTS, **BELOW}))
+
+
+def test_of_a_multi_frame_file_with_two_echoes_the_frames_that_were_read_are_referred_to(tmp_path: Path) -> None:
+    times = {"ContentDate": "20260102", "ContentTime": "10"}
+    both = np.concatenate([voxels(SHAPE) + 1, voxels(SHAPE)], axis=2)
+    path = write_enhanced(tmp_path / "in" / "e.dcm", both, Plan(), list(range(24)), **times)
+    ds = pydicom.dcmread(path)
+    for number, group in enumerate(ds.PerFrameFunctionalGroupsSequence):  # the early echo comes second
+        echo = pydicom.Dataset()
+        echo.EffectiveEchoTime = 8 if number < 12 else 3
+        group.MREchoSequence = [echo]
+        group.PlanePositionSequence[0].ImagePositionPatient = [*Plan().position(number % 12)]
+    save(ds, path)
+    seg_path, map_path = write_objects(scan_of(tmp_path / "in"), a_map(), tmp_path)
+    seg, pm = pydicom.dcmread(seg_path), pydicom.dcmread(map_path)
+    values = np.frombuffer(pm.FloatPixelData, "<f4").reshape(12, pm.Rows, pm.Columns)
+    assert frames_in_mm(pm, values) == pytest.approx(expected_in_mm({**SPOTS, **BELOW}))
+    assert source_frames(pm) == {place_of(k): 13 + k for k in range(12)}
+    assert source_frames(seg) == {place_of(k): 13 + k for k in (4, 5, 10)}
+
+
+def place_of(k: int) -> tuple[float, ...]:
+    return tuple(Plan().position(k).round(2).tolist())
+
+
+def source_frames(ds: Any) -> dict[tuple[float, ...], int]:
+    """Return the number of the source's frame at each place, in LPS mm."""
+    found = {}
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        place = np.array(group.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
+        source = group.DerivationImageSequence[0].SourceImageSequence[0]
+        found[tuple(place.round(2).tolist())] = int(source.ReferencedFrameNumber)
+    return found
+
+
+def test_a_long_header_of_frames_is_referred_to(tmp_path: Path) -> None:
+    times = {"ContentDate": "20260102", "ContentTime": "10"}
+    path = write_enhanced(tmp_path / "in" / "e.dcm", voxels(SHAPE), Plan(), list(range(12)), **times)
+    ds = pydicom.dcmread(path)
+    for group in ds.PerFrameFunctionalGroupsSequence:
+        group.private_block(0x29, "nobody", create=True).add_new(1, "OB", bytes(6000))
+    save(ds, path)
+    _, map_path = write_objects(scan_of(tmp_path / "in"), a_map(), tmp_path)
+    assert source_frames(pydicom.dcmread(map_path)) == {place_of(k): k + 1 for k in range(12)}
+
+
+@pytest.mark.parametrize(
+    ("second", "name"),
+    [("ISO 2022 IR 87", "Yamada^Tarou=山田^太郎"), ("ISO 2022 IR 149", "Hong^Gildong=洪^吉洞=홍^길동")],
+)
+def test_names_in_several_character_sets_are_kept(tmp_path: Path, second: str, name: str) -> None:
+    write_series(tmp_path / "in", voxels(SHAPE), SpecificCharacterSet=["", second], PatientName=name)
+    for path in write_objects(scan_of(tmp_path / "in"), a_map(), tmp_path):
+        assert pydicom.dcmread(path).PatientName == name
 
 
 def test_a_stripped_header_is_enough(tmp_path: Path) -> None:
