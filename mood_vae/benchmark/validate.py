@@ -26,7 +26,6 @@ from mood_vae.detection import checkpoint
 from mood_vae.detection.calibration import threshold_at
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool
-from mood_vae.errors import FolderError, few_of
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import interval, resample_weights
 from mood_vae.imaging.augmentation import augment
@@ -101,11 +100,7 @@ def validate(
     provenance = trained.description.provenance
     grid, subjects = trained.description.detector.grid, provenance["validation_subjects"]
     paths = volume_files.by_case_id(volume_files.list_volumes(healthy_dir))
-    if missing := [subject for subject in subjects if subject not in paths]:
-        raise FolderError(
-            file=healthy_dir, expected="the subjects that the weights were trained on", found=f"no {few_of(missing)}",
-            remedy="name the folder of that training",
-        )  # fmt: skip
+    cache.check_subjects(subjects, paths, healthy_dir)
     sites = sites_for_choices(volume_files.list_volumes(sites_dir)) if sites_dir else {}
     check_training([paths[subject] for subject in subjects])
     volumes = cache.build(healthy_dir, cache_dir, grid, progress=progress)

@@ -8,18 +8,10 @@ from typing import Any
 
 import click
 
-from mood_vae.cli.options import DEVICE, EXISTING_FOLDER, FILE, FOLDER
+from mood_vae.cli.options import DEVICE, EXISTING_FOLDER, FILE, FOLDER, picture_check
 from mood_vae.cli.progress import progress_bar
 
-
-def _check_png(ctx: click.Context, argument: click.Parameter, path: Path) -> Path:
-    """Refuse the name of a picture that is no PNG, before anything is computed."""
-    if path.suffix.lower() != ".png":
-        raise click.BadParameter(f"{path} should end with .png")
-    return path
-
-
-PNG = click.argument("out", type=FILE, callback=_check_png)
+PNG = click.argument("out", type=FILE, callback=picture_check(".png"))
 
 
 @click.group(short_help="Make the figures of the documents anew.")

@@ -20,9 +20,10 @@ from mood_vae.cli.options import (
     FILE,
     FOLDER,
     LEVEL,
+    PICTURES,
     SEED,
     WORKERS,
-    check_picture,
+    picture_check,
 )
 from mood_vae.cli.progress import progress_bar
 from mood_vae.system import resources
@@ -90,7 +91,7 @@ def score(
 @click.argument("submissions", type=FOLDER, nargs=-1, required=True, metavar="SUBMISSION_DIR...")
 @click.option("--json", "json_file", type=FILE, help="Write the rankings there.")
 @click.option(
-    "--picture", type=FILE, callback=check_picture,
+    "--picture", type=FILE, callback=picture_check(*PICTURES),
     help="Draw the stability there, a .png, .svg or .pdf, _sample or _pixel added to its name.",
 )  # fmt: skip
 @click.option("--resamples", default=1000, type=click.IntRange(1), help="Bootstrap resamples.")

@@ -34,11 +34,15 @@ def refuse_two_models(model: str | None, weights: Path | None) -> None:
         raise click.UsageError("--model and --weights name two models: give one of them")
 
 
-def check_picture(ctx: click.Context, option: click.Parameter, path: Path | None) -> Path | None:
-    """Refuse the name of a picture that says no format, before anything is computed."""
-    if path is not None and path.suffix.lower() not in PICTURES:
-        raise click.BadParameter(f"{path} should end with {', '.join(PICTURES)}")
-    return path
+def picture_check(*suffixes: str) -> Callable[[click.Context, click.Parameter, Path | None], Path | None]:
+    """Return what refuses the name of a picture that ends with none of these, before anything is computed."""
+
+    def check(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+        if path is not None and path.suffix.lower() not in suffixes:
+            raise click.BadParameter(f"{path} should end with {', '.join(suffixes)}")
+        return path
+
+    return check
 
 
 class Place(click.Path):

@@ -90,7 +90,6 @@ def predict(
     """
     from mood_vae.detection import prediction
     from mood_vae.io.challenge_layout import LEVELS
-    from mood_vae.io.remote import RemoteFolder
 
     refuse_two_models(model, weights)
     if scheduler.scheduler is not None:  # workers have working folders of their own
@@ -128,7 +127,7 @@ def predict(
         run = prediction.predict(
             level,
             found.scans,
-            out_dir if isinstance(out_dir, Path) else RemoteFolder(out_dir),
+            out_dir,
             detector,
             also=also,
             failures=found.failures,

@@ -182,14 +182,14 @@ def _sent(scan: Scan, work: CaseWork, act: Callable[[Folders], Outcome]) -> Outc
                 if target.is_file() and not outcome.kept:
                     remote[level].put(target, target.name)
                 elif not target.is_file():
-                    outcome = _without_older(scan, outcome, remote[level], target.name)
+                    outcome = _without_older(outcome, remote[level], target.name)
         except (MoodVaeError, OSError) as error:
             failure = failure_of(scan, error)
             return Outcome(file_name=scan.file_name, failure=failure, no_neutral=failure, error=error)
     return outcome
 
 
-def _without_older(scan: Scan, outcome: Outcome, folder: RemoteFolder, name: str) -> Outcome:
+def _without_older(outcome: Outcome, folder: RemoteFolder, name: str) -> Outcome:
     """Return a failed case's outcome, any older map of it removed; where that fails too, it says so beside the rest."""
     try:
         folder.remove(name)

@@ -28,7 +28,7 @@ class Redaction:
     """Takes the words of identifiers out of texts."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        values = {_composed(value) for value in values}
+        values = {composed(value) for value in values}
         # apart, since there is one of every file: a pattern of all of them would be tried on the name of each
         self._uids = {value for value in values if _UID.fullmatch(value) and len(value) >= _WITHIN}
         self._lengths = sorted({len(value) for value in self._uids}, reverse=True)
@@ -41,7 +41,7 @@ class Redaction:
 
     def __call__(self, text: str) -> str:
         """Return the text with a star in place of each name and number of a patient."""
-        text = self._within.sub(_MASK, _DOTTED.sub(self._without_uids, _composed(text)))
+        text = self._within.sub(_MASK, _DOTTED.sub(self._without_uids, composed(text)))
         return _WORD.sub(lambda word: _MASK if word[0].casefold() in self._words else word[0], text)
 
     def _without_uids(self, found: re.Match[str]) -> str:
@@ -55,14 +55,14 @@ class Redaction:
 
     def is_clean(self, text: str) -> bool:
         """Whether the text names nobody."""
-        return self(text) == _composed(text)
+        return self(text) == composed(text)
 
 
 def long_words(text: str) -> Iterator[str]:
     """Yield the words of a text that are long enough to be found inside others."""
-    return (word for word in _WORD.findall(_composed(text)) if len(word) >= _WITHIN)
+    return (word for word in _WORD.findall(composed(text)) if len(word) >= _WITHIN)
 
 
-def _composed(text: str) -> str:
+def composed(text: str) -> str:
     """Return a text with each letter and its accent as one character; names of a Mac's files have them apart."""
     return unicodedata.normalize("NFC", text)

@@ -6,7 +6,6 @@ import itertools
 import logging
 import os
 import re
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mood_vae.dicom.choice import choose_t1
+from mood_vae.dicom.privacy import composed
 from mood_vae.dicom.reading import MAX_VOXELS, DicomScan, read_series, stack_series
 from mood_vae.dicom.series import Found, Series, find_series
 from mood_vae.dicom.stacking import Stack
@@ -109,7 +109,7 @@ def find_studies(folder: Path, series: str | None = None) -> tuple[list[Study], 
 def _case_ids(folder: Path, groups: list[tuple[Series, ...]], found: Found) -> list[str]:
     """Return the name of each study's folder, or numbers where these name patients or are not theirs alone."""
     places = [_place(folder, group) for group in groups] if len(groups) > 1 else [folder]
-    folders = [unicodedata.normalize("NFC", Path(os.path.abspath(place)).name) for place in places]
+    folders = [composed(Path(os.path.abspath(place)).name) for place in places]
     names = [re.sub(r"[^\w.-]+", "_", name).strip("._") for name in folders]
     usable = [bool(name) and found.redaction.is_clean(name) and names.count(name) == 1 for name in names]
     if not all(usable):

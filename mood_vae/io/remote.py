@@ -129,7 +129,7 @@ class RemoteFolder:
         return True
 
     def remove(self, name: str) -> None:
-        """Remove a file from here, if it is there; raises StorageAwayError."""
+        """Remove a file from here, if it is there; raises OSError where the store refuses that."""
         with suppress(FileNotFoundError):
             _asked(lambda: _file_system(self.address).rm_file(self._path(name)))
 

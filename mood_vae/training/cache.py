@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, Field
 
-from mood_vae.errors import FolderError, VolumeError
+from mood_vae.errors import FolderError, VolumeError, few_of
 from mood_vae.imaging import slices
 from mood_vae.imaging.preprocessing import GridConfig, prepare
 from mood_vae.io import atomic, json_files, volume_files
@@ -24,6 +24,15 @@ from mood_vae.io.volume import Array
 
 log = logging.getLogger(__name__)
 FORMAT = 3  # caches of another one are built again
+
+
+def check_subjects(wanted: Iterable[str], there: Collection[str], folder: Path | None = None) -> None:
+    """Raise FolderError where subjects of a training are missing from a folder, or from what was made of one."""
+    if missing := [subject for subject in wanted if subject not in there]:
+        raise FolderError(
+            file=folder, expected="the subjects that the weights were trained on", found=f"no {few_of(missing)}",
+            remedy="name the folder of that training",
+        )  # fmt: skip
 
 
 class SliceCache:
@@ -45,11 +54,7 @@ class SliceCache:
 
     def volume(self, subject: str) -> Array:
         """Return the brain of a subject, (K, H, W) float32; FolderError where it is not in the cache."""
-        if subject not in self.subjects:
-            raise FolderError(
-                expected="the subjects that the weights were trained on", found=f"no {subject}",
-                remedy="name the folder of that training",
-            )  # fmt: skip
+        check_subjects([subject], self.subjects)
         return self.array_NKHW[self.subjects.index(subject)].astype(np.float32)
 
     def slice(self, row: npt.NDArray[np.int64]) -> Array:
