@@ -23,7 +23,8 @@ from mood_vae.io.volume import voxel_ml
 
 log = logging.getLogger(__name__)
 
-MAP, MASK = "space-orig_desc-anomaly_probseg", "space-orig_desc-anomaly_mask"
+_SPACE = "space-orig"
+MAP, MASK = f"{_SPACE}_desc-anomaly_probseg", f"{_SPACE}_desc-anomaly_mask"
 TABLE = "group_T1w"
 
 _COLUMNS = {
@@ -49,7 +50,7 @@ def predict_participants(
     """Write map and mask of each image: `SUB/[SES/]anat/ENTITIES_space-orig_desc-anomaly_probseg.nii.gz` and `_mask`.
 
     Both lie on the image's own grid, and each has a JSON file beside it that names its source; that of the map holds
-    the image's score. An image that fails has neither.
+    the image's score. An image that fails has neither. Images that were processed before are left out.
 
     Args:
         images: What `bids.find_t1w` found.
@@ -62,14 +63,15 @@ def predict_participants(
         progress: Shows how far the run is.
 
     Raises:
-        FolderError: The output folder is the data set, or cannot be written.
+        FolderError: The output folder is the data set, holds what others derived, or cannot be written, or all images
+            were processed before.
     """
     if out_dir.resolve() == bids_dir.resolve():
         raise FolderError(
             file=out_dir, expected="an output folder of its own", found="the data set",
             remedy="name another, for example BIDS_DIR/derivatives/mood_vae",
         )  # fmt: skip
-    run = Run()
+    images, run = bids.without_processed(images), Run()
     with output_folder.opened(out_dir, within=("sub-*/anat", "sub-*/ses-*/anat")):
         bids.write_description(out_dir, bids_dir, "mood_vae anomaly maps")
         for image in progress(images, "Predicting", len(images)):
@@ -155,7 +157,8 @@ def write_group_table(out_dir: Path) -> Path:
     Raises:
         FolderError: There are none, or a file beside a map is damaged.
     """
-    sides = sorted(out_dir.glob(f"sub-*/**/anat/*_{MAP}.json"))
+    ending = f"_{MAP.removeprefix(f'{_SPACE}_')}.json"
+    sides = sorted(out_dir.glob(f"sub-*/**/anat/*_{_SPACE}*{ending}"))  # chunk- may stand between
     if not sides:
         raise FolderError(
             file=out_dir, expected="maps of participants", found="none", remedy="run the level `participant` first"
@@ -165,7 +168,7 @@ def write_group_table(out_dir: Path) -> Path:
     table.writerow(_COLUMNS)
     for side in sides:
         values = json_files.read(side, dict, expected="what stands beside a map", remedy="predict the image again")
-        entities = side.name.removesuffix(f"_{MAP}.json")
+        entities = side.name.removesuffix(ending).replace(f"_{_SPACE}", "")
         labels = dict(part.split("-", 1) for part in entities.split("_"))
         session = f"ses-{labels['ses']}" if "ses" in labels else "n/a"
         scores = [values.get(key, "n/a") for key in ("AnomalyScore", "AnomalyMl")]

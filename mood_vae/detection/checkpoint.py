@@ -125,7 +125,8 @@ def load(path: Path) -> Checkpoint:
     _check_finite(weights, tensors)
     if version == former.FORMAT:
         values, tensors = former.upgraded(values), former.renamed(tensors)
-    return Checkpoint(description=Description.from_json(values, where=str(text)), tensors=tensors)
+    description = Description.from_json(former.completed(values), where=str(text))
+    return Checkpoint(description=description, tensors=tensors)
 
 
 def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:

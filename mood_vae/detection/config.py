@@ -127,7 +127,8 @@ class Calibration(Config):
     Attributes:
         threshold: Value of the pooled raw map from which a voxel belongs to the mask.
         score_reference: A healthy brain's raw score; such a brain's anomaly score is 0.5.
-        healthy_scores: The anomaly scores of the healthy brains, rising; empty in checkpoints without.
+        healthy_scores: The anomaly scores of the healthy images, rising, `config.augmentations` of each subject or one;
+            empty in checkpoints without.
         config: How these were set.
     """
 

@@ -38,8 +38,8 @@ class Detection:
         location_vox: Voxel ijk of the map's maximum; None where the map is 0.
         location_mm: The same place in RAS+ millimetres.
         warnings: What speaks against trusting the map, each a sentence.
-        healthy_scores: The anomaly scores of the healthy brains that set the threshold, rising, to compare with; empty
-            where they are not known.
+        healthy_scores: The anomaly scores of the healthy images that set the threshold, rising, to compare with; empty
+            where they are not known. Several may show one subject, see `Calibration`.
         reconstruction: (I, J, K) float32 on the volume's own grid and in its units, what the VAE takes to be healthy, 0
             outside the brain; None unless it was asked for.
     """

@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor
 
 FORMAT = 7
+ABDOMEN = "paper-abdom"
 
 FORMER_NAMES = {
     "seed": "paper",
     "heads": "discriminators",
     "head-texture": "discriminator-2d",
-    "seed-abdom": "paper-abdom",
+    "seed-abdom": ABDOMEN,
 }
 """Former names of presets and pretrained models, and their present ones."""
 
@@ -55,6 +56,17 @@ def upgraded(values: Mapping[str, Any]) -> dict[str, Any]:
         preset = today(preset)
     provenance = {"provenance": _today_throughout(old.pop("provenance"))} if "provenance" in old else {}
     return {"preset": preset, "detector": detector, "calibration": calibration, **provenance, **old}
+
+
+def completed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the description of a checkpoint of format 8 with what those of its beginning lack.
+
+    A grid had no `brain_ml` then, and without it would expect a brain: one of the abdomen has none.
+    """
+    detector = values.get("detector")
+    if values.get("preset") != ABDOMEN or not isinstance(detector, dict) or not isinstance(detector.get("grid"), dict):
+        return dict(values)
+    return {**values, "detector": {**detector, "grid": {"brain_ml": None, **detector["grid"]}}}
 
 
 def _today_throughout(part: Any) -> Any:

@@ -108,7 +108,7 @@ class InputCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class InputMeasures:
-    """How a brain compares with the mean healthy one.
+    """How a brain compares with the mean healthy one; a measure is NaN where too little of the brain is there to tell.
 
     Attributes:
         missing: Share of the place where every healthy brain has tissue that this one leaves empty.
@@ -143,13 +143,13 @@ def coarse_maps(brain: Brain) -> Tensor:
     return functional.avg_pool3d(torch.from_numpy(both)[None], COARSENING)[0]
 
 
-def detail_and_brightness(brain: Brain) -> tuple[float, float]:
-    """Return the attributes of `InputMeasures` of these names; 0 where the brain is too thin to tell."""
+def detail_and_brightness(brain: Brain, *, unknown: float = 0.0) -> tuple[float, float]:
+    """Return the attributes of `InputMeasures` of these names; `unknown` for both of a brain too thin to tell."""
     ks = np.arange(1, len(brain.array) - 1, 4)  # a quarter of the slices tells as much as all
     x = brain.array[ks]
     deep = ndimage.binary_erosion(brain.brain_mask[ks], np.ones((1, 3, 3), bool), iterations=3)
     if not deep.any():
-        return 0.0, 0.0
+        return unknown, unknown
     around = brain.array[ks - 1] + brain.array[ks + 1]
     around += sum(np.roll(x, step, axis) for axis in (1, 2) for step in (1, -1))
     low, median, high = np.quantile(x[deep], [0.1, 0.5, 0.9])
@@ -164,13 +164,14 @@ def measure(brain: Brain, reference_CKHW: Tensor, grid: GridConfig) -> InputMeas
     empty = sure & (share < 0.3)
     cut, cut_at = max(_missing_at_ends(empty, sure, max(1, round(CUT_MM / (COARSENING * grid.spacing_mm)))))
     turned, shown_at = _best_turn(x, mean, grid)
-    detail, brightness = detail_and_brightness(brain)
+    detail, brightness = detail_and_brightness(brain, unknown=np.nan)
+    deep = sure & (share > 0.95)
     return InputMeasures(
         missing=_share(empty, sure),
         cut=cut,
         cut_at=cut_at,
         outside=_share(present & (mean_share < 0.01), present),
-        contrast=correlation(x, mean, sure & (share > 0.95)),
+        contrast=correlation(x, mean, deep) if deep.any() else np.nan,
         mirrored=-correlation(_asymmetry(x, grid), _asymmetry(mean, grid), mean_share > 0.5),
         turned=turned,
         shown_at=shown_at,
@@ -180,7 +181,7 @@ def measure(brain: Brain, reference_CKHW: Tensor, grid: GridConfig) -> InputMeas
 
 
 def mismatches(measures: InputMeasures, reference: InputReference) -> tuple[str, ...]:
-    """Return a sentence for each measure outside its limits."""
+    """Return a sentence for each measure outside its limits; NaN is outside none."""
     is_a_brain_here = max(measures.missing, measures.outside) < FAR_OFF and measures.contrast > -0.2
     if measures.turned > MAX_TURNED and is_a_brain_here:
         wrong = ", ".join(f"the {end} at the {place}" for end, place in measures.shown_at.items() if end != place)

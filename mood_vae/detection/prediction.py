@@ -42,7 +42,7 @@ class Run:
             that was there already, if the report that this one replaces has them.
         kept: The files whose prediction was there already.
         failures: What went wrong, by file name.
-        healthy_scores: The anomaly scores of the healthy brains that set the model's threshold, to compare with.
+        healthy_scores: The anomaly scores of the healthy images that set the model's threshold, to compare with.
         workers: Which worker did which case, by file name, where there were several.
     """
 

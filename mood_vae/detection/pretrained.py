@@ -54,7 +54,8 @@ def detect(
 
     Raises:
         VolumeError: The file cannot be used, it shows no brain, or hardly any voxel of the array is finite.
-        ConfigError: The array comes without a sound affine, or is empty, or has other than three axes.
+        ConfigError: The array comes without a sound affine, is empty, has other than three axes, or holds other than
+            real numbers.
     """
     detector = detector or load_pretrained()
     if isinstance(image, Volume):
@@ -67,13 +68,19 @@ def detect(
             found=f"an array of shape {image.shape} and {'no' if affine is None else 'an'} affine",
             remedy="pass both, as from nibabel's `get_fdata()` and `affine`",
         )
+    stored = np.asarray(image)
+    if stored.dtype.kind not in "biuf":
+        raise ConfigError(
+            expected="an array of real numbers", found=f"one of the type {stored.dtype}",
+            remedy="convert it; of complex images take the magnitude, as `np.abs` gives it",
+        )  # fmt: skip
     affine = np.asarray(affine, np.float64)
     if affine.shape != (4, 4) or not header_geometry.is_sound(affine):
         raise ConfigError(
-            expected="an affine (4, 4) from voxel indices to millimetres", found=f"{affine.tolist()}",
-            remedy="pass that of the image, as nibabel's `affine`",
+            expected="an affine (4, 4) from voxel indices to millimetres, of the last row 0, 0, 0, 1",
+            found=f"{affine.tolist()}", remedy="pass that of the image, as nibabel's `affine`",
         )  # fmt: skip
-    array = real_values.finite_values(Path("array"), np.asarray(image), None)
+    array = real_values.finite_values(Path("array"), stored, None)
     return detector.detect(Volume(array=array, affine=affine, case_id="array"))
 
 

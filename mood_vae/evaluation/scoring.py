@@ -31,7 +31,7 @@ from mood_vae.evaluation.bootstrap import (
 from mood_vae.evaluation.case_results import CaseResult, find_cases, read_cases
 from mood_vae.evaluation.pooled_metrics import Values, case_metrics, lesion_rates, pooled_metrics
 from mood_vae.io import atomic, json_files
-from mood_vae.io.challenge_layout import Level, case_id_of
+from mood_vae.io.challenge_layout import LEVELS, Level, case_id_of
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.version import __version__
 
@@ -62,8 +62,8 @@ class ScoreConfig(Config):
 
 def score(
     level: Level,
-    predictions: Path,
-    labels: Path,
+    predictions: Path | str,
+    labels: Path | str,
     *,
     config: ScoreConfig | None = None,
     subsets: Sequence[Sequence[str | int]] = (),
@@ -86,9 +86,11 @@ def score(
 
     Raises:
         FolderError: A folder is missing or holds nothing of that level.
-        ConfigError: A subset names an unknown case.
+        ConfigError: There is no such level, or a subset names an unknown case.
     """
-    cases, extra = find_cases(level, predictions, labels)
+    if level not in LEVELS:
+        raise ConfigError(expected=f"level among {', '.join(LEVELS)}", found=repr(level), remedy="name one of these")
+    cases, extra = find_cases(level, Path(predictions), Path(labels))
     results = read_cases(cases, level=level, lesions=lesions, workers=workers)
     return build_report(
         list(progress(results, "Scoring", len(cases))),

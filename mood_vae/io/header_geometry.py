@@ -46,10 +46,14 @@ def has_axes(affine: Affine) -> bool:
 
 
 def is_sound(affine: Affine) -> bool:
-    """Whether an affine in millimetres has three axes of a voxel's length and starts somewhere in this room."""
+    """Whether an affine in millimetres has three axes of a voxel's length and starts somewhere in this room.
+
+    Its last row must be exactly (0, 0, 0, 1): resampling takes no other.
+    """
     lengths = edges(affine)
+    is_affine = np.array_equal(affine[3], (0, 0, 0, 1))
     near = (np.abs(affine[:3, 3]) <= _OFFSET_MM).all()
-    return bool(has_axes(affine) and near and ((lengths >= _EDGE_MM[0]) & (lengths <= _EDGE_MM[1])).all())
+    return bool(is_affine and has_axes(affine) and near and ((lengths >= _EDGE_MM[0]) & (lengths <= _EDGE_MM[1])).all())
 
 
 def looks_like_a_scan(edges_mm: Vector, shape: Sequence[int]) -> bool:

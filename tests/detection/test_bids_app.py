@@ -80,6 +80,72 @@ def test_the_folder_is_a_derivative_whose_link_leads_to_the_data_set(dataset: Pa
     assert predict(dataset, out).failures == {}  # what was derived is no image of the data set
 
 
+def test_what_a_user_added_to_the_folder_stays(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    predict(dataset, out)
+    path = out / "dataset_description.json"
+    first = json.loads(path.read_text())
+    description = first | {"Name": "our study", "Authors": ["A. Person"], "BIDSVersion": "1.0.0"}
+    description["GeneratedBy"] = [{"Name": "mood_vae", "Version": "0", "CodeURL": "here"}, {"Name": "ours"}]
+    description["DatasetLinks"] = {"raw": "gone", "atlas": "file:///atlas"}
+    path.write_text(json.dumps(description))
+    (out / "README").write_text("what we did")
+    (out / ".bidsignore").write_text("notes.txt")
+    predict(dataset, out, resume=True)
+    renewed = json.loads(path.read_text())
+    assert (renewed["Name"], renewed["Authors"]) == ("our study", ["A. Person"])
+    assert renewed["BIDSVersion"] == first["BIDSVersion"]
+    version = first["GeneratedBy"][0]["Version"]
+    assert renewed["GeneratedBy"] == [
+        {"Name": "mood_vae", "Version": version, "CodeURL": "here"}, {"Name": "ours"},
+    ]  # fmt: skip
+    assert renewed["DatasetLinks"] == {"raw": first["DatasetLinks"]["raw"], "atlas": "file:///atlas"}
+    assert (out / "README").read_text() == "what we did"
+    assert (out / ".bidsignore").read_text() == "notes.txt"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"Name": "x", "GeneratedBy": [{"Name": "fMRIPrep"}, {"Name": "other"}]}', "found that of fMRIPrep, other"),
+        ('{"Name": "x"}', "found one that does not say what made it"),
+        ('{"GeneratedBy": "mood_vae"}', "found 'mood_vae'; mend the file"),
+        ('{"GeneratedBy": [{"Name": "mood_vae"}], "DatasetLinks": ["raw"]}', "mend the file"),
+        ("{", "as readable JSON"),
+    ],
+)
+def test_a_folder_that_others_described_is_left_as_it_is(dataset: Path, tmp_path: Path, text: str, found: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "dataset_description.json").write_text(text)
+    with pytest.raises(FolderError, match=found):
+        predict(dataset, out)
+    assert [path.name for path in out.iterdir()] == ["dataset_description.json"]
+    assert (out / "dataset_description.json").read_text() == text
+
+
+@pytest.mark.parametrize("linked", ["set", "out"])
+def test_the_link_leads_to_the_data_set_from_behind_symbolic_links_too(
+    dataset: Path, tmp_path: Path, linked: str
+) -> None:
+    (tmp_path / "far/away/out").mkdir(parents=True)
+    (tmp_path / "far/away/set").symlink_to(dataset)
+    (tmp_path / "out").symlink_to(tmp_path / "far/away/out")
+    root, out = (tmp_path / "far/away/set", tmp_path / "plain") if linked == "set" else (dataset, tmp_path / "out")
+    predict(root, out)
+    description = json.loads((out / "dataset_description.json").read_text())
+    assert (out / description["DatasetLinks"]["raw"] / IMAGES[0]).is_file()
+    here = "../set" if linked == "set" else "../../../set"  # from tmp_path/plain, and from tmp_path/far/away/out
+    assert description["DatasetLinks"]["raw"] == here
+
+
+def test_processed_images_are_left_out(dataset: Path, tmp_path: Path) -> None:
+    image = nib.load(dataset / IMAGES[0])
+    nib.save(image, dataset / "sub-01/anat/sub-01_space-MNI152_desc-preproc_T1w.nii.gz")
+    run = predict(dataset, tmp_path / "out")
+    assert set(run.cases) == {Path(name).name for name in IMAGES}
+
+
 def test_a_bad_image_costs_no_other_and_leaves_nothing(dataset: Path, tmp_path: Path) -> None:
     bad = dataset / "sub-03/anat/sub-03_T1w.nii.gz"
     bad.parent.mkdir(parents=True)
@@ -146,12 +212,15 @@ def test_the_group_table_has_a_line_an_image(dataset: Path, tmp_path: Path) -> N
     out = tmp_path / "out"
     with pytest.raises(FolderError, match="run the level `participant` first"):
         bids_app.write_group_table(out)
+    chunk = "sub-01/anat/sub-01_run-2_chunk-3_T1w.nii.gz"
+    nib.save(nib.load(dataset / IMAGES[0]), dataset / chunk)
     predict(dataset, out)
     result = CliRunner().invoke(main, ["bids", str(dataset), str(out), "group"])
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader((out / "group_T1w.tsv").read_text().splitlines(), delimiter="\t"))
     assert [(row["participant_id"], row["session_id"], row["image"]) for row in rows] == [
         ("sub-01", "n/a", "sub-01_run-1"),
+        ("sub-01", "n/a", "sub-01_run-2_chunk-3"),
         ("sub-02", "ses-a", "sub-02_ses-a"),
     ]
     assert {row["anomaly_score"] for row in rows} == {"0.625"}
@@ -170,16 +239,19 @@ def test_names_are_those_of_the_standards_schema(dataset: Path, tmp_path: Path) 
     """Against the schema that the standard's validators are made of."""
     schema = pytest.importorskip("bidsschematools.schema").load_schema()
     out = tmp_path / "out"
+    more = ("task-rest_acq-a_rec-b_run-4_echo-1_part-mag_chunk-5", "part-phase", "space-MNI152_desc-preproc", "desc-x")
+    for middle in more:
+        nib.save(nib.load(dataset / IMAGES[0]), dataset / f"sub-01/anat/sub-01_{middle}_T1w.nii.gz")
     predict(dataset, out)
     order = [schema.objects.entities[name].name for name in schema.rules.entities]
     rules = list(schema.rules.files.deriv.imaging.values())
     names = [path for path in out.rglob("sub-*") if path.is_file()]
-    assert len(names) == 8
+    assert len(names) == 3 * 4  # one image more: the first of those
     for path in names:
         *entities, ending = path.name.split("_")
         suffix, extension = ending.split(".", 1)
         keys = [entity.split("-", 1)[0] for entity in entities]
-        assert keys == sorted(keys, key=order.index)
+        assert keys == sorted(set(keys), key=order.index)
         fitting = [rule for rule in rules if suffix in rule.suffixes and f".{extension}" in rule.extensions]
         allowed = [{schema.objects.entities[name].name for name in rule.entities} for rule in fitting]
         assert any(set(keys) <= names for names in allowed), path.name

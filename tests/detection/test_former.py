@@ -120,6 +120,30 @@ def test_a_checkpoint_without_discriminators_has_none_today() -> None:
     assert description.detector == FORMAT_8.detector.replaced(discriminators=())
 
 
+def test_older_checkpoints_of_the_abdomen_expect_no_brain(older: Path, tmp_path: Path) -> None:
+    """Grids had no `brain_ml` in format 7, nor in the first checkpoints of format 8."""
+    newer = tmp_path / "newer.safetensors"
+    checkpoint.save(newer, checkpoint.load(older))
+    for path, name in ((older, "seed-abdom"), (newer, "paper-abdom")):
+        values = json.loads(path.with_suffix(".json").read_text())
+        grid = values["grid"] if path == older else values["detector"]["grid"]
+        grid.pop("brain_ml", None)
+        path.with_suffix(".json").write_text(json.dumps(values))
+        assert checkpoint.load(path).description.detector.grid.brain_ml == (700.0, 2100.0)
+        path.with_suffix(".json").write_text(json.dumps(values | {"preset": name}))
+        description = checkpoint.load(path).description
+        assert (description.preset, description.detector.grid.brain_ml) == ("paper-abdom", None)
+        grid["brain_ml"] = [100.0, 200.0]
+        path.with_suffix(".json").write_text(json.dumps(values | {"preset": name}))
+        assert checkpoint.load(path).description.detector.grid.brain_ml == (100.0, 200.0)
+
+
+@pytest.mark.parametrize("part", [None, [1], {"grid": None}, {"grid": [1]}])
+def test_a_damaged_checkpoint_of_the_abdomen_is_refused_like_any_other(part: object) -> None:
+    with pytest.raises(MoodVaeError):
+        Description.from_json(former.completed(FORMAT_8.to_json() | {"preset": "paper-abdom", "detector": part}))
+
+
 @pytest.mark.parametrize("key", ["preset", "grid", "model", "heads", "residual", "mirroring", "postprocess",
                                  "aggregate", "calibration", "threshold", "score_reference"])  # fmt: skip
 @pytest.mark.parametrize("value", [None, [1], [[1]], {"colour": "red"}])

@@ -169,6 +169,18 @@ def test_what_is_not_the_training_s_kind_of_scan_is_named(check: InputCheck) -> 
     assert "lies where no brain is" in said(check, changed(brain, two))
 
 
+def test_what_is_too_thin_to_tell_is_not_called_another_kind_of_scan(check: InputCheck) -> None:
+    """Three slices: they fill no block of the coarse grid, and lie between those in which voxels are compared."""
+    brain, _ = prepare(phantom_brain(23), BRAIN_GRID)
+    shown = np.zeros(brain.array.shape, bool)
+    shown[26:29] = True
+    thin = Brain(array=brain.array * shown, brain_mask=brain.brain_mask & shown, search_mask=brain.search_mask & shown)
+    words = "; ".join(check.warnings(thin))
+    assert "a part of one" in words
+    assert not [word for word in ("contrast", "smoother", "noisier", "darker", "brighter") if word in words]
+    assert input_check.detail_and_brightness(thin) == (0, 0)  # a training takes it as a number
+
+
 def test_a_reference_of_another_grid_is_refused() -> None:
     with pytest.raises(CheckpointError, match="a reference of shape"):
         InputCheck(BRAIN_GRID, torch.zeros(2, 3, 4, 5), InputReference(detail=(0, 1), brightness=(0, 1)))

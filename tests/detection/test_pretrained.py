@@ -79,6 +79,29 @@ def test_the_abdomen_needs_no_training_until_there_are_weights(
     assert isinstance(trained, VaeDetector)
 
 
+LAST_ROW = np.array([[1.0, 0, 0, 5], [0, 1, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]])
+
+
+@pytest.mark.parametrize("affine", [LAST_ROW.T, LAST_ROW * [[1], [1], [1], [0]], LAST_ROW * 2])
+def test_an_affine_with_another_last_row_is_refused(affine: np.ndarray) -> None:
+    with pytest.raises(ConfigError, match=r"of the last row 0, 0, 0, 1, found \[\["):
+        pretrained.detect(np.ones((4, 5, 6)), affine, detector=FlatRegionDetector())
+
+
+@pytest.mark.parametrize(
+    ("array", "name"),
+    [
+        (np.full((4, 5, 6), 1j, np.complex64), "complex64"),
+        (np.full((4, 5, 6), "a"), "<U1"),
+        (np.full((4, 5, 6), None), "object"),
+        (np.zeros((4, 5, 6), [("r", "u1"), ("g", "u1")]), "'r', 'u1'"),
+    ],
+)
+def test_an_array_without_real_numbers_is_refused(array: np.ndarray, name: str) -> None:
+    with pytest.raises(ConfigError, match=f"an array of real numbers, found one of the type .*{name}"):
+        pretrained.detect(array, LAST_ROW, detector=FlatRegionDetector())
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_asking_for_a_device_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ConfigError, match="CUDA"):

@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+import mood_vae
 from mood_vae.cli import main
 from mood_vae.errors import ConfigError
 from mood_vae.evaluation import case_results, metrics, scoring
@@ -43,6 +44,16 @@ def test_the_number_is_given_although_the_json_cannot_be_written(pixel: tuple[Pa
     assert result.exit_code == 2
     assert "average_precision 0." in result.stdout
     assert "x.json" in result.stderr
+
+
+def test_folders_may_be_named_by_text(sample: tuple[Path, Path]) -> None:
+    by_text = mood_vae.score("sample", *map(str, sample))
+    assert by_text == mood_vae.score("sample", *sample)
+
+
+def test_an_unknown_level_is_named_and_not_the_folder(pixel: tuple[Path, Path]) -> None:
+    with pytest.raises(ConfigError, match="expected level among sample, pixel, found 'voxel'"):
+        mood_vae.score("voxel", *pixel)  # type: ignore[arg-type]
 
 
 def test_sound_cases_get_the_official_number(pixel: tuple[Path, Path], tmp_path: Path) -> None:

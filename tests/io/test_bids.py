@@ -52,6 +52,28 @@ def test_t1w_images_are_found_and_others_are_named(dataset: Path, caplog: pytest
     assert "strange name_T1w.nii.gz is left out: its name is none of the standard's" in caplog.text
 
 
+def test_of_complex_images_only_the_magnitude_is_taken(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for part in ("mag", "phase", "real", "imag"):
+        (dataset / f"sub-01/anat/sub-01_part-{part}_T1w.nii.gz").touch()
+    assert found(dataset) == [*ALL[:2], "sub-01/anat/sub-01_part-mag_T1w.nii.gz", *ALL[2:]]
+    for part in ("phase", "real", "imag"):
+        assert f"sub-01_part-{part}_T1w.nii.gz is left out: it is not the magnitude of a complex image" in caplog.text
+
+
+def test_processed_images_are_told_from_those_of_the_scanner(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = ("sub-02_desc-preproc_T1w.nii.gz", "sub-02_space-MNI152_res-1_T1w.nii.gz")
+    (dataset / "sub-02/anat").mkdir()
+    for name in names:
+        (dataset / "sub-02/anat" / name).touch()
+    images = bids.find_t1w(dataset)
+    assert len(images) == 6  # `predict` takes them
+    assert [image.relative for image in bids.without_processed(images)] == ALL
+    for name in names:
+        assert f"{name} is left out: it was processed before" in caplog.text
+    with pytest.raises(FolderError, match="only some with space- or desc-"):
+        bids.without_processed([image for image in images if image.path.name in names])
+
+
 def test_participants_and_sessions_are_chosen_with_and_without_their_prefix(dataset: Path) -> None:
     assert found(dataset, participants=["01"]) == ALL[:2]
     assert found(dataset, participants=["sub-02", "01"]) == ALL
@@ -65,6 +87,14 @@ def test_labels_that_are_not_there_are_refused(dataset: Path, wanted: dict[str, 
         bids.find_t1w(dataset, **wanted)  # type: ignore[arg-type]
     with pytest.raises(FolderError, match="none"):
         bids.find_t1w(dataset, participants=["01"], sessions=["a"])
+
+
+def test_participants_without_the_sessions_asked_for_are_named(dataset: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert found(dataset, participants=["01", "02"], sessions=["a"]) == [ALL[2]]
+    assert "no T1w images of sub-01 in these sessions" in caplog.text
+    caplog.clear()
+    assert found(dataset, participants=["02"], sessions=["a"]) == found(dataset, sessions=["a"]) == [ALL[2]]
+    assert caplog.text.count("in these sessions") == 0
 
 
 def test_a_folder_that_is_none_is_refused_unless_told_otherwise(dataset: Path, tmp_path: Path) -> None:
@@ -94,6 +124,12 @@ def test_entities_are_kept_in_the_names_of_derivatives(dataset: Path) -> None:
         "out/sub-01/anat/sub-01_acq-mprage_run-1_desc-x_mask.nii.gz"
     )
     assert session.derivative(Path("out"), "y.json") == Path("out/sub-02/ses-a/anat/sub-02_ses-a_y.json")
+    (dataset / "sub-01/anat/sub-01_run-3_chunk-2_T1w.nii.gz").touch()
+    chunk = bids.find_t1w(dataset)[2]
+    assert chunk.derivative(Path("out"), "space-orig_desc-x_mask.nii.gz") == Path(
+        "out/sub-01/anat/sub-01_run-3_space-orig_chunk-2_desc-x_mask.nii.gz"
+    )
+    assert chunk.derivative(Path("out"), "desc-x_mask.nii.gz").name == "sub-01_run-3_chunk-2_desc-x_mask.nii.gz"
     assert bids.source_uri(session) == "bids:raw:sub-02/ses-a/anat/sub-02_ses-a_T1w.nii"
 
 

@@ -68,7 +68,7 @@ def names(page: Any) -> list[str]:
 
 def test_cases_are_read_by_keyboard_and_verdicts_survive_a_reload(page: Any) -> None:
     assert names(page) == ["high.nii.gz", HOSTILE, "low.nii.gz"]
-    assert "above 3 of 4 healthy brains" in page.locator("#cases li").first.inner_text()
+    assert "above 3 of 4 healthy images" in page.locator("#cases li").first.inner_text()
     assert "40, −30, 12 mm" in page.locator("#cases li").first.inner_text()
     # what is left out leaves no trace
     words = " ".join(page.locator("#toolbar, #key, #cases, #pager").all_inner_texts()).split()

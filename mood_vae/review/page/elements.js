@@ -32,9 +32,9 @@ function scoreInWords(entry) {
 function healthyInWords(entry) {
   if (entry.healthy_share === null) return "";
   const below = Math.round(entry.healthy_share * report.n_healthy);
-  if (below === report.n_healthy) return `above all ${report.n_healthy} healthy brains`;
-  if (below === 0) return `below all ${report.n_healthy} healthy brains`;
-  return `above ${below} of ${report.n_healthy} healthy brains`;
+  if (below === report.n_healthy) return `above all ${report.n_healthy} healthy images`;
+  if (below === 0) return `below all ${report.n_healthy} healthy images`;
+  return `above ${below} of ${report.n_healthy} healthy images`;
 }
 
 // The header's millimetres, which need not begin in the middle of the brain: so no "left" or "right" is made of them.
