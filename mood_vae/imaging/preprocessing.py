@@ -18,6 +18,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from mood_vae.config import Config
 from mood_vae.imaging import foreground
+from mood_vae.imaging.midplane import motion_to_middle
 from mood_vae.imaging.resampling import resample, resample_inside
 from mood_vae.io.volume import Affine, Array, Mask, Volume
 
@@ -26,9 +27,6 @@ Values = TypeVar("Values", bound=np.generic)
 
 BRAIN_RADII_MM = (68.0, 87.0, 70.0)
 """Half the extent of a brain in MNI position along x, y and z."""
-
-THINNED = 4
-"""Of so many slices, and of so many voxels from back to front, one is looked at to find the middle of a brain."""
 
 HALF = 0.5 - 1e-5
 """A share from which on a voxel counts as inside: a half, but for rounding."""
@@ -43,8 +41,9 @@ class GridConfig(Config):
         origin_mm: RAS+ world position of voxel (0, 0, 0) for a brain in MNI position.
         centre_mm: Where the centre of mass of such a brain lies.
         aligned_within_mm: A brain whose centre of mass lies this close to `centre_mm`, or to the centre of what the
-            volume's field of view shows of such a brain, counts as aligned and stays where it is, but for
-            `voxels_to_the_right`; any other is moved so that its centre meets `centre_mm`.
+            volume's field of view shows of such a brain, counts as aligned and stays where it is; any other is moved so
+            that its centre meets `centre_mm`. Then its halves are brought to both sides of `centre_mm`, see
+            `midplane.motion_to_middle`.
         top_percentile: The intensity percentile of the brain that becomes 1.
         brain_ml: What a whole brain holds at the least and at the most; None where no brain is expected.
     """
@@ -118,15 +117,9 @@ class Placement:
         brain_mask = foreground.fill_holes(self.foreground)
         return foreground.fill_between(brain_mask) if with_gaps else brain_mask
 
-    def moved_to_the_right(self, steps: int) -> Placement:
-        """Return the placement of a grid that lies so many of its voxels further to the right."""
-        to_native = self.to_native.copy()
-        to_native[:3, 3] += steps * to_native[:3, 0]
-        return replace(self, to_native=to_native)
-
-    def onto_grid(self, array: Array) -> Array:
-        """Bring another array on the volume's own grid, such as a label, onto the model's: (K, H, W), linearly."""
-        return _slices_first(resample(array, self.to_native, self.grid_shape))
+    def onto_grid(self, array: Array, *, cubic: bool = False) -> Array:
+        """Bring another array on the volume's own grid, such as a label, onto the model's: (K, H, W), by `resample`."""
+        return _slices_first(resample(array, self.to_native, self.grid_shape, cubic=cubic))
 
     def onto_volume(self, values: Array, mask: Mask, inside: Mask) -> Array:
         """Bring a map back onto the volume's own grid, see `resample_inside`.
@@ -159,10 +152,13 @@ def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     to_native = _grid_to_native(native, volume.affine, grid)
     placement = Placement(to_native=to_native, grid_shape=grid.shape, foreground=native)
     array, inside = _placed(placement, dark)
-    steps = voxels_to_the_right(np.where(inside, array, 0), grid) if grid.brain_ml else 0
-    if steps:
-        placement = placement.moved_to_the_right(steps)
-        array, inside = _placed(placement, dark)
+    motion = None
+    if grid.brain_ml:
+        middle_vox = (grid.centre_mm[0] - grid.origin_mm[0]) / grid.spacing_mm
+        motion = motion_to_middle(np.where(inside, array, 0), grid.spacing_mm, middle_vox)
+    if motion is not None:
+        placement = replace(placement, to_native=placement.to_native @ motion)
+        array, inside = _placed(placement, dark, cubic=True)
     low, top = intensity_range(array[inside], grid) if inside.any() else (0, 0)
     if top <= 0:
         nothing = np.zeros(array.shape, bool)
@@ -171,36 +167,6 @@ def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     scaled = np.clip((array - low) / (top - low), 0, 1)
     array = np.where(mask, scaled, 0).astype(np.float32)
     return Brain(array=array, brain_mask=mask, search_mask=foreground.fill_between(mask)), placement
-
-
-def voxels_to_the_right(x_KHW: Array, grid: GridConfig) -> int:
-    """Return how many voxels a brain lies to the right of the grid's middle; negative to the left.
-
-    Two measures must agree, and the smaller one counts: the brain's centre of mass, and the plane about which its
-    halves resemble each other most, by the correlation of the voxels that lie in the brain on both sides. A part that
-    is cut off moves the first and not the second; what is not shaped like a brain has no such plane.
-
-    Args:
-        x_KHW: (K, H, W), 0 outside the brain.
-        grid: No plane is looked for further away than its `aligned_within_mm`.
-    """
-    thin = x_KHW[::THINNED, :, ::THINNED]
-    counts, width = np.count_nonzero(thin, axis=(0, 2)), thin.shape[1]
-    if not counts.any():
-        return 0
-    of_mass = round(np.average(np.arange(width), weights=counts) - (width - 1) / 2)
-    if not of_mass:
-        return 0
-    reach = min(abs(of_mass) + 1, round(grid.aligned_within_mm / grid.spacing_mm))
-    of_halves = max(range(-reach, reach + 1), key=lambda steps: _resemblance(thin, steps))
-    return min(of_mass, of_halves, key=abs) if of_mass * of_halves > 0 else 0
-
-
-def _resemblance(x_KHW: Array, steps: int) -> float:
-    """Return the correlation of a brain's halves about a plane so many voxels to the right of the grid's middle."""
-    part = x_KHW[:, max(0, 2 * steps) : x_KHW.shape[1] + min(0, 2 * steps)]
-    mirrored = part[:, ::-1]
-    return correlation(part, mirrored, (part != 0) & (mirrored != 0))
 
 
 def correlation(one: Array, other: Array, where: Mask) -> float:
@@ -238,11 +204,11 @@ def in_units_of(values: Array, known: Array, wanted: Array, inside: Mask) -> Arr
     return (y.mean() + slope * (values - x.mean())).astype(np.float32)
 
 
-def _placed(placement: Placement, array: Array) -> tuple[Array, Mask]:
+def _placed(placement: Placement, array: Array, *, cubic: bool = False) -> tuple[Array, Mask]:
     """Return an array on the volume's own grid and its foreground, both on the model's grid, (K, H, W)."""
     # after interpolation "equal to the background value" means nothing any more
     inside = placement.onto_grid(placement.foreground.astype(np.float32)) >= HALF
-    return placement.onto_grid(array), inside
+    return placement.onto_grid(array, cubic=cubic), inside
 
 
 def _on_dark_background(array: Array, native: Mask, grid: GridConfig) -> Array:

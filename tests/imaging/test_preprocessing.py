@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from mood_vae.errors import ConfigError
 from mood_vae.imaging import foreground
-from mood_vae.imaging.preprocessing import Brain, GridConfig, prepare, voxels_to_the_right
-from mood_vae.imaging.resampling import _averaged_in_blocks
+from mood_vae.imaging.preprocessing import Brain, GridConfig, prepare
+from mood_vae.imaging.resampling import _averaged_in_blocks, resample
 from mood_vae.io.volume import Affine, Volume
 from mood_vae.synthetic import phantom
 
@@ -163,55 +163,12 @@ def test_a_brain_far_from_its_place_is_moved_there(volume: Volume) -> None:
     assert far.brain_mask.sum() == pytest.approx(near.brain_mask.sum(), rel=0.03)
 
 
-def test_a_brain_to_the_side_of_its_place_is_moved_there_by_whole_voxels(volume: Volume, lattice: GridConfig) -> None:
-    of_brains = lattice.replaced(brain_ml=(700.0, 2100.0))
-    straight, _ = prepare(volume, of_brains)
-    beside, placement = prepare(shifted(volume, (10, 0, 0)), of_brains)
-    # two voxels back, so that nothing is interpolated
-    np.testing.assert_array_equal(beside.array, straight.array)
-    # and what is found comes back to where the brain is
-    back = placement.onto_volume(beside.array, beside.brain_mask, placement.mask(with_gaps=False))
-    inside = (back > 0) & (back < 1)
-    ratio = back[inside] / volume.array[inside]
-    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-4)
-    # where no brain is expected it stays
-    stays, _ = prepare(shifted(volume, (10, 0, 0)), lattice)
-    np.testing.assert_array_equal(stays.brain_mask[:, 2:], prepare(volume, lattice)[0].brain_mask[:, :-2])
-
-
 def test_a_brain_near_its_place_is_not_moved_to_the_front_or_back(volume: Volume, lattice: GridConfig) -> None:
     # two voxels back are less than aligned_within_mm
     of_brains = lattice.replaced(brain_ml=(700.0, 2100.0))
     near, _ = prepare(shifted(volume, (0, -10, 0)), of_brains)
     straight, _ = prepare(volume, of_brains)
     np.testing.assert_array_equal(near.brain_mask[:, :, :-2], straight.brain_mask[:, :, 2:])
-
-
-def two_halves(rng: np.random.Generator, middle: int) -> np.ndarray:
-    """A brain of 40 voxels' width whose halves are each other's mirror image, about the plane between two voxels."""
-    half = 0.5 + 0.4 * ndimage.gaussian_filter(rng.standard_normal((40, 20, 40)), 2) / 0.06
-    array = np.zeros((40, 64, 40), np.float32)
-    array[:, middle - 20 : middle] = half.clip(0.1, 1)
-    array[:, middle : middle + 20] = array[:, middle - 20 : middle][:, ::-1]
-    return array
-
-
-@pytest.mark.parametrize("steps", [-9, -1, 0, 1, 4])
-def test_the_middle_is_where_the_halves_resemble_each_other(rng: np.random.Generator, steps: int) -> None:
-    assert voxels_to_the_right(two_halves(rng, 32 + steps), GridConfig()) == steps
-
-
-def test_what_is_cut_off_does_not_move_the_middle(rng: np.random.Generator) -> None:
-    array = two_halves(rng, 32)
-    array[:, 40:] = 0  # its centre of mass lies 6 voxels to the left
-    assert voxels_to_the_right(array, GridConfig()) == 0
-    array = two_halves(rng, 34)
-    array[:, :24] = 0  # 5 voxels to the right of the middle of its halves, which counts
-    assert voxels_to_the_right(array, GridConfig()) == 2
-
-
-def test_an_empty_volume_is_not_moved() -> None:
-    assert voxels_to_the_right(np.zeros((40, 64, 40), np.float32), GridConfig()) == 0
 
 
 @pytest.mark.parametrize("part", [np.s_[:19], np.s_[:, :22], np.s_[:, :, 18:]])
@@ -337,3 +294,19 @@ def test_a_prepared_array_gets_its_masks_back(volume: Volume, lattice: GridConfi
 def test_an_impossible_grid_is_refused(settings: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(settings))}.* of GridConfig"):
         GridConfig.from_json(settings)
+
+
+def test_cubic_splines_keep_waves_of_four_voxels_and_the_range() -> None:
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler("y", 8, degrees=True).as_matrix()
+    turn[:3, 3] = [3.0, 2.0, 4.0]
+    array = np.broadcast_to(0.5 + 0.5 * np.cos(np.arange(40) * np.pi / 2), (30, 30, 40)).astype(np.float32)
+    at_k = np.einsum("a,aijk->ijk", turn[2, :3], np.indices((16, 16, 16))) + turn[2, 3]
+    expected = 0.5 + 0.5 * np.cos(at_k * np.pi / 2)
+    linear = resample(array, turn, (16, 16, 16))
+    cubic = resample(array, turn, (16, 16, 16), cubic=True)
+    # between two voxels, where the wave is at 0.5 + 0.5 * 0.707, linear interpolation gives 0.75
+    assert np.abs(linear - expected).max() > 0.1
+    assert np.abs(cubic - expected).max() < 0.05
+    assert cubic.min() >= 0
+    assert cubic.max() <= 1
