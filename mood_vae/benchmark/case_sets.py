@@ -1,7 +1,7 @@
 """The cases that figures are reported on: toys in held-out volumes, real lesions, and healthy brains of other sites.
 
     DATA/sources.csv                       the manifest (`mood_vae.benchmark.manifest`)
-    DATA/brain/train                       healthy volumes that the weights learnt from
+    DATA/brain/train                       healthy volumes that the weights learnt from, if any
     DATA/brain/healthy_heldout             healthy volumes of other subjects, hosts of the toy anomalies
     DATA/brain/lesion/{images,labels}      volumes with real lesions, and their masks
     DATA/brain/sites                       healthy volumes of other sites, if any; those for choices stay out
@@ -25,7 +25,8 @@ import numpy as np
 from pydantic import BaseModel
 
 from mood_vae.benchmark.manifest import Manifest
-from mood_vae.errors import FolderError, VolumeError, few_of
+from mood_vae.benchmark.raw_results import read_raw
+from mood_vae.errors import ConfigError, FolderError, VolumeError, few_of
 from mood_vae.evaluation.metrics import is_positive
 from mood_vae.io import json_files, volume_files
 from mood_vae.io.challenge_layout import TOY_LABELS, TOY_VOLUMES, Level
@@ -39,7 +40,9 @@ SITES = Path("brain/sites")
 CLEAN = "clean"
 """The type of a case without an anomaly."""
 
-SET_NAMES = ("toys", "lesions", "sites")
+VOLUMES: Mapping[str, Path] = {"toys": HELD_OUT, "lesions": LESIONS / "images", "sites": SITES}
+"""Where the volumes of each case set lie, toys' hosts among them."""
+
 SECONDS = "seconds.json"
 TOY_SEEDS = (101, 102)
 TOY_CASES = 48
@@ -76,27 +79,35 @@ def make_case_sets(
     toy_seeds: Sequence[int] = TOY_SEEDS,
     toy_cases: int = TOY_CASES,
 ) -> dict[str, list[CaseFolder]]:
-    """Return the case sets of some names out of SET_NAMES, after a check that nothing was learnt from them.
+    """Return the case sets of some names out of VOLUMES, after a check that nothing was learnt from them.
 
-    names: all by default, `sites` only where the data have them. toy_seeds, toy_cases: a toy set of so many cases for
-    each seed.
+    names: all by default, `sites` only where the data have them; the folders of others may be missing, as may the one
+    that the weights learnt from. toy_seeds, toy_cases: a toy set of so many cases for each seed.
     Raises FolderError where the manifest is missing, lacks a volume or forbids the use of one, or where the lesions'
     images and labels are not the same files by name; VolumeError for a label of theirs that cannot be scored.
     """
     manifest = Manifest(data_dir)
-    folders = (HELD_OUT, LESIONS / "images")
-    reported = [path for folder in folders for path in volume_files.list_volumes(data_dir / folder)]
-    has_sites = (data_dir / SITES).is_dir()
-    of_sites = volume_files.list_volumes(data_dir / SITES) if has_sites else []
-    of_sites = [path for path in of_sites if not manifest.source(path).may_choose]
-    manifest.check_apart(volume_files.list_volumes(data_dir / TRAINING), [*reported, *of_sites])
+    chosen = [name for name in VOLUMES if name != "sites" or (data_dir / SITES).is_dir()] if names is None else names
+    reported = {name: _reported(name, data_dir, manifest) for name in chosen}
+    manifest.check_apart(_listed(data_dir / TRAINING), [path for paths in reported.values() for path in paths])
     made = {
         "toys": lambda: [_toys(data_dir, out_dir, manifest, seed, toy_cases) for seed in toy_seeds],
         "lesions": lambda: [_lesions(data_dir, manifest)],
-        "sites": lambda: [_sites(of_sites, out_dir, manifest)],
+        "sites": lambda: [_sites(reported["sites"], out_dir, manifest)],
     }
-    chosen = [name for name in SET_NAMES if name != "sites" or has_sites] if names is None else names
-    return {name: made[name]() for name in chosen}
+    return {name: made[name]() for name in reported}
+
+
+def _reported(name: str, data_dir: Path, manifest: Manifest) -> list[Path]:
+    """Return the volumes of a case set; of other sites' those that no choice was made by, none without a folder."""
+    if name != "sites":
+        return volume_files.list_volumes(data_dir / VOLUMES[name])
+    return [path for path in _listed(data_dir / SITES) if not manifest.source(path).may_choose]
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return the volumes of a folder that may be missing."""
+    return volume_files.list_volumes(folder) if folder.exists() else []
 
 
 def _toys(data_dir: Path, out_dir: Path, manifest: Manifest, seed: int, cases: int) -> CaseFolder:
@@ -124,11 +135,18 @@ class _ToyCase(BaseModel):
 
 class _ToyManifest(BaseModel):
     cases: list[_ToyCase]
+    failures: dict[str, str] = {}
 
 
 def _read_toys(path: Path) -> list[_ToyCase]:
     remedy = "remove the folder; the toy set is made again"
-    return json_files.read(path, _ToyManifest, expected="the manifest of a toy set", remedy=remedy).cases
+    found = json_files.read(path, _ToyManifest, expected="the manifest of a toy set", remedy=remedy)
+    if found.failures:
+        raise FolderError(
+            file=path, expected="a toy set of which every case could be made", found=min(found.failures.values()),
+            remedy=f"mend that volume or leave it out, then {remedy}",
+        )  # fmt: skip
+    return found.cases
 
 
 def _lesions(data_dir: Path, manifest: Manifest) -> CaseFolder:
@@ -193,8 +211,17 @@ def _sites(volumes: Sequence[Path], out_dir: Path, manifest: Manifest) -> CaseFo
 
 
 def raw_file(out_dir: Path, set_name: str, row: str) -> Path:
-    """Return where the raw results of a row on a case set are kept."""
-    return out_dir / "raw" / f"{set_name}--{_file_name(row)}.json"
+    """Return where the raw results of a row on a case set are kept.
+
+    Raises ConfigError where those of another row have that name: `my row` and `my_row` have the same.
+    """
+    file = out_dir / "raw" / f"{set_name}--{_file_name(row)}.json"
+    if file.exists() and (kept := read_raw(file)["row"]) != row:
+        raise ConfigError(
+            file=file, expected=f"the raw results of the row {row!r}", found=f"those of {kept!r}",
+            remedy="give the row a name that differs in more than spaces, underscores and slashes",
+        )  # fmt: skip
+    return file
 
 
 def predictions_of(out_dir: Path, set_name: str, row: str) -> Path:

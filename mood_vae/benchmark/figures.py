@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 def draw_intervals(rows: Mapping[str, Sequence[Estimate | None]], titles: Sequence[str], path: Path) -> None:
     """Draw figures with their intervals side by side, a row each, the last row on top and in red.
 
+    The axes end at 0.8, or at the tenth that holds the highest interval.
     rows: for each row its figure under each title, None for one that it has not.
     """
     from matplotlib.figure import Figure
 
+    highs = [found.high for estimates in rows.values() for found in estimates if found and found.high is not None]
+    end = max(0.8, np.ceil(10 * max(highs, default=0)) / 10)
     figure = Figure(figsize=(9, 0.32 * len(rows) + 1), layout="constrained")
     for column, (axes, title) in enumerate(
         zip(figure.subplots(1, len(titles), sharey=True, squeeze=False)[0], titles, strict=True)
@@ -38,7 +41,7 @@ def draw_intervals(rows: Mapping[str, Sequence[Estimate | None]], titles: Sequen
             axes.plot(estimate.value, at, "o", color="tab:red" if at == len(rows) - 1 else "black", markersize=6)
             place = {"xytext": (6, -3), "textcoords": "offset points", "fontsize": 8}
             axes.annotate(f"{estimate.value:.2f}", (estimate.high, at), **place)
-        axes.set(title=title, xlim=(0, 0.8), yticks=range(len(rows)), yticklabels=list(rows))
+        axes.set(title=title, xlim=(0, end), yticks=range(len(rows)), yticklabels=list(rows))
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.tick_params(left=False)
     atomic.write(path, ".png", lambda temporary: figure.savefig(temporary, dpi=130))

@@ -66,10 +66,10 @@ INTRODUCTION = """\
 # Results
 
 Made by `mood-vae benchmark run DATA OUT`, `mood-vae benchmark time DATA OUT` and `mood-vae benchmark report OUT`
-([benchmark.md](benchmark.md)). Each row and set has its commit, but for the seconds, which are of one later run; rows
-of weights that are not shipped name the one that recorded them, and their seconds are of an earlier day. *With gmvae*
-and *with vae3d* are of earlier weights of the default: do not compare them with it. [results.jsonl](results.jsonl)
-holds all figures.
+([benchmark.md](benchmark.md)). Each row and set has its commit, but for the seconds, which are of one later run. For
+rows of weights that are not shipped, the commit is the one at which the result was recorded, and their seconds are of
+an earlier day. *With gmvae* and *with vae3d* are of earlier weights of the default: do not compare them with it.
+[results.jsonl](results.jsonl) holds all figures.
 
 **Data.** The discriminators were trained on the same generator and types of toys, which flatters their figures on toys;
 *paper* and the simple maps were not. *Toys*: 96 cases with synthetic anomalies of eighteen types, a quarter of them

@@ -58,8 +58,9 @@ class _Log:
 def prepare_scan(volume: Volume, config: PreparationConfig | None = None, *, mask: Mask | None = None) -> PreparedScan:
     """Bring a scan into the challenge's form.
 
-    Each step is left out where the configuration says so, or where it was done before. A brain in the challenge's form
-    comes out as it is, byte by byte.
+    That form is a brain as the challenge's are, skull-stripped, in [0, 1], in MNI position and exactly 0 outside it, on
+    `CHALLENGE_GRID`. Each step is left out where the configuration says so, or where it was done before. A brain in
+    this form keeps its voxels' values.
 
     Args:
         volume: A T1 scan of a head or a brain, on any grid, in any units.

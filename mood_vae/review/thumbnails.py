@@ -82,7 +82,8 @@ def sample(
 ) -> Array:
     """Return a volume's values on a strip, (EDGE_PX, 3 * EDGE_PX) float32; 0 outside the volume.
 
-    Linearly and, where voxels are finer than pixels, averaged; or the values of the nearest voxels.
+    Linearly and, where voxels are finer than pixels, averaged; or the values of the nearest voxels. The volume ends
+    with its outermost voxels, not at their centres: there a plane through a peak lies to a rounding error.
     """
     finest_mm = float(voxel_sizes(affine).min())
     fold = min(4, max(1, round(field.edge_mm / EDGE_PX / finest_mm))) if linear else 1
@@ -90,7 +91,7 @@ def sample(
     at = places(field, peak_mm, EDGE_PX * fold)
     index = np.tensordot(to_index[:3, :3], at, axes=1) + to_index[:3, 3, None, None]
     values = ndimage.map_coordinates(
-        array, index, order=int(linear), mode="constant", output=np.float32, prefilter=False
+        array, index, order=int(linear), mode="grid-constant", output=np.float32, prefilter=False
     )
     return values.reshape(EDGE_PX, fold, 3 * EDGE_PX, fold).mean(axis=(1, 3))
 

@@ -15,6 +15,8 @@ from mood_vae.synthetic.shapes import Box, box_around
 # voxels looked at to measure intensities; more changes nothing one can see
 SAMPLE_VOXELS = 60_000
 CANDIDATES = 2048
+MOST_APART = 2.0
+"""Foregrounds whose intensity ranges differ by a larger factor are in different units."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,10 +139,7 @@ def measure_host(
     minimum, maximum = float(array.min()), float(array.max())
     if not np.isfinite(minimum + maximum):
         raise VolumeError(expected="finite voxels", found="NaN or infinity", remedy="repair or leave out the volume")
-    stride = max(1, int(np.cbrt(array.size / SAMPLE_VOXELS)))
-    thin = (slice(None, None, stride),) * 3
-    sample, sample_foreground = array[thin], foreground[thin]
-    tissue = sample[sample_foreground] if sample_foreground.any() else array[foreground]
+    tissue, outside = _thinned(array, foreground)
     if not tissue.size:
         raise VolumeError(
             expected="a foreground to insert an anomaly into", found="an empty mask", remedy="check the foreground mask"
@@ -152,7 +151,6 @@ def measure_host(
             found=f"a foreground of the single intensity {low:g}",
             remedy="check the volume and its foreground mask",
         )
-    outside = sample[~sample_foreground]
     background = float(np.median(outside)) if outside.size else minimum
     scale = high - low
     return Host(
@@ -168,3 +166,31 @@ def measure_host(
         minimum=minimum,
         maximum=maximum,
     )
+
+
+def in_units_of_host(array: Array, foreground: Mask, *, donor: Array, donor_foreground: Mask) -> Array:
+    """Return a donor in the units of the volume that it gives tissue to, its host; all are (I, J, K).
+
+    A donor of about the host's intensities is returned as it is. Where the foregrounds' ranges, from the 0.5th to the
+    99.5th percentile, differ by more than a factor of MOST_APART, the donor's is brought to the host's.
+    """
+    low, high = _range(array, foreground)
+    donor_low, donor_high = _range(donor, donor_foreground)
+    scale, donor_scale = high - low, donor_high - donor_low
+    if donor_scale <= 0 or 1 / MOST_APART <= scale / donor_scale <= MOST_APART:
+        return donor
+    return (donor - np.float32(donor_low)) * np.float32(scale / donor_scale) + np.float32(low)
+
+
+def _range(array: Array, foreground: Mask) -> tuple[float, float]:
+    low, high = np.percentile(_thinned(array, foreground)[0], [0.5, 99.5])
+    return float(low), float(high)
+
+
+def _thinned(array: Array, foreground: Mask) -> tuple[Array, Array]:
+    """Return intensities within and outside the foreground, of few voxels where there are many."""
+    stride = max(1, int(np.cbrt(array.size / SAMPLE_VOXELS)))
+    thin = (slice(None, None, stride),) * 3
+    sample, sample_foreground = array[thin], foreground[thin]
+    tissue = sample[sample_foreground] if sample_foreground.any() else array[foreground]
+    return tissue, sample[~sample_foreground]

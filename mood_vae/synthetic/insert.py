@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from mood_vae.errors import ConfigError, VolumeError
 from mood_vae.imaging.foreground import body_mask
+from mood_vae.imaging.random_fields import Vector
 from mood_vae.io.volume import Array, Mask
 from mood_vae.synthetic.anomaly_type import AnomalyType, Patch
 from mood_vae.synthetic.artefacts import ARTEFACTS
@@ -63,7 +64,7 @@ class Insertion:
     """A volume with an anomaly in it.
 
     Attributes:
-        array: (I, J, K) float32, in the input's units.
+        array: (I, J, K) float32 or the input's own floating type, in the input's units.
         label: (I, J, K) uint8, 1 exactly where the array differs from the healthy one.
         parameters: Those of the anomaly type as drawn, and `centre_vox`, `changed_mm3`, `mean_change` (a fraction of
             the foreground's intensity range) and `tolerance` (in the volume's units); ready for JSON.
@@ -89,23 +90,28 @@ def insert_anomaly(
     array and the same generator state give the same bytes.
 
     Args:
-        array: (I, J, K) float32, finite, in any units (MRI, CT); it is not written to.
-        foreground: (I, J, K) bool; nothing outside it is changed. By default `body_mask` finds it.
+        array: (I, J, K) float32, finite, in any units (MRI, CT); it is not written to. Other real types are taken too.
+        foreground: (I, J, K), bool or above 0; nothing outside it is changed. By default `body_mask` finds it.
         anomaly_type: A name out of TRAINING_TYPES, OUTSIDE_TYPES or FORMER_NAMES.
         rng: The source of all random choices.
-        donor: Another subject on the same grid, in the same units; FPI and PII need it.
+        donor: Another subject on the same grid, finite, in the same units; FPI and PII need it.
         spacing_mm: Voxel edge lengths, one number or three, so that sizes are in mm.
 
     Raises:
-        ConfigError: The type is unknown, its donor is missing, or the grids differ.
-        VolumeError: Nothing can be inserted into this volume.
+        ConfigError: The type is unknown, its donor is missing, or the grids differ; the array is empty, has other than
+            three axes or holds other than real numbers; or spacing_mm is no voxel's.
+        VolumeError: Nothing can be inserted into this volume, or it or the donor is not finite.
     """
     chosen = find_anomaly_type(anomaly_type)
+    _check_array(array)
+    spacing = _checked_spacing(spacing_mm)
     if array.dtype.kind != "f":  # integers would round the change away, and the label would not be exact
         array = array.astype(np.float32)
-    foreground = body_mask(array) if foreground is None else foreground
+    if foreground is None:
+        _check_finite(array, "a volume")
+        foreground = body_mask(array)
+    foreground = np.asarray(foreground) > 0
     _check_grids(array, foreground, donor, chosen)
-    spacing = np.broadcast_to(np.asarray(spacing_mm, dtype=np.float64), 3)
     host = measure_host(array, foreground, donor=donor, spacing_mm=spacing, rng=rng)
     for _ in range(MAX_DRAWS):
         parameters = chosen.draw(rng)
@@ -114,10 +120,11 @@ def insert_anomaly(
         report = _visible(host, patch, new, changed)
         if report is not None:
             return _paste(host, patch, new, changed, {**parameters, **report})
+    also = "that the donor is another subject, " if chosen.needs_donor else ""
     raise VolumeError(
         expected=f"room for a visible anomaly of the type {chosen.name}",
         found=f"none in {MAX_DRAWS} draws",
-        remedy="check that the foreground mask fits the volume and that spacing_mm is in mm",
+        remedy=f"check {also}that the foreground mask fits the volume and that spacing_mm is in mm",
     )
 
 
@@ -135,6 +142,24 @@ def find_anomaly_type(name: str) -> AnomalyType:
     return known[name]
 
 
+def _check_array(array: Array) -> None:
+    if array.ndim != 3 or not array.size or array.dtype.kind not in "biuf":
+        raise ConfigError(
+            expected="an array (I, J, K) of real numbers", found=f"one of shape {array.shape} and type {array.dtype}",
+            remedy="pass a volume, as from nibabel's `get_fdata()`",
+        )  # fmt: skip
+
+
+def _checked_spacing(spacing_mm: float | npt.ArrayLike) -> Vector:
+    given = np.asarray(spacing_mm, dtype=np.float64)
+    if given.shape not in ((), (1,), (3,)) or not ((given > 0) & (given < np.inf)).all():
+        raise ConfigError(
+            expected="one voxel edge length in mm, or three, above 0", found=f"the spacing {given.tolist()}",
+            remedy="pass that of the volume, as from nibabel's `header.get_zooms()`",
+        )  # fmt: skip
+    return np.broadcast_to(given, 3)
+
+
 def _check_grids(array: Array, foreground: Mask, donor: Array | None, chosen: AnomalyType) -> None:
     if chosen.needs_donor and donor is None:
         raise ConfigError(
@@ -149,6 +174,15 @@ def _check_grids(array: Array, foreground: Mask, donor: Array | None, chosen: An
                 found=str(other.shape),
                 remedy="bring both onto one grid",
             )
+    if chosen.needs_donor and donor is not None:
+        _check_finite(donor, "a donor")
+
+
+def _check_finite(array: Array, what: str) -> None:
+    if not np.isfinite(array).all():
+        raise VolumeError(
+            expected=f"{what} of finite voxels", found="NaN or infinity", remedy="repair it or leave it out"
+        )
 
 
 def _settle(host: Host, patch: Patch) -> tuple[Array, Mask]:

@@ -50,6 +50,12 @@ def commands(group: click.Command, before: str = "") -> dict[str, click.Command]
     return found
 
 
+def test_a_review_of_one_case_leaves_no_quarter_and_ends_with_2() -> None:
+    done = CliRunner().invoke(main, ["benchmark", "review", "--cases", "1"])
+    assert done.exit_code == 2
+    assert "1 is not in the range x>=2" in done.output
+
+
 def test_rows_are_run_and_reported(data_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     arguments = ["run", str(data_dir), str(tmp_path / "out"), "--set", "lesions", "--row", "chance"]

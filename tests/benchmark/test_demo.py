@@ -141,3 +141,15 @@ def test_predictions_that_no_demo_made_are_left_alone(tmp_path: Path, small_chec
     with pytest.raises(FolderError, match="expected a folder of its own, or that of an earlier demo"):
         demo.run(tmp_path, VaeDetector.of(small_checkpoint, torch.device("cpu")), seed=0)
     assert kept.exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FolderError, match="file/out: expected a place that can be written"):
+        demo.run(tmp_path / "file/out", VaeDetector.of(small_checkpoint, torch.device("cpu")), seed=0)
+
+
+def test_a_file_in_the_place_of_its_folder_is_named(tmp_path: Path, small_checkpoint: Checkpoint) -> None:
+    (tmp_path / "toys").touch()
+    with pytest.raises(FolderError, match="toys/toy: expected a place that can be written"):
+        demo.run(tmp_path, VaeDetector.of(small_checkpoint, torch.device("cpu")), seed=0)

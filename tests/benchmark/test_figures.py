@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from mood_vae.benchmark import figures, latents, network_figure, pipeline_figure, stage_figure
 from mood_vae.benchmark.results import Estimate
@@ -57,6 +58,19 @@ def components(path: Path) -> None:
         subjects=np.zeros(24, np.int64), ks=ks, mu_SL=torch.zeros(24, 1), log_var_SL=torch.zeros(24, 1)
     )
     latents.draw_components(found, ks % 3, ["IXI"], 3, path)
+
+
+@pytest.mark.parametrize(("high", "end"), [(0.6, 0.8), (0.8, 0.8), (0.83, 0.9), (0.9, 0.9), (0.97, 1.0), (None, 0.8)])
+def test_the_axes_hold_every_interval(
+    high: float | None, end: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *_, **__: drawn.append(figure))
+    monkeypatch.setattr(figures.atomic, "write", lambda path, ending, save: save(path))
+    figures.draw_intervals(
+        {"a": [Estimate(0.3, 0.2, 0.4), None], "b": [None, Estimate(0.5, 0.4, high)]}, "xy", tmp_path
+    )
+    assert [axes.get_xlim() for axes in drawn[0].axes] == [(0, pytest.approx(end))] * 2
 
 
 @pytest.mark.parametrize("draw", [network, stages, pipeline, intervals, maps, components])

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -17,6 +18,7 @@ from mood_vae.errors import FolderError, MoodVaeError
 from mood_vae.io import volume_files
 from mood_vae.io.scans import FileScan, Scan
 from mood_vae.preparation import folder, record
+from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
 from mood_vae.preparation.config import PreparationConfig
 from mood_vae.preparation.user_masks import UserMasks
 from mood_vae.system import resources
@@ -63,6 +65,19 @@ def test_a_damaged_scan_is_named_and_the_rest_goes_on(raw: Path, tmp_path: Path)
     scan = volume_files.read(raw / "sound.nii.gz")
     np.testing.assert_array_equal(mask.affine, scan.affine)
     assert mask.array[scan.array > 0].all()
+
+
+def test_integers_that_have_the_form_already_keep_their_values_as_float32(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    raw.mkdir()
+    distance = np.linalg.norm((np.indices(CHALLENGE_GRID.shape).T - (80, 75, 73)) / (52, 68, 54), axis=-1).T
+    brain = (distance < 1).astype(np.uint8)  # 1.6 L
+    volume_files.write(raw / "ready.nii.gz", brain, CHALLENGE_GRID.affine)
+    assert folder.prepare_folder(find_scans(raw).scans, out).done == ["ready"]
+    prepared = nibabel.load(out / "prepared/ready.nii.gz")
+    assert prepared.get_data_dtype() == np.float32
+    np.testing.assert_array_equal(prepared.get_fdata(), brain)
+    np.testing.assert_allclose(prepared.affine, CHALLENGE_GRID.affine)
 
 
 def test_a_scan_that_fails_leaves_nothing_of_an_earlier_run(raw: Path, tmp_path: Path) -> None:

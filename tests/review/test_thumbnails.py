@@ -80,6 +80,29 @@ def test_fine_voxels_are_averaged() -> None:
     assert axial.max() - axial.min() < 0.3
 
 
+@pytest.mark.parametrize(
+    "k", [0, 29, -1e-12, 29 + 1e-12], ids=["first", "last", "first, rounded outwards", "last, rounded outwards"]
+)
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_peak_in_the_first_or_last_slice_is_shown(k: float, linear: bool) -> None:
+    # all of the scan is 0.5, and the axial plane through the peak is one of its slices, but for rounding errors
+    scan = np.full((40, 44, 30), 0.5, np.float32)
+    affine = np.diag([-1.0, 1.2, 4.4, 1])
+    for origin_mm in np.random.default_rng(0).uniform(-130, 130, (4, 3)):
+        affine[:3, 3] = origin_mm
+        peak_mm = (affine @ (20, 22, k, 1))[:3]
+        field = Field(centre_mm=peak_mm, edge_mm=20.0)
+        strip = thumbnails.sample(scan, affine, field, peak_mm, linear=linear)
+        np.testing.assert_allclose(strip[:, 2 * EDGE_PX :], 0.5, rtol=1e-5)
+
+
+def test_outside_the_volume_there_is_nothing() -> None:
+    scan = np.ones((9, 9, 9), np.float32)
+    field = Field(centre_mm=np.array([4.0, 4.0, 4.0]), edge_mm=20.0)
+    strip = thumbnails.sample(scan, np.eye(4), field, np.array([4.0, 4.0, 9.1]), linear=True)
+    assert not strip[:, 2 * EDGE_PX :].any()
+
+
 def decoded(picture: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(picture)).convert("RGBA"))
 

@@ -7,7 +7,7 @@ import pytest
 
 from mood_vae.errors import VolumeError
 from mood_vae.io.volume import Array, Mask
-from mood_vae.synthetic.host import Host, measure_host
+from mood_vae.synthetic.host import Host, in_units_of_host, measure_host
 from mood_vae.synthetic.shapes import box_around
 from tests.synthetic.hosts import block_host, ramp
 
@@ -124,3 +124,27 @@ def test_what_cannot_be_measured_is_refused(block: tuple[Array, Mask]) -> None:
         measured(array, np.zeros_like(foreground))
     with pytest.raises(VolumeError, match="single intensity 7"):
         measured(np.where(foreground, np.float32(7), array), foreground)
+
+
+@pytest.mark.parametrize("factor", [0.51, 1.0, 1.99])
+def test_a_donor_of_about_the_same_range_is_left_as_it_is(factor: float, block: tuple[Array, Mask]) -> None:
+    array, foreground = block
+    donor = array * np.float32(factor) + np.float32(30)
+    assert in_units_of_host(array, foreground, donor=donor, donor_foreground=foreground) is donor
+
+
+@pytest.mark.parametrize(("factor", "offset"), [(1e-3, 0.0), (0.49, 0.0), (2.1, 0.0), (50.0, -9000.0)])
+def test_a_donor_in_other_units_is_brought_to_the_range_of_the_host(
+    factor: float, offset: float, block: tuple[Array, Mask]
+) -> None:
+    array, foreground = block
+    donor = array * np.float32(factor) + np.float32(offset)
+    same = in_units_of_host(array, foreground, donor=donor, donor_foreground=foreground)
+    assert same.dtype == np.float32
+    np.testing.assert_allclose(same, array, atol=0.2)
+
+
+def test_a_donor_of_one_intensity_is_left_as_it_is(block: tuple[Array, Mask]) -> None:
+    array, foreground = block
+    donor = np.where(foreground, np.float32(7), np.float32(0))
+    assert in_units_of_host(array, foreground, donor=donor, donor_foreground=foreground) is donor

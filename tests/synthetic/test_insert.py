@@ -140,6 +140,47 @@ def test_a_foreground_of_another_grid_is_refused(subject: Subject) -> None:
         subject.insert("noise", 0, foreground=subject.foreground[:, 1:])
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int16])
+def test_a_foreground_of_numbers_is_where_it_is_above_0(dtype: type, subject: Subject) -> None:
+    inserted = subject.insert("lesion", 3, foreground=subject.foreground.astype(dtype))
+    assert inserted.array.tobytes() == subject.insert("lesion", 3).array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "found"),
+    [
+        ((42, 50), np.float32, r"shape \(42, 50\) and type float32"),
+        ((42, 50, 46, 1), np.uint8, r"shape \(42, 50, 46, 1\) and type uint8"),
+        ((0, 50, 46), np.float32, r"shape \(0, 50, 46\)"),
+        ((42, 50, 46), np.complex64, "type complex64"),
+        ((42, 50, 46), "U1", "type <U1"),
+    ],
+)
+def test_what_is_no_volume_is_refused(shape: tuple[int, ...], dtype: type | str, found: str, subject: Subject) -> None:
+    for foreground in (None, subject.foreground):
+        with pytest.raises(ConfigError, match=rf"an array \(I, J, K\) of real numbers, found one of .*{found}"):
+            subject.insert("noise", 0, array=np.zeros(shape, dtype), foreground=foreground)
+
+
+@pytest.mark.parametrize("spacing_mm", [0, -1.0, np.nan, np.inf, (1, 1), (1, 1, 1, 1), (1, 0, 1), (-1, -1, 1), ()])
+def test_a_spacing_of_no_voxel_is_refused(spacing_mm: float | tuple[float, ...], subject: Subject) -> None:
+    with pytest.raises(ConfigError, match="one voxel edge length in mm, or three, above 0, found the spacing"):
+        subject.insert("noise", 0, spacing_mm=spacing_mm)
+
+
+@pytest.mark.parametrize("anomaly_type", [name for name in ANOMALY_TYPES if ANOMALY_TYPES[name].needs_donor])
+def test_a_donor_that_is_not_finite_is_refused(anomaly_type: str, subject: Subject) -> None:
+    broken = subject.donor.copy()
+    broken[20, 20, 20] = np.nan
+    with pytest.raises(VolumeError, match="a donor of finite voxels, found NaN or infinity"):
+        subject.insert(anomaly_type, 0, donor=broken)
+
+
+def test_a_donor_that_is_the_volume_itself_is_named_as_the_reason(subject: Subject) -> None:
+    with pytest.raises(VolumeError, match="none in 50 draws; check that the donor is another subject"):
+        subject.insert("foreign_patch_interpolation", 0, donor=subject.brain)
+
+
 def test_an_unknown_type_is_refused_with_the_names_there_are(subject: Subject) -> None:
     with pytest.raises(ConfigError, match=r"uniform_sphere, noise, .*'spehre'"):
         subject.insert("spehre", 0)
@@ -151,6 +192,8 @@ def test_a_volume_that_is_not_finite_is_refused(bad: float, subject: Subject) ->
     broken[20, 20, 20] = bad
     with pytest.raises(VolumeError, match="finite voxels"):
         subject.insert("noise", 0, array=broken)
+    with pytest.raises(VolumeError, match="finite voxels"):
+        subject.insert("noise", 0, array=np.full_like(broken, bad), foreground=None)
 
 
 def test_a_volume_that_nothing_can_be_inserted_into_is_refused(subject: Subject) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,65 @@ def test_a_volume_with_nan_is_refused_by_name_before_anything_is_written(tmp_pat
     with pytest.raises(VolumeError, match=r"broken\.nii\.gz.*1 voxels of NaN"):
         write_toy_set(tmp_path / "healthy", tmp_path / "out", ToyConfig(seed=0), workers=workers)
     assert not (tmp_path / "out").exists()
+
+
+def twins(folder: Path) -> Path:
+    """The same brain twice: FPI finds nothing in one that is foreign to the other, all else can be inserted."""
+    brain = small_brain(0)
+    for name in ("a", "b"):
+        volume_files.write(folder / f"{name}.nii.gz", brain.array, brain.affine)
+    return folder
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_case_that_cannot_be_made_fails_no_other(
+    tmp_path: Path, workers: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "healthy").mkdir()
+    out_dir = tmp_path / "out"
+    config = ToyConfig(seed=1, cases=6, anomaly_types=("foreign_patch_interpolation", "noise"), clean_fraction=0)
+    failures = write_toy_set(twins(tmp_path / "healthy"), out_dir, config, workers=workers)
+    assert len(failures) == 3
+    reason = (
+        r"healthy/[ab]\.nii\.gz, donor \S*healthy/[ab]\.nii\.gz: .*type foreign_patch_interpolation, found none in 50"
+    )
+    for case, why in failures.items():
+        assert re.search(reason, why)
+        assert f"failed: case {case}: {why}" in caplog.messages
+    manifest = json.loads((out_dir / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["failures"] == failures
+    made = [entry["case"] for entry in manifest["cases"]]
+    assert sorted([*made, *failures]) == [f"{n:05d}" for n in range(6)]
+    assert {entry["anomaly_type"] for entry in manifest["cases"]} == {"noise"}
+    for folder, ending in (("toy", ".nii.gz"), ("toy_label/pixel", ".nii.gz"), ("toy_label/sample", ".nii.gz.txt")):
+        assert sorted(path.name for path in (out_dir / folder).iterdir()) == [f"{case}{ending}" for case in made]
+    assert (out_dir / "contact_sheet.png").is_file()
+
+
+def test_the_command_names_what_could_not_be_made_and_exits_with_1(tmp_path: Path) -> None:
+    (tmp_path / "healthy").mkdir()
+    arguments = ["toy", str(twins(tmp_path / "healthy")), str(tmp_path / "out"), "--cases", "2", "--workers", "1"]
+    done = CliRunner().invoke(main, [*arguments, "--clean-fraction", "0", "--types", "foreign_patch_interpolation"])
+    assert done.exit_code == 1
+    assert "mood-vae: 2 cases failed: 00000, 00001" in done.output
+    assert cases(tmp_path / "out") == []
+
+
+def test_a_donor_in_other_units_leaves_tissue_and_no_flat_patch(tmp_path: Path) -> None:
+    # brains in [0, 1], of which the second is stored a thousandfold: what is inserted must not depend on it
+    config = ToyConfig(seed=3, cases=2, anomaly_types=("foreign_patch_interpolation",), clean_fraction=0)
+    for name, factor in (("same", 1), ("other", 1000)):
+        (tmp_path / name).mkdir()
+        for index, units in enumerate((1, factor)):
+            brain = small_brain(index)
+            array = brain.array / brain.array.max() * np.float32(units)
+            volume_files.write(tmp_path / name / f"{index}.nii.gz", array, brain.affine)
+        write_toy_set(tmp_path / name, tmp_path / f"{name}_out", config, workers=1)
+    for entry in cases(tmp_path / "same_out"):
+        same, other = (volume_files.read(tmp_path / f"{n}_out/toy/{entry['case']}.nii.gz") for n in ("same", "other"))
+        units = 1 if entry["source"] == "0.nii.gz" else 1000
+        # the ranges of the two brains are alike, but not the same
+        assert np.abs(other.array / units - same.array).max() < 0.1
 
 
 def test_toy_cases_are_no_healthy_folder(toy_dir: Path, tmp_path: Path) -> None:
