@@ -35,7 +35,7 @@ test-slow: $(installed)  ## run the tests that `make test` leaves out; those for
 test-all: test test-slow  ## everything that this machine can run, but for the containers
 
 images: $(installed)  ## build both container images and try them on toy data
-	sh docker/build.sh
+	sh docker/build.sh $(if $(TORCH_INDEX_URL),--build-arg TORCH_INDEX_URL="$(TORCH_INDEX_URL)")
 	sh docker/test_run.sh
 
 clean:  ## remove .venv and what the tools left

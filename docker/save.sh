@@ -8,7 +8,7 @@ mkdir -p "$folder"
 for level in sample pixel; do
     file=$folder/mood-vae-$level.tar
     docker save --output "$file.part" "mood-vae-$level"
-    gzip "$file.part"
+    gzip -f "$file.part" # whatever an earlier try left
     mv "$file.part.gz" "$file.gz"
     ls -l "$file.gz"
 done

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 import shutil
@@ -111,6 +112,37 @@ def test_region_script_takes_the_weights_that_were_baked_in(workspace: Path) -> 
         lines = run(workspace / "run_pixel_abdom.sh", "in", "out", *own, cwd=workspace.parent)
         assert lines[-2 - len(own) :] == [*own, "--region", "abdom"]
     assert "--weights" not in run(workspace / "run_pixel_brain.sh", "in", "out", cwd=workspace.parent)
+
+
+# stands for docker: `docker save --output FILE IMAGE` writes the image's name
+FAKE_DOCKER = """#!/bin/sh
+echo "$4" > "$3"
+"""
+
+
+def test_images_are_saved_over_what_an_earlier_try_left(tmp_path: Path) -> None:
+    docker, saved = tmp_path / "bin/docker", tmp_path / "saved"
+    docker.parent.mkdir()
+    docker.write_text(FAKE_DOCKER)
+    docker.chmod(0o755)
+    saved.mkdir()
+    (saved / "mood-vae-sample.tar.part.gz").write_text("cut sh")
+    (saved / "mood-vae-pixel.tar.gz").write_text("old")
+    run(ROOT / "docker/save.sh", str(saved), cwd=tmp_path)
+    found = {path.name: gzip.decompress(path.read_bytes()).decode() for path in saved.iterdir()}
+    assert found == {"mood-vae-sample.tar.gz": "mood-vae-sample\n", "mood-vae-pixel.tar.gz": "mood-vae-pixel\n"}
+
+
+@pytest.mark.parametrize(
+    ("given", "build"),
+    [([], ""), (["TORCH_INDEX_URL=https://x/cpu"], ' --build-arg TORCH_INDEX_URL="https://x/cpu"')],
+)
+def test_make_images_hands_the_index_of_torch_on(given: list[str], build: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "TORCH_INDEX_URL"}
+    command = ["make", "--dry-run", "--old-file=.venv/installed", "images", *given]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    commands = [line.strip() for line in done.stdout.splitlines() if "docker/build.sh" in line]
+    assert commands == [f"sh docker/build.sh{build}"]
 
 
 def test_level_script_predicts(tmp_path: Path) -> None:

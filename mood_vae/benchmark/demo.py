@@ -21,7 +21,7 @@ from mood_vae.errors import FolderError
 from mood_vae.evaluation.lesion_matching import MIN_IOU
 from mood_vae.evaluation.score_table import as_text
 from mood_vae.imaging.foreground import body_mask
-from mood_vae.io import atomic, volume_files
+from mood_vae.io import atomic, output_folder, volume_files
 from mood_vae.io.challenge_layout import LEVELS, MASK_THRESHOLD, TOY_LABELS, TOY_VOLUMES, result_path
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Array, Volume
@@ -79,34 +79,35 @@ def run(
     The folders of an earlier demo in `out_dir` are replaced. `note` is told of each step.
 
     Raises:
-        FolderError: There are toys or predictions in `out_dir` that no demo made.
+        FolderError: There are toys or predictions in `out_dir` that no demo made, or it cannot be made or written.
     """
     toys, picture = out_dir / "toys", out_dir / "demo.png"
     levels = [out_dir / level for level in LEVELS]
-    there = [folder for folder in (*levels, toys) if any(folder.rglob("*"))]
-    if there and not (toys / TOY_VOLUMES / _file_name(0, CASES[0])).is_file():
-        raise FolderError(
-            file=out_dir, expected="a folder of its own, or that of an earlier demo",
-            found=f"another {there[0].name} in it",
-            remedy="name another folder by --out",
-        )  # fmt: skip
-    for folder in (*levels, toys):
-        shutil.rmtree(folder, ignore_errors=True)
-    note(f"Inserting anomalies into the brains of {samples}")
-    write_toys(toys, samples, seed)
-    note(f"mood-vae predict both {toys / TOY_VOLUMES} {out_dir}")
-    predict("both", toys / TOY_VOLUMES, out_dir, detector, progress=progress)
-    findings, panels = [], []
-    for number, anomaly_type in enumerate(CASES):
-        path = toys / TOY_VOLUMES / _file_name(number, anomaly_type)
-        truth = volume_files.read_array(toys / TOY_LABELS["pixel"] / path.name).astype(bool)
-        anomaly_map = volume_files.read(result_path("pixel", path, out_dir / "pixel")).array
-        score = float(result_path("sample", path, out_dir / "sample").read_text())
-        volume = volume_files.read(path)
-        findings.append(_finding(volume, anomaly_type, truth, anomaly_map >= MASK_THRESHOLD, score))
-        title, known = _title(findings[-1]), None if anomaly_type is None else truth.astype(np.float32)
-        panels.append(pipeline_figure.panel(title, volume, known, detector, anomaly_map))
-    pipeline_figure.draw(panels, picture)
+    with output_folder.opened(out_dir):
+        there = [folder for folder in (*levels, toys) if any(folder.rglob("*"))]
+        if there and not (toys / TOY_VOLUMES / _file_name(0, CASES[0])).is_file():
+            raise FolderError(
+                file=out_dir, expected="a folder of its own, or that of an earlier demo",
+                found=f"another {there[0].name} in it",
+                remedy="name another folder by --out",
+            )  # fmt: skip
+        for folder in (*levels, toys):
+            shutil.rmtree(folder, ignore_errors=True)
+        note(f"Inserting anomalies into the brains of {samples}")
+        write_toys(toys, samples, seed)
+        note(f"mood-vae predict both {toys / TOY_VOLUMES} {out_dir}")
+        predict("both", toys / TOY_VOLUMES, out_dir, detector, progress=progress)
+        findings, panels = [], []
+        for number, anomaly_type in enumerate(CASES):
+            path = toys / TOY_VOLUMES / _file_name(number, anomaly_type)
+            truth = volume_files.read_array(toys / TOY_LABELS["pixel"] / path.name).astype(bool)
+            anomaly_map = volume_files.read(result_path("pixel", path, out_dir / "pixel")).array
+            score = float(result_path("sample", path, out_dir / "sample").read_text())
+            volume = volume_files.read(path)
+            findings.append(_finding(volume, anomaly_type, truth, anomaly_map >= MASK_THRESHOLD, score))
+            title, known = _title(findings[-1]), None if anomaly_type is None else truth.astype(np.float32)
+            panels.append(pipeline_figure.panel(title, volume, known, detector, anomaly_map))
+        pipeline_figure.draw(panels, picture)
     return Outcome(findings=findings, pixel_labels=toys / TOY_LABELS["pixel"], picture=picture)
 
 

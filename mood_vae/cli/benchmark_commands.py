@@ -229,7 +229,7 @@ def figure_case(out: Path, image: Path, label: Path) -> None:
 
 
 @benchmark.command("review")
-@click.option("--cases", default=100, type=click.IntRange(1), help="Volumes that are reported.")
+@click.option("--cases", default=100, type=click.IntRange(2), help="Volumes that are reported.")
 @click.option("--workers", default=2, type=click.IntRange(1), help="Parallel processes.")
 @click.option("--edge", default=160, type=click.IntRange(24), help="Voxels along each axis of a volume.")
 def benchmark_review(cases: int, workers: int, edge: int) -> None:

@@ -75,7 +75,7 @@ class InputCheck:
         edge_mm, limit_mm = float(np.prod(volume.spacing_mm)) ** (1 / 3), COARSEST * self._grid.spacing_mm
         if edge_mm > limit_mm:
             raise VolumeError(
-                expected=f"voxels of at most {limit_mm:g} mm, cubed",
+                expected=f"voxels no larger in volume than a cube of {limit_mm:g} mm edges",
                 found=" x ".join(f"{mm:.3g}" for mm in volume.spacing_mm) + " mm",
                 remedy="check the voxel size in the header, or give the volume at its full resolution",
             )

@@ -30,11 +30,17 @@ def write(path: Path, suffix: str, fill: Callable[[Path], object]) -> None:
         fill: Writes the file of the path that it is given, and that is not there yet.
 
     Raises:
-        OutputError: The system says that it cannot be written; nothing is left behind then.
+        OutputError: The name is that of a folder, a device or a pipe, or the system says that it cannot be written;
+            nothing is left behind then.
     """
     # in the same folder, since a rename is atomic only within one file system; hidden, so nobody lists it
     temporary = path.with_name(f".mood-vae-{os.getpid()}-{secrets.token_hex(4)}{suffix}")
     try:
+        if _is_special(path):
+            raise OutputError(
+                file=path, expected="a regular file, or none yet", found="a folder, device, pipe or the like",
+                remedy="name another file",
+            )  # fmt: skip
         fill(temporary)
         os.replace(temporary, path)
     except OSError as error:
@@ -44,3 +50,9 @@ def write(path: Path, suffix: str, fill: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):  # it is gone, or was never there
             temporary.unlink()
+
+
+def _is_special(path: Path) -> bool:
+    # /dev/stdout is a link into /proc, and leads to a regular file where that is what the shell made of it
+    into_proc = path.is_symlink() and path.readlink().is_relative_to("/proc")
+    return into_proc or (path.exists() and not path.is_file())

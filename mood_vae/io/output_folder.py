@@ -79,7 +79,7 @@ def _remove(files: Iterable[Path]) -> None:
 def _unwritable(place: str | os.PathLike[str], found: str) -> FolderError:
     return FolderError(
         file=place, expected="a place that can be written", found=found,
-        remedy="free space, mend its permissions or name another, then go on with --resume",
+        remedy="free space, mend its permissions or name another, then go on, with --resume where the command has it",
     )  # fmt: skip
 
 

@@ -75,6 +75,39 @@ def test_what_cannot_be_written_is_an_output_error(tmp_path: Path, name: str, ma
     assert "space left" in caught.value.remedy
 
 
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link to a pipe"])
+def test_what_is_no_regular_file_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "out"
+    if kind == "folder":
+        path.mkdir()
+    else:
+        os.mkfifo(path if kind == "pipe" else tmp_path / "pipe")
+    if kind == "link to a pipe":
+        path.symlink_to("pipe")
+    before = {file: file.lstat().st_mode for file in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match="expected a regular file, or none yet") as caught:
+        atomic.write_text(path, "{}")
+    assert caught.value.file == str(path)
+    assert {file: file.lstat().st_mode for file in tmp_path.iterdir()} == before
+
+
+def test_a_link_to_an_open_file_such_as_dev_stdout_is_never_replaced(tmp_path: Path) -> None:
+    link = tmp_path / "stdout"
+    with (tmp_path / "shell.txt").open("w") as file:
+        link.symlink_to(f"/proc/self/fd/{file.fileno()}")
+        assert link.is_file()
+        with pytest.raises(OutputError, match="expected a regular file, or none yet"):
+            atomic.write_text(link, "{}")
+    assert link.is_symlink()
+
+
+def test_a_link_to_a_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "old.json").write_text("old")
+    (tmp_path / "a.json").symlink_to("old.json")
+    atomic.write_text(tmp_path / "a.json", "new")
+    assert ((tmp_path / "a.json").read_text(), (tmp_path / "old.json").read_text()) == ("new", "old")
+
+
 def test_written_files_are_readable_for_others(tmp_path: Path) -> None:
     volume_files.write(tmp_path / "a.nii", numbered(), AFFINE)
     (tmp_path / "plain").touch()

@@ -66,7 +66,10 @@ def test_who_wants_a_folder_alone_waits_and_says_so(tmp_path: Path, caplog: pyte
 
 def test_an_impossible_output_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FolderError, match=r"file/out.*--resume"), output_folder.opened(tmp_path / "file/out"):
+    with (
+        pytest.raises(FolderError, match=r"file/out.*, with --resume where the command has it"),
+        output_folder.opened(tmp_path / "file/out"),
+    ):
         pass
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
+import venv
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +106,9 @@ def test_a_pickle_under_a_checkpoints_name_is_refused_unread(small_checkpoint: C
 # --- scripts/audit.sh ---
 
 
-def audit(tmp_path: Path, fake_pip_audit: str | None) -> subprocess.CompletedProcess[str]:
+def audit(
+    tmp_path: Path, fake_pip_audit: str | None, python: str | Path = sys.executable
+) -> subprocess.CompletedProcess[str]:
     tools = tmp_path / "bin"
     tools.mkdir()
     if fake_pip_audit is not None:
@@ -112,12 +117,19 @@ def audit(tmp_path: Path, fake_pip_audit: str | None) -> subprocess.CompletedPro
     (tmp_path / "scripts").mkdir()
     script = tmp_path / "scripts/audit.sh"  # in a checkout without .venv
     script.write_bytes((ROOT / "scripts/audit.sh").read_bytes())
-    environment = {"PATH": f"{tools}:{os.defpath}", "PYTHON": sys.executable, "TMPDIR": str(tmp_path)}
+    environment = {"PATH": f"{tools}:{os.defpath}", "PYTHON": str(python), "TMPDIR": str(tmp_path)}
     return subprocess.run(["sh", str(script)], env=environment, capture_output=True, text=True, check=False)
 
 
 # the real one ends with 1 for findings and for failures, and writes a report only in the former case
-REPORT = 'while [ "$1" != --output ]; do shift; done; echo "{}" > "$2"'
+def report(*packages: Mapping[str, object]) -> str:
+    content = json.dumps({"dependencies": packages, "fixes": []})
+    return f"""while [ "$1" != --output ]; do shift; done; echo '{content}' > "$2\""""
+
+
+CLEAN = {"name": "click", "version": "8.5.1", "vulns": []}
+UNSAFE = {"name": "torch", "version": "2.13.0", "vulns": [{"id": "PYSEC-1"}]}
+UNKNOWN = {"name": "torch", "skip_reason": "Dependency not found on PyPI"}
 
 
 @pytest.mark.parametrize(
@@ -125,8 +137,9 @@ REPORT = 'while [ "$1" != --output ]; do shift; done; echo "{}" > "$2"'
     [
         (None, 3, "not audited: there is no pip-audit"),
         ("echo 'ConnectionError: no network' >&2; exit 1", 3, "not audited: pip-audit gave no report"),
-        (f"{REPORT}; echo 'Found 2 known vulnerabilities' >&2; exit 1", 1, "Found 2 known vulnerabilities"),
-        (f"{REPORT}; exit 0", 0, ""),
+        (f"{report(CLEAN, UNSAFE)}; echo 'Found 1 known vulnerability' >&2; exit 1", 1, "Found 1 known vulnerability"),
+        (f"{report(CLEAN, UNKNOWN)}; exit 0", 3, "torch: Dependency not found on PyPI\naudit.sh: not audited: the"),
+        (f"{report(CLEAN)}; exit 0", 0, ""),
     ],
 )
 def test_the_audit_tells_a_finding_from_an_audit_that_did_not_take_place(
@@ -137,6 +150,20 @@ def test_the_audit_tells_a_finding_from_an_audit_that_did_not_take_place(
     assert told in done.stderr
     assert ("no known vulnerability" in done.stdout) == (status == 0)
     assert not list(tmp_path.glob("tmp.*"))
+
+
+def test_the_audit_asks_about_published_versions_of_all_but_mood_vae(tmp_path: Path) -> None:
+    venv.create(tmp_path / "venv", with_pip=False)
+    libraries = next((tmp_path / "venv/lib").glob("python3*")) / "site-packages"
+    for name, version in (("torch", "2.13.0+cpu"), ("click", "8.5.1"), ("mood-vae", "0.1.0")):
+        about = libraries / f"{name.replace('-', '_')}-{version}.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    asked = tmp_path / "asked"
+    fake = f'while [ "$1" != --requirement ]; do shift; done; cp "$2" {asked}; {report(CLEAN)}'
+    done = audit(tmp_path, fake, tmp_path / "venv/bin/python")
+    assert done.returncode == 0, done.stderr
+    assert sorted(asked.read_text().splitlines()) == ["click==8.5.1", "torch==2.13.0"]
 
 
 # --- limits ---
