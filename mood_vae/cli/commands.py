@@ -26,6 +26,7 @@ from mood_vae.cli.options import (
     picture_check,
 )
 from mood_vae.cli.progress import progress_bar
+from mood_vae.errors import few_of
 from mood_vae.system import resources
 
 if TYPE_CHECKING:
@@ -211,7 +212,9 @@ def _setting(text: str) -> tuple[str, Any]:
 @click.option("--clean-fraction", type=click.FloatRange(0, 1), default=0.25, help="Share of cases without anomaly.")
 @click.option("--types", "--families", help="Comma-separated names, see docs/toy-anomalies.md [default: all].")
 @WORKERS
+@click.pass_context
 def toy(
+    ctx: click.Context,
     healthy_dir: Path,
     out_dir: Path,
     seed: int,
@@ -224,13 +227,16 @@ def toy(
 
     OUT_DIR gets toy/, toy_label/pixel/ and toy_label/sample/ as in the challenge, manifest.json, which names type and
     parameters of every case, and contact_sheet.png. MRI or CT. Volumes that are not finite or already hold an anomaly
-    are refused.
+    are refused. Exits with 1 when cases could not be made; the manifest says why.
     """
     from mood_vae.synthetic.toy_set import ToyConfig, write_toy_set
 
     chosen = None if types is None else tuple(name.strip() for name in types.split(","))
     config = ToyConfig(seed=seed, cases=cases, clean_fraction=clean_fraction, anomaly_types=chosen)
-    write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=progress_bar)
+    failures = write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=progress_bar)
+    if failures:
+        click.echo(f"mood-vae: {len(failures)} cases failed: {few_of(failures)}", err=True)
+        ctx.exit(EXIT_SOME_FAILED)
 
 
 @click.command(short_help="Show what it does, in two real brains.")

@@ -104,11 +104,12 @@ def _spread(array: Array, label: Label, growing: Mask, growth_vox: Array, *, rea
 def restrip(array: Array, label: Label, rng: np.random.Generator) -> tuple[Array, Label]:
     """Return a brain as a poorer extraction would cut it: too tight in some places, with remnants of dura in others.
 
-    The surface moves by up to 5 voxels, in patches. Where it moves outward, a rim of one random brightness appears,
-    often behind a dark gap; where it moves inward, the brain and its label are cut.
+    The surface moves in patches, by up to 4 voxels outward and 3 inward. Where it moves outward, a rim of one random
+    brightness appears, often behind a dark gap; where it moves inward, the brain and its label are cut. What is
+    labelled, as a lost slab, belongs to the brain, and so has no surface of its own.
     """
-    inside = array > 0
-    if inside.all() or not inside.any():
+    inside = (array > 0) | (label > 0)
+    if inside.all() or not array.any():
         return array, label
     patches = smooth_noise(rng, array.shape, rng.uniform(5, 16), VOXEL)
     outward_vox = (rng.uniform(0, 6) * (patches - 1)).clip(0, 5)

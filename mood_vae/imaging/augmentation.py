@@ -28,7 +28,13 @@ from mood_vae.io.volume import Array, Mask
 
 
 def augment(
-    array: Array, label: Label, rng: np.random.Generator, *, whole: bool = False, middle_vox: Point | None = None
+    array: Array,
+    label: Label,
+    rng: np.random.Generator,
+    *,
+    whole: bool = False,
+    middle_vox: Point | None = None,
+    mirroring: bool = True,
 ) -> tuple[Array, Label]:
     """Return a brain as another scanner would have it, or another brain, and its label moved along.
 
@@ -41,6 +47,7 @@ def augment(
         rng: Same state, same change.
         whole: Turn and shift it in the depth too, and twice as often. A slab would be cut off at its ends.
         middle_vox: Where the middle of the whole brain lies, for the thalami; of a slab None leaves them as they are.
+        mirroring: Mirror every second one along H; not where H does not run from left to right, as in a sagittal slice.
 
     Returns:
         Both in the same form; the brain's voxels are at least 0.001.
@@ -48,7 +55,7 @@ def augment(
     middle_vox = middle_of(array) if whole and middle_vox is None else middle_vox
     if middle_vox is not None and rng.random() < 0.5:
         array = vary_thalami(array, label, rng, middle_vox)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and mirroring:
         array, label = array[:, ::-1].copy(), label[:, ::-1].copy()
     if rng.random() < (0.6 if whole else 0.3):
         array, label = random_affine(array, label, rng, whole=whole)

@@ -18,6 +18,7 @@ Tensor names carry their axes: B batch, C component, L latent variable.
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 from scipy.cluster.vq import kmeans2
@@ -36,13 +37,16 @@ class MixturePrior(nn.Module):
     def part(self, mu_SL: Tensor, log_var_SL: Tensor, *, seed: int) -> None:
         """Set each component to a cluster of S posteriors: the moments of the mixture of those in it.
 
+        A component stays as it is where its cluster is empty, as happens with few posteriors or with some all alike.
+
         Args:
             mu_SL: The means, which k-means clusters.
             log_var_SL: The log-variances.
             seed: Of k-means.
         """
-        _, clusters = kmeans2(mu_SL.double().cpu().numpy(), len(self.mean_CL), minit="++", rng=seed)
-        for component in range(len(self.mean_CL)):
+        with warnings.catch_warnings(action="ignore"):  # that a cluster is empty
+            _, clusters = kmeans2(mu_SL.double().cpu().numpy(), len(self.mean_CL), minit="++", rng=seed)
+        for component in sorted(set(clusters.tolist())):
             of_one = torch.from_numpy(clusters == component).to(mu_SL.device)
             variance_L = mu_SL[of_one].var(dim=0, correction=0) + log_var_SL[of_one].exp().mean(dim=0)
             self.mean_CL[component] = mu_SL[of_one].mean(dim=0)

@@ -23,7 +23,7 @@ from mood_vae.io.output_folder import Progress
 from mood_vae.io.volume import Array
 
 log = logging.getLogger(__name__)
-FORMAT = 3  # caches of another one are built again
+FORMAT = 4  # caches of another one are built again
 
 
 def check_subjects(wanted: Iterable[str], there: Collection[str], folder: Path | None = None) -> None:
@@ -73,8 +73,8 @@ def build(data_dir: Path, folder: Path, grid: GridConfig, *, progress: Progress)
     """Prepare every volume of a folder into a cache, or open the one that is there and still fits.
 
     A cache fits while the names, sizes and times of the volumes and the grid are what they were. Volumes that cannot be
-    read, or that show no brain, are left out with a warning. Of several processes that build the same cache, as under
-    torchrun, one does and the others wait for it.
+    read, or that show hardly any brain, are left out with a warning. Of several processes that build the same cache, as
+    under torchrun, one does and the others wait for it.
 
     Args:
         data_dir: Healthy volumes.
@@ -83,9 +83,10 @@ def build(data_dir: Path, folder: Path, grid: GridConfig, *, progress: Progress)
         progress: Shows how far it is.
 
     Raises:
-        FolderError: No usable volume remains.
+        FolderError: No usable volume remains, or two are of one case, as `a.nii` and `a.nii.gz` are.
     """
     paths = volume_files.list_volumes(data_dir)
+    volume_files.by_case_id(paths)  # one file a case
     fingerprint = _fingerprint(paths, grid)
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -123,14 +124,17 @@ def _fill(
         except (VolumeError, MemoryError) as error:
             log.warning("left out of training: %s", str(error) or f"{path}: it does not fit into memory")
             continue
-        if not brain.brain_mask.any():
-            log.warning("left out of training: %s: expected a brain, found none; check the volume", path)
+        pixels = [slices.along(brain.brain_mask, axis).sum(axis=(1, 2)) for axis in range(3)]
+        visible = [np.flatnonzero(one >= SliceCache.MIN_BRAIN_PIXELS) for one in pixels]
+        if not all(len(numbers) for numbers in visible):
+            log.warning(
+                "left out of training: %s: expected a brain, found none of %d voxels in a slice along each axis; "
+                "check the volume", path, SliceCache.MIN_BRAIN_PIXELS,
+            )  # fmt: skip
             continue
         array_NKHW[len(subjects)] = brain.array
-        for axis in range(3):
-            pixels = slices.along(brain.brain_mask, axis).sum(axis=(1, 2))
-            visible = np.flatnonzero(pixels >= SliceCache.MIN_BRAIN_PIXELS)
-            rows += [(len(subjects), axis, int(number)) for number in visible]
+        for axis, numbers in enumerate(visible):
+            rows += [(len(subjects), axis, int(number)) for number in numbers]
         subjects.append(volume_files.case_id(path))
     array_NKHW.flush()
     return subjects, rows

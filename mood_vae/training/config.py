@@ -11,6 +11,7 @@ from mood_vae.errors import ConfigError
 from mood_vae.synthetic.insert import TRAINING_TYPES
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 LOCAL = (
     *("uniform_sphere", "noise", "blur", "shuffle", "intensity", "deformation"),
@@ -61,7 +62,7 @@ class VaeTrainingConfig(Config):
     context_share: Share = 0.0
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     patience: PositiveInt | None = None
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
 
 
 class SynthesisConfig(Config):
@@ -120,7 +121,7 @@ class DiscriminatorTrainingConfig(Config):
     Attributes:
         epochs: 0 leaves a given discriminator as it is.
         samples: New samples in each epoch; none comes twice.
-        batch_samples: Samples a step.
+        batch_samples: Samples a step of each process: with two, a step learns from twice as many.
         learning_rate: The highest one of AdamW, reached after a short warm-up and falling to 0 along a cosine.
         dice_weight: See `train_discriminator.discriminator_loss`, as for `dice_by_slice`.
         component_vox: See `synthetic_samples.component_weights`; 0 where all voxels weigh the same.
@@ -135,5 +136,5 @@ class DiscriminatorTrainingConfig(Config):
     dice_weight: NonNegativeFloat = 0.2
     dice_by_slice: bool = False
     component_vox: NonNegativeFloat = 0.0
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     synthesis: SynthesisConfig = SynthesisConfig()

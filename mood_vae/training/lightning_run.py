@@ -15,8 +15,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from mood_vae.errors import CheckpointError
+from mood_vae.detection.pretrained import choose_device
+from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.io import atomic
 from mood_vae.system import resources
 
@@ -49,6 +51,30 @@ class Hardware:
             return self.precision
         has_bf16 = torch.cuda.is_bf16_supported() if self._is_gpu() else torch.ops.mkldnn._is_mkldnn_bf16_supported()
         return "bf16-mixed" if has_bf16 else "32-true"
+
+    def trainer(self, **options: Any) -> L.Trainer:
+        """Return Lightning's trainer on this hardware; the options are its own.
+
+        Raises:
+            ConfigError: There is no such device, strategy or precision here.
+        """
+        if self.accelerator == "cuda":
+            choose_device(self.accelerator)
+        try:
+            return L.Trainer(
+                accelerator=self.accelerator,
+                devices=self.devices,
+                num_nodes=self.num_nodes,
+                strategy=self.strategy,
+                precision=self.chosen_precision(),
+                **options,
+            )
+        except (ValueError, ImportError, MisconfigurationException) as error:
+            raise ConfigError(
+                expected="devices, a strategy and a precision that Lightning can use here",
+                found=" ".join(str(error).split()).removesuffix("."),
+                remedy="correct --device, --devices, --strategy or --precision",
+            ) from error
 
     def data_workers(self) -> int:
         """Return how many processes make the samples of one training process.
@@ -85,12 +111,7 @@ def make_trainer(run_dir: Path, epochs: int, hardware: Hardware, callbacks: list
     state = ModelCheckpoint(
         run_dir, filename=Path(RESUME_NAME).stem, save_on_train_epoch_end=True, enable_version_counter=False
     )
-    return L.Trainer(
-        accelerator=hardware.accelerator,
-        devices=hardware.devices,
-        num_nodes=hardware.num_nodes,
-        strategy=hardware.strategy,
-        precision=hardware.chosen_precision(),
+    return hardware.trainer(
         max_epochs=epochs,
         callbacks=[state, *callbacks],
         logger=[

@@ -68,11 +68,12 @@ def train(
 
     Raises:
         FolderError: There is nothing to train on.
-        ConfigError: The preset cannot be trained, or takes no discriminators, or the run that is resumed began with
-            other settings or subjects.
+        ConfigError: The preset cannot be trained, or not on this hardware, or takes no discriminators, or the run that
+            is resumed began with other settings or subjects.
         CheckpointError: A given checkpoint does not fit the preset.
     """
     hardware = hardware or Hardware()
+    hardware.trainer(logger=False, enable_checkpointing=False)  # an error now, and not after minutes
     starts = _first_discriminators(preset, discriminators_from)
     volumes = cache.build(data_dir, run_dir / "cache", preset.detector.grid, progress=progress)
     known = _known_subjects(vae_from, discriminators_from)

@@ -64,6 +64,18 @@ class Preset(Config):
             )  # fmt: skip
         return self
 
+    @model_validator(mode="after")
+    def _check_targets(self) -> Preset:
+        for shape, one in zip(self.detector.discriminators, self.discriminator_training, strict=True):
+            slab_slices = min(one.synthesis.slab_slices, self.detector.grid.shape[2])
+            if one.epochs and (shape.volumetric or one.component_vox) and one.synthesis.target_slices < slab_slices:
+                raise ConfigError(
+                    expected=f"target slices that are neighbours, synthesis.target_slices={slab_slices}, for a "
+                    "volumetric discriminator, or with component_vox",
+                    found=f"{one.synthesis.target_slices}", remedy="take all slices of a slab, or a shorter slab",
+                )  # fmt: skip
+        return self
+
 
 # slice by slice, with seven neighbouring slices and their roughness as input; learns from any shape with any change too
 TEXTURE = DiscriminatorConfig(roughness=True)

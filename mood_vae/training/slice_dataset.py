@@ -96,10 +96,13 @@ class SliceDataset(Dataset[Tensor]):
         return self[Batch(0, positions)]
 
     def _slice(self, epoch: int, position: int) -> Array:
-        array = self._cache.slice(self._slices[position])
+        row = self._slices[position]
+        array = self._cache.slice(row)
         if self._augmented:
             rng = np.random.default_rng((self._seed, epoch, position))
-            array = augmentation.augment(array[None], np.zeros((1, *array.shape), np.uint8), rng)[0][0]
+            label = np.zeros((1, *array.shape), np.uint8)
+            # the first axis of a sagittal slice runs to the front
+            array = augmentation.augment(array[None], label, rng, mirroring=row[1] != 0)[0][0]
         return pad(array, self._shape)
 
 

@@ -143,6 +143,23 @@ def test_a_poor_extraction_cuts_the_surface_and_leaves_remnants(brain: Array, la
         np.testing.assert_array_equal(anatomy.restrip(alike, label, np.random.default_rng(0))[0], alike)
 
 
+def test_a_lost_slab_is_no_surface_that_an_extraction_cuts(brain: Array) -> None:
+    lost = np.zeros(SHAPE, np.uint8)
+    lost[39:43] = brain[39:43] > 0
+    brain[lost > 0] = 0
+    changed = 0
+    for number in range(6):
+        cut, moved = anatomy.restrip(brain, lost, np.random.default_rng(number))
+        # the surface, of which the ends of the slab are part, moves inward by at most 3 voxels
+        np.testing.assert_array_equal(cut[7:57, 7:59, 7:61], brain[7:57, 7:59, 7:61])
+        np.testing.assert_array_equal(moved[:, 7:59, 7:61], lost[:, 7:59, 7:61])
+        # and no remnant fills the slab
+        assert not cut[lost > 0].any()
+        assert (moved <= lost).all()
+        changed += int((cut != brain).sum())
+    assert changed
+
+
 def test_tissues_change_apart_and_keep_their_texture(brain: Array) -> None:
     brain[4:32, 4:62, 4:64] *= 0.6  # a second tissue, darker
     inside = brain > 0

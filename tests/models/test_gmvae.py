@@ -138,3 +138,16 @@ def test_the_components_part_into_clusters_of_posteriors() -> None:
     torch.testing.assert_close(prior.mean_CL[order], centres, rtol=0, atol=0.15)
     # the scatter of the means and the variance of each posterior
     torch.testing.assert_close(prior.log_var_CL.exp(), torch.full((3, 2), 0.25 + 0.25), rtol=0, atol=0.08)
+
+
+def test_a_component_without_posteriors_stays_as_it_was() -> None:
+    # fewer posteriors than components, each a cluster of its own; and some all alike, which are one
+    for mu in (torch.tensor([[3.0, 0.0], [-2.0, 1.0], [0.0, 5.0]]), torch.tensor([[2.0, -1.0]]).expand(8, 2)):
+        prior = MixturePrior(4, 2)
+        prior.part(mu, torch.full(mu.shape, math.log(0.25)), seed=0)
+        filled = prior.log_var_CL[:, 0] != 0
+        assert {tuple(mean) for mean in prior.mean_CL[filled].tolist()} == {tuple(mean) for mean in mu.tolist()}
+        torch.testing.assert_close(prior.log_var_CL[filled].exp(), torch.full((int(filled.sum()), 2), 0.25))
+        for left in (prior.mean_CL[~filled], prior.log_var_CL[~filled]):
+            assert left.numel()
+            assert not left.any()

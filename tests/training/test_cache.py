@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -100,6 +101,26 @@ def test_volumes_without_a_brain_are_left_out_with_a_warning(
     assert set(volumes.slices[:, 0]) == {0}
     assert "bad.nii.gz" in caplog.text
     assert "empty.nii.gz: expected a brain, found none" in caplog.text
+
+
+def test_a_brain_too_small_for_any_slice_is_left_out(
+    healthy_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    blob = np.zeros((48, 48, 48), np.float32)
+    # 36 mm are six voxels of the grid, 36 of a slice
+    blob[6:42, 6:42, 6:42] = np.random.default_rng(0).uniform(0.5, 1, (36, 36, 36))
+    volume_files.write(tmp_path / "blob.nii.gz", blob, np.eye(4))
+    (tmp_path / "good.nii.gz").write_bytes((healthy_dir / "00000.nii.gz").read_bytes())
+    assert cache.build(tmp_path, tmp_path / "cache", SMALL_GRID, progress=silent).subjects == ["good"]
+    assert "blob.nii.gz: expected a brain, found none of 64 voxels in a slice along each axis" in caplog.text
+
+
+def test_two_files_of_one_case_are_refused_before_anything_is_built(healthy_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_bytes((healthy_dir / "00000.nii.gz").read_bytes())
+    (tmp_path / "a.nii").write_bytes(gzip.decompress((tmp_path / "a.nii.gz").read_bytes()))
+    with pytest.raises(FolderError, match=r"expected one volume per case, found 'a\.nii"):
+        cache.build(tmp_path, tmp_path / "cache", SMALL_GRID, progress=silent)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_folder_without_a_usable_volume_is_an_error(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def test_a_slab_has_its_target_slices() -> None:
         (VaeTrainingConfig, "patience", 0),
         (VaeTrainingConfig, "likelihood", "cauchy"),
         (VaeTrainingConfig, "seed", -1),
+        (VaeTrainingConfig, "seed", 2**32),
+        (DiscriminatorTrainingConfig, "seed", 2**32),
         (SynthesisConfig, "clean_share", -0.1),
         (SynthesisConfig, "most", 0),
         (DiscriminatorTrainingConfig, "epochs", -1),

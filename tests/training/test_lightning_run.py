@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from mood_vae.errors import CheckpointError
+from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.system import resources
 from mood_vae.training.lightning_run import (
     RESUME_NAME,
@@ -53,6 +54,22 @@ def test_a_named_precision_is_taken_and_float32_is_the_default(monkeypatch: pyte
 def test_the_processor_is_asked_by_a_name_that_torch_has() -> None:
     """The name is one of torch's own, with an underscore: another version may lack it."""
     assert Hardware(accelerator="cpu", precision="auto").chosen_precision() in ("bf16-mixed", "32-true")
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"accelerator": "cuda"}, "a CUDA device, found none; use --device cpu"),
+        ({"precision": "bf17"}, "a precision that Lightning can use here, found Precision 'bf17' is invalid"),
+        ({"strategy": "foo"}, "a strategy and a precision .* found .*strategy='foo'"),
+    ],
+)
+def test_hardware_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], complaint: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=complaint):
+        Hardware(**{"accelerator": "cpu", **settings}).trainer()
 
 
 def test_a_gpu_gets_its_samples_from_all_processors_but_one(monkeypatch: pytest.MonkeyPatch) -> None:

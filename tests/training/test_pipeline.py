@@ -33,6 +33,7 @@ Begun = Callable[..., Checkpoint]
 SYNTHESIS = SynthesisConfig(slab_slices=12, target_slices=6, anomaly_types=("uniform_sphere", "intensity", "noise"))
 TRAINING = DiscriminatorTrainingConfig(epochs=1, samples=4, batch_samples=2, synthesis=SYNTHESIS)
 FIRST = DiscriminatorConfig(offsets=(-1, 0, 1), widths=(4, 6))
+WHOLE = TRAINING.replaced(synthesis=SYNTHESIS.replaced(slab_slices=28, target_slices=28))
 VOLUMETRIC = DiscriminatorConfig(offsets=(0,), widths=(4, 6), volumetric=True, roughness=True, cascade_inputs=2)
 
 
@@ -46,7 +47,7 @@ def preset_of(*pairs: tuple[DiscriminatorConfig, DiscriminatorTrainingConfig]) -
 THREE = preset_of(
     (FIRST, TRAINING),
     (FIRST.replaced(offsets=(0, 1), roughness=True), TRAINING.replaced(seed=1)),
-    (VOLUMETRIC, TRAINING.replaced(synthesis=SYNTHESIS.replaced(slab_slices=28, target_slices=28))),
+    (VOLUMETRIC, WHOLE),
 )
 
 
@@ -199,7 +200,7 @@ def test_discriminators_of_other_shapes_are_refused(begun: Begun, vae_only: Path
         begun(preset_of((FIRST.replaced(widths=(4, 8)), TRAINING)))
     # nor is one with more cascade inputs than wanted
     with pytest.raises(CheckpointError, match=r"a discriminator like .*found others"):
-        begun(preset_of((FIRST, TRAINING), (VOLUMETRIC.replaced(cascade_inputs=1), TRAINING)))
+        begun(preset_of((FIRST, TRAINING), (VOLUMETRIC.replaced(cascade_inputs=1), WHOLE)))
 
 
 def test_no_epochs_and_nothing_to_begin_with_are_refused_before_anything_is_read(
@@ -207,6 +208,12 @@ def test_no_epochs_and_nothing_to_begin_with_are_refused_before_anything_is_read
 ) -> None:
     with pytest.raises(ConfigError, match="found 0 epochs and none to begin with"):
         pipeline.train(untrained(THREE), healthy_dir, tmp_path, hardware=CPU)
+    assert not list(tmp_path.iterdir())
+
+
+def test_impossible_hardware_is_refused_before_anything_is_read(healthy_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a precision that Lightning can use here, found Precision 'bf17' is invalid"):
+        pipeline.train(SMALL_PRESET, healthy_dir, tmp_path, hardware=Hardware(accelerator="cpu", precision="bf17"))
     assert not list(tmp_path.iterdir())
 
 

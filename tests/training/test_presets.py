@@ -12,7 +12,7 @@ from mood_vae.detection.config import DetectorConfig
 from mood_vae.errors import ConfigError
 from mood_vae.models.discriminator_inputs import DiscriminatorConfig
 from mood_vae.models.vae import VaeConfig
-from mood_vae.training.config import DiscriminatorTrainingConfig, VaeTrainingConfig
+from mood_vae.training.config import DiscriminatorTrainingConfig, SynthesisConfig, VaeTrainingConfig
 from mood_vae.training.presets import PRESETS, Preset, changed_preset, find_preset
 
 TWO = Preset(
@@ -84,6 +84,31 @@ def test_each_discriminator_has_its_training() -> None:
         Preset(name="one", detector=DetectorConfig(discriminators=(DiscriminatorConfig(),)))
     with pytest.raises(ConfigError, match="a training for each of the 0 discriminators, found 1"):
         Preset(name="none", discriminator_training=(DiscriminatorTrainingConfig(),))
+
+
+@pytest.mark.parametrize(
+    ("shape", "training"),
+    [
+        (DiscriminatorConfig(volumetric=True), DiscriminatorTrainingConfig()),
+        (DiscriminatorConfig(), DiscriminatorTrainingConfig(component_vox=1000)),
+    ],
+)
+def test_what_learns_across_slices_has_neighbours_as_targets(
+    shape: DiscriminatorConfig, training: DiscriminatorTrainingConfig
+) -> None:
+    def preset(slab_slices: int, target_slices: int, epochs: int = 1) -> Preset:
+        synthesis = SynthesisConfig(slab_slices=slab_slices, target_slices=target_slices)
+        return Preset(
+            name="one",
+            detector=DetectorConfig(discriminators=(shape,)),
+            discriminator_training=(training.replaced(epochs=epochs, synthesis=synthesis),),
+        )
+
+    for slab_slices, wanted in ((28, 28), (200, 128)):  # the grid has 128 slices
+        with pytest.raises(ConfigError, match=f"neighbours, synthesis.target_slices={wanted}, .*found 8"):
+            preset(slab_slices, 8)
+        assert preset(slab_slices, wanted)
+    assert preset(28, 8, epochs=0)
 
 
 def test_settings_are_changed_by_their_keys() -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -94,6 +97,24 @@ def test_an_augmented_slice_is_another_each_epoch_and_the_same_each_run(small_ca
     assert np.abs(first - batch(1, augmented=True)).max() > 0.01
     assert first.min() >= 0
     assert first.max() <= 1
+
+
+def test_augmentation_mirrors_left_and_right_and_never_front_and_back(tmp_path: Path) -> None:
+    # a box that is brighter on the right and in front
+    volume = np.zeros((1, 28, 32, 48), np.float16)
+    volume[0, 4:24, 4:28, 4:44] = 0.1 + 0.4 * np.linspace(0, 1, 24)[:, None] + 0.4 * np.linspace(0, 1, 40)
+    np.save(tmp_path / "volumes.npy", volume)
+    rows = [[0, 0, 16], [0, 1, 24]]  # a sagittal and a coronal slice
+    (tmp_path / "index.json").write_text(json.dumps({"fingerprint": "", "subjects": ["a"], "slices": rows}))
+    model = SMALL_MODEL.replaced(slice_shape=(48, 32), axes=(0, 1))
+    dataset = SliceDataset(SliceCache(tmp_path), ["a"], model, seed=0, augmented=True)
+    fronts, rights = set(), set()
+    for epoch in range(12):
+        sagittal, coronal = dataset[Batch(epoch, [0, 1])][:, 0].numpy()
+        fronts.add(bool(sagittal[24:].sum() > sagittal[:24].sum()))
+        rights.add(bool(coronal[16:].sum() > coronal[:16].sum()))
+    assert fronts == {True}
+    assert rights == {False, True}
 
 
 def test_slices_along_several_axes_have_the_size_of_the_network(small_cache: SliceCache) -> None:

@@ -123,7 +123,9 @@ def test_types_of_the_anatomy_are_augmented_and_artefacts_are_not(small_cache: S
 
 
 def test_a_donor_is_another_subject(small_cache: SliceCache) -> None:
-    config = SYNTHESIS.replaced(clean_share=0.0, anomaly_types=("foreign_patch_interpolation",))
+    # inserted before the augmentation, after which a brain would differ from itself
+    foreign = ("foreign_patch_interpolation",)
+    config = SYNTHESIS.replaced(clean_share=0.0, anomaly_types=foreign, anatomical=foreign)
     assert samples(small_cache, config)[0].y_BHW.any()
     alone = SyntheticSamples(small_cache, small_cache.subjects[:1], config, spacing_mm=6.0, seed=0)
     assert alone[0].x_KHW.shape == (12, 32, 48)  # of one subject it is its own donor
