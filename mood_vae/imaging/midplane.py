@@ -63,12 +63,12 @@ def find_midplane(x_KHW: Array, spacing_mm: float) -> Midplane | None:
     """
     size = max(1, round(BLOCK_MM / spacing_mm))
     blocks = _means_of_blocks(x_KHW.transpose(1, 2, 0), size)
-    tissue = blocks > 0.05 * blocks.max(initial=0)
-    index = np.argwhere(tissue)
-    if len(index) < LEAST_BLOCKS:
+    if np.count_nonzero(blocks > 0) < LEAST_BLOCKS:
         return None
-    values, centre = blocks[tissue], index.mean(axis=0)
-    scale = np.percentile(values, 99)
+    scale = np.percentile(blocks[blocks > 0], 99)
+    tissue = blocks > 0.05 * scale
+    index, values = np.argwhere(tissue), blocks[tissue]
+    centre = index.mean(axis=0)
 
     def mirrored(plane: npt.NDArray[np.floating], of: Array) -> Array:
         """Return the blocks' mirror image, about a plane of these shift and slopes."""

@@ -155,7 +155,8 @@ def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
     motion = None
     if grid.brain_ml:
         middle_vox = (grid.centre_mm[0] - grid.origin_mm[0]) / grid.spacing_mm
-        motion = motion_to_middle(np.where(inside, array, 0), grid.spacing_mm, middle_vox)
+        above = np.where(inside, array - array.min(initial=0), 0)  # z-scored brains are dark below 0
+        motion = motion_to_middle(above, grid.spacing_mm, middle_vox)
     if motion is not None:
         placement = replace(placement, to_native=placement.to_native @ motion)
         array, inside = _placed(placement, dark, cubic=True)

@@ -73,6 +73,24 @@ def test_a_tilted_brain_is_straightened_and_what_is_found_comes_back() -> None:
     assert np.corrcoef(back[within], tilted.array[within])[0, 1] > 0.99
 
 
+@pytest.mark.parametrize("background", [0.0, -1000.0])
+def test_a_z_scored_brain_is_straightened_alike(background: float) -> None:
+    tilted = brain(roll_deg=10)
+    _, plain = prepare(Volume(array=tilted, affine=GRID.affine, case_id="plain"), GRID)
+    scored = np.where(tilted > 0, (tilted - 0.6) / 0.2, background).astype(np.float32)
+    _, placement = prepare(Volume(array=scored, affine=GRID.affine, case_id="z-scored"), GRID)
+    np.testing.assert_allclose(placement.to_native, plain.to_native, atol=0.15)
+    assert plain.to_native[0, 2] == pytest.approx(np.sin(np.deg2rad(10)), abs=0.01)
+
+
+def test_one_voxel_of_metal_does_not_hide_the_brain() -> None:
+    array = brain(roll_deg=10)
+    array[30, 30, 30] = 1e6
+    plane = find_midplane(slices_first(array), SPACING_MM)
+    assert plane is not None
+    assert plane.tilt_deg == pytest.approx(10, abs=0.5)
+
+
 def test_a_brain_that_is_hardly_tilted_is_not_interpolated() -> None:
     assert motion_to_middle(slices_first(brain(roll_deg=2)), SPACING_MM, MIDDLE[0]) is None
 
