@@ -120,7 +120,7 @@ def _unpacked(path: Path, file: IO[bytes], header: Header) -> Iterator[IO[bytes]
 
 def _exactly(path: Path, stream: IO[bytes], header: Header, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Read as many voxels as the header promises, (n,), and see to it that little follows."""
-    skipped = stream.read(header.voxel_offset)
+    stream.read(header.voxel_offset)
     flat = np.empty(header.n_voxels, dtype)
     view = flat.view(np.uint8).data
     n_bytes = 0
@@ -129,6 +129,6 @@ def _exactly(path: Path, stream: IO[bytes], header: Header, dtype: np.dtype[Any]
         if not got:
             raise unusable(path, "all voxels", f"{n_bytes} of {len(view)} bytes", _COPY_AGAIN)
         n_bytes += got
-    if len(skipped) < header.voxel_offset or len(stream.read(MAX_TAIL_BYTES + 1)) > MAX_TAIL_BYTES:
+    if len(stream.read(MAX_TAIL_BYTES + 1)) > MAX_TAIL_BYTES:
         raise unusable(path, f"{len(view)} bytes of voxels, as the header says", "far more")
     return flat

@@ -22,6 +22,10 @@ def test_a_name_or_number_does_not_come_through(first: str, last: str, number: i
         assert f"id{number}" not in said
 
 
+def test_of_a_name_that_begins_with_another_nothing_is_left() -> None:
+    assert Redaction(["Hans^Hanson"])("xHanson2.dcm") == "x*2.dcm"
+
+
 def test_short_names_are_found_as_words_alone() -> None:
     clean = Redaction(["Li^Bo", "02"])
     assert clean("Li/bo_02/license_1020") == "*/*_*/license_1020"

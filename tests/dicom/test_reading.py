@@ -116,28 +116,45 @@ def test_a_missing_slice_is_interpolated_with_a_warning(tmp_path: Path, caplog: 
     np.testing.assert_allclose(on_frames, np.delete(array, 11, axis=2).transpose(2, 1, 0))
 
 
-@pytest.mark.parametrize("missing", [[3, 4, 5, 6], [2, 5, 8, 11], list(range(5, 15))])
-def test_many_missing_slices_are_refused(tmp_path: Path, missing: list[int]) -> None:
-    write_series(tmp_path, voxels((4, 5, 30)), order=[k for k in range(30) if k not in missing])
-    with pytest.raises(VolumeError, match=r"expected all slices, found .* missing"):
+@pytest.mark.parametrize(
+    ("n_slices", "missing"),
+    [(30, [2, 5, 8, 11]), (60, [30, 31, 32, 33])],
+    ids=["more than a tenth", "more than three in a row"],
+)
+def test_many_missing_slices_are_refused(tmp_path: Path, n_slices: int, missing: list[int]) -> None:
+    write_series(tmp_path, voxels((4, 5, n_slices)), order=[k for k in range(n_slices) if k not in missing])
+    with pytest.raises(VolumeError, match=f"expected all slices, found 4 of {n_slices} missing"):
         scan_of(tmp_path)
 
 
 def test_uneven_slices_are_interpolated_onto_an_even_grid(tmp_path: Path) -> None:
-    at = np.cumsum([0, 1, 1.2, 0.9, 1, 1.1, 0.8, 1])  # in slice distances
-    ramp = np.broadcast_to(1000 + 100 * at, (4, 5, 8)).astype(np.float32).round().astype(np.uint16)
-    plan = Plan()
+    at = [0, 1, 2.2, 3.1, 3.8, 5.2, 6, 7]  # in slice distances
+    plan, array = Plan(), voxels((4, 5, 8))
 
     def move(ds: Any, k: int) -> None:
         ds.ImagePositionPatient = [*plan.position(at[k])]
 
-    write_series(tmp_path, ramp, change=move)
+    write_series(tmp_path, array, change=move)
     scan = scan_of(tmp_path)
-    # a ramp along the patient stays one, wherever the slices were
-    depth = np.arange(8) * at[-1] / 7
-    np.testing.assert_allclose(scan.volume.array[0, 0], 1000 + 100 * depth, atol=0.01)
-    np.testing.assert_allclose(scan.slices_of(scan.volume.array)[:, 0, 0], ramp[0, 0], atol=0.01)
+    np.testing.assert_allclose(scan.volume.array[1, 2], np.interp(range(8), at, array[1, 2]), atol=0.01)
+    np.testing.assert_allclose(scan.volume.affine, plan.affine, atol=1e-9)
+    # on the slices that were measured, a map of the even grid lies between its own two neighbours
+    stripes = np.zeros((4, 5, 8), np.float32)
+    stripes[:, :, ::2] = 1
+    np.testing.assert_allclose(scan.slices_of(stripes)[:, 2, 1], [1, 0, 0.8, 0.1, 0.8, 0.2, 1, 0], atol=1e-5)
     assert "interpolated" in scan.warnings[0]
+
+
+def test_a_slice_beside_the_line_of_the_others_is_refused(tmp_path: Path) -> None:
+    plan = Plan()
+
+    def move(ds: Any, k: int) -> None:
+        across_mm = 1.5 if k == 3 else 0  # in x 0.8 of it, in y 0.6
+        ds.ImagePositionPatient = [*(plan.position(k) + across_mm * plan.turn[:, 0])]
+
+    write_series(tmp_path, plan=plan, change=move)
+    with pytest.raises(VolumeError, match=r"slices along a straight line, found slices up to 1\.2 mm beside it"):
+        scan_of(tmp_path)
 
 
 def test_the_same_slices_twice_are_read_once(tmp_path: Path) -> None:

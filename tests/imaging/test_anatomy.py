@@ -112,12 +112,15 @@ def test_ventricles_grow_and_push_tissue_and_label_aside(brain: Array, label: np
 
 
 def test_a_brain_without_ventricles_stays_as_it_is(brain: Array, label: npt.NDArray[np.uint8]) -> None:
-    rng = np.random.default_rng(0)
     solid = np.where(brain > 0, np.float32(0.6), 0)
     sulcus = solid.copy()
     sulcus[10:54, 32, 10:54] = 0.1  # thin, and so no ventricle
-    for alike in (solid, sulcus, np.zeros_like(brain)):
-        np.testing.assert_array_equal(anatomy.enlarge_ventricles(alike, label, rng)[0], alike)
+    little = solid.copy()
+    little[30:35, 30:35, 30:35] = 0.1  # 125 voxels, too few for a ventricle
+    for alike in (solid, sulcus, little, np.zeros_like(brain)):
+        for number in range(4):
+            aged, _ = anatomy.enlarge_ventricles(alike, label, np.random.default_rng(number))
+            np.testing.assert_array_equal(aged, alike)
 
 
 def test_a_poor_extraction_cuts_the_surface_and_leaves_remnants(brain: Array, label: npt.NDArray[np.uint8]) -> None:

@@ -50,6 +50,14 @@ def test_every_name_of_a_type_and_both_byte_orders(tmp_path: Path, stated: str, 
     np.testing.assert_array_equal(stored, numbered(dtype))
 
 
+@pytest.mark.parametrize("endian", ["Big", "BIG"])
+def test_the_byte_order_may_be_written_in_any_case(tmp_path: Path, endian: str) -> None:
+    voxels = numbered(">f4").tobytes(order="F")
+    path = nrrd(tmp_path / "a.nrrd", "dimension: 3", "sizes: 3 5 7", voxels=voxels)
+    replaced(path, b"endian: little", b"endian: " + endian.encode())
+    np.testing.assert_array_equal(volume_files.read_array(path), numbered())
+
+
 @pytest.mark.parametrize(
     ("space", "signs"),
     [("right-anterior-superior", [1, 1, 1]), ("LAS", [-1, 1, 1]), ("left-posterior-superior", [-1, -1, 1])],

@@ -53,6 +53,13 @@ def test_stated_units_are_converted(
         np.testing.assert_array_equal(volume_files.read_geometry(path.with_name("map.nrrd")).affine, geometry.affine)
 
 
+def test_each_axis_of_the_world_has_a_unit_of_its_own(tmp_path: Path) -> None:
+    lines = ["space: RAS", 'space units: "mm" "mm" "cm"', "space directions: (0,0,0.2) (0,3,0) (1,0,0)"]
+    path = nrrd(tmp_path / "a.nrrd", "dimension: 3", "sizes: 50 50 50", *lines, "space origin: (5,6,0.7)", voxels=b"")
+    affine = volume_files.read_geometry(path).affine
+    np.testing.assert_allclose(affine[:3], [[0, 0, 1, 5], [0, 3, 0, 6], [2, 0, 0, 7]])
+
+
 @drawn
 @given(mm=st.sampled_from([1000.0, 0.001]), edge=st.floats(0.7, 3))
 def test_a_unit_that_was_forgotten_is_seen_by_the_size(mm: float, edge: float) -> None:

@@ -130,10 +130,12 @@ def test_roughness_does_not_count_the_surface() -> None:
     torch.testing.assert_close(relative[:, 10:14], torch.zeros(2, 4, 20))
 
 
-def test_places_next_to_which_a_slice_shows_no_brain_do_not_count_across() -> None:
-    brain, above = torch.full((1, 20, 24), 0.6), torch.full((1, 20, 24), 0.6)
-    above[:, :, :12] = 0
-    rough = roughness(brain, brain, above)[0]
+@pytest.mark.parametrize("neighbour", ["below", "above"])
+def test_places_next_to_which_a_slice_shows_no_brain_do_not_count_across(neighbour: str) -> None:
+    brain, half = torch.full((1, 20, 24), 0.6), torch.full((1, 20, 24), 0.6)
+    half[:, :, :12] = 0
+    slices = {"below": brain, "above": brain} | {neighbour: half}
+    rough = roughness(slices["below"], brain, slices["above"])[0]
     torch.testing.assert_close(rough[1, 2:-2, 2:-2], torch.full((16, 20), SMOOTH))
     torch.testing.assert_close(rough[0, 2:-2, 2:-2], torch.full((16, 20), SMOOTH))
 

@@ -45,6 +45,15 @@ def test_a_brain_in_the_challenges_form_comes_out_as_it_is() -> None:
     np.testing.assert_array_equal(scan.onto_scan(values), np.where(scan.brain_mask, values, 0))
 
 
+def test_what_lies_beside_a_brain_in_the_challenges_form_is_taken_out() -> None:
+    ready = challenge_brain()
+    array = ready.array.copy()
+    array[2:4, 2:4, 2:4] = 0.5  # a remnant of the skull
+    scan = prepare_scan(replace(ready, array=array), QUICK)
+    np.testing.assert_array_equal(scan.brain_mask, ready.array > 0)
+    assert not scan.volume.array[2:4, 2:4, 2:4].any()
+
+
 @pytest.mark.parametrize("slice_mm", [3.6, 12.0])
 def test_a_map_keeps_its_height_at_the_surface_of_a_brain(slice_mm: float) -> None:
     grid = np.diag([1.1, 1.0, slice_mm / scans.BIT_MM])

@@ -8,6 +8,13 @@ from mood_vae.preparation.world_grid import WorldGrid
 from tests.preparation import scans
 
 
+def test_a_grid_holds_a_volume_to_the_edges_of_its_voxels() -> None:
+    # from -10 to 50, -5 to 35 and -2.5 to 22.5 mm: 15, 10 and 6.25 voxels
+    grid = WorldGrid.around((3, 4, 5), np.diag([20.0, 10.0, 5.0, 1.0]), 4.0)
+    assert grid.shape == (15, 10, 7)
+    np.testing.assert_allclose(grid.affine[:3], [[4, 0, 0, -8], [0, 4, 0, -3], [0, 0, 4, -2]])
+
+
 @pytest.mark.parametrize("spacing_mm", [0.5, 1.0, 3.0, 20.0])
 def test_a_field_goes_on_to_the_edges_of_the_volume(spacing_mm: float) -> None:
     shape, affine = (45, 12, 13), np.diag([spacing_mm] * 3 + [1.0])
