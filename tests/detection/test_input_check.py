@@ -58,7 +58,7 @@ def test_where_no_brain_is_expected_any_size_but_none_will_do() -> None:
 def test_voxels_are_too_large_by_their_volume(edges: tuple[float, float, float]) -> None:
     volume = Volume(array=np.zeros((2, 3, 4), np.float32), affine=np.diag([*edges, 1.0]), case_id="any")
     if edges[0] * edges[1] * edges[2] > 1.01 * 30**3:  # six voxels of 5 mm to an edge
-        with pytest.raises(VolumeError, match="voxels of at most 30 mm"):
+        with pytest.raises(VolumeError, match="no larger in volume than a cube of 30 mm edges"):
             InputCheck(GRID).check_resolution(volume)
     elif edges[0] * edges[1] * edges[2] < 0.99 * 30**3:
         InputCheck(GRID).check_resolution(volume)
@@ -157,7 +157,9 @@ def test_what_is_not_the_training_s_kind_of_scan_is_named(check: InputCheck) -> 
     assert "darker" in said(check, changed(brain, array**4))
     half = array.copy()
     half[:, :, :35] = 0
-    assert "the bottom of the brain seems cut off" in said(check, changed(brain, half))
+    words = said(check, changed(brain, half))
+    assert "the bottom of the brain seems cut off" in words
+    assert "is empty" not in words  # which is the same, said again
     lost = array.copy()
     lost[25:45, 25:55, 25:55] = 0  # open to the right
     assert "of the place of a brain is empty" in said(check, changed(brain, lost))
@@ -167,6 +169,41 @@ def test_what_is_not_the_training_s_kind_of_scan_is_named(check: InputCheck) -> 
         assert f"the {end} of the brain seems cut off" in said(check, changed(brain, cut))
     two = np.concatenate([array[10:70], array[10:70]])
     assert "lies where no brain is" in said(check, changed(brain, two))
+
+
+@pytest.mark.parametrize(("brightness", "words"), [(0.29, ["darker"]), (0.31, []), (0.69, []), (0.71, ["brighter"])])
+def test_a_brain_may_be_a_tenth_darker_or_brighter_than_those_of_the_training(
+    brightness: float, words: list[str]
+) -> None:
+    measures = input_check.InputMeasures(
+        missing=0, cut=0, cut_at="top", outside=0, contrast=1, mirrored=-1, turned=-1, shown_at={},
+        detail=0.1, brightness=brightness,
+    )  # fmt: skip
+    sentences = input_check.mismatches(measures, InputReference(detail=(0.1, 0.1), brightness=(0.4, 0.6)))
+    assert [word for word in ("darker", "brighter") if word in "; ".join(sentences)] == words
+
+
+def test_a_mirror_image_is_as_asymmetric_the_other_way() -> None:
+    # steep on both sides of 0 mm, which lies between two voxels of the grid, and a little brighter on one
+    x_mm = BRAIN_GRID.origin_mm[0] + BRAIN_GRID.spacing_mm * np.arange(64)
+    brains = []
+    for brighter in (0.01, -0.01):
+        line = (1 - np.abs(x_mm) / 70).clip(0) * (1 + brighter * np.sign(x_mm))
+        array = np.tile(line[:, None], (64, 1, 80)).astype(np.float32)
+        brains.append(Brain(array=array, brain_mask=array > 0, search_mask=array > 0))
+    reference_CKHW = input_check.coarse_maps(brains[0])
+    same, mirrored = (input_check.measure(brain, reference_CKHW, BRAIN_GRID).mirrored for brain in brains)
+    assert same == pytest.approx(-1)
+    assert mirrored == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_a_ramp_has_no_detail(axis: int) -> None:
+    mask = np.zeros((12, 24, 28), bool)
+    mask[:, 2:22, 2:26] = True
+    array = np.where(mask, 0.1 + np.indices(mask.shape)[axis] / 50, 0).astype(np.float32)
+    detail, _ = input_check.detail_and_brightness(Brain(array=array, brain_mask=mask, search_mask=mask))
+    assert detail == pytest.approx(0, abs=1e-4)
 
 
 def test_what_is_too_thin_to_tell_is_not_called_another_kind_of_scan(check: InputCheck) -> None:

@@ -53,6 +53,25 @@ def test_a_map_with_nan_keeps_its_lesions(folders: Folders) -> None:
     assert scored.is_detected == (True,)
 
 
+def test_a_lesion_has_its_size_in_ml(folders: Folders) -> None:
+    label = np.zeros(SHAPE, np.uint8)
+    label[5, 10, 8:10] = 1  # two voxels of 0.512 mL
+    folders.add("a.nii.gz", anomaly_map(), label=label)
+    scored = label_evaluation.read(find_cases("pixel", folders.root / "pred", folders.root / "labels")[0][0])
+    assert scored.lesion_ml == pytest.approx((1.024,))
+
+
+# the next float16 below 0.5 is a 4096th away
+@pytest.mark.parametrize(("value", "is_in_the_mask"), [(0.5, True), (0.5 - 2**-12, False)])
+def test_the_dot_is_that_of_the_mask_from_one_half(folders: Folders, value: float, is_in_the_mask: bool) -> None:
+    label = np.zeros(SHAPE, np.uint8)
+    label[5, 10, 9] = 1
+    folders.add("a.nii.gz", anomaly_map(((5, 10, 9), value)), label=label)
+    found = folders.report(labels=True).evaluation
+    assert found is not None
+    assert ("mask, from 0.5" in found.figures[0].svg) == is_in_the_mask
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [(MemoryError(), "MemoryError"), (RuntimeError("bad allocation"), "RuntimeError bad allocation")],
@@ -109,7 +128,8 @@ def test_free_response_pools_lesions_and_means_false_findings() -> None:
         counts = LesionCounts(n_lesions=n, n_detected=hit, n_false_positives=false)
         return Scored(result=CaseResult(case_id="a"), at=(counts,) * len(THRESHOLDS))
 
-    figure = free_response([case(3, 2, 1), case(1, 0, 2)])
+    unread = Scored(result=CaseResult(case_id="b", scored=False))
+    figure = free_response([case(3, 2, 1), case(1, 0, 2), unread])
     assert "4 lesions in 2 cases" in figure.caption
     # 2 of 4 found at 1.5 false findings a case, on an axis that ends at 2
     dot = re.search(r'<circle cx="([\d.]+)" cy="([\d.]+)"', figure.svg)

@@ -139,13 +139,15 @@ def test_a_folder_that_cannot_be_written_is_told(store: VerdictStore) -> None:
         store.put(Change(case="a.nii.gz", finding=1, verdict="accept"))
 
 
-def test_the_table_lists_every_finding_and_holds_no_formula(store: VerdictStore) -> None:
-    store.put(Change(case="a.nii.gz", finding=1, verdict="accept", comment='=cmd|"/c calc"!A1, and\nmore'))
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t", "\r"])
+def test_the_table_lists_every_finding_and_holds_no_formula(store: VerdictStore, first: str) -> None:
+    comment = f'{first}cmd|"/c calc"!A1, and\nmore'
+    store.put(Change(case="a.nii.gz", finding=1, verdict="accept", comment=comment))
     with (store.folder / "verdicts.csv").open(newline="") as file:
         head, *rows = csv.reader(file)
     assert head == ["case", "finding", "verdict", "comment", "score", "peak", "ml", "x_mm", "y_mm", "z_mm", "region"]
     # 30 - 4 * 1.93185 + 3 * 0.77646, -25 + 4 * 0.51764 + 3 * 2.89778, 40 - 17 * 1.5; 36 and 12 voxels of 9 mm3
-    assert rows[0][:4] == ["a.nii.gz", "1", "accept", '\'=cmd|"/c calc"!A1, and\nmore']
+    assert rows[0][:4] == ["a.nii.gz", "1", "accept", f"'{comment}"]
     assert rows[0][4:] == ["0.9", "0.9", "0.324", "24.6", "-14.2", "14.5", ""]
     assert [row[:3] for row in rows[1:]] == [["a.nii.gz", "2", ""], ["b.nii.gz", "1", ""], ["b.nii.gz", "2", ""]]
 

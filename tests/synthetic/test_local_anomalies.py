@@ -70,6 +70,17 @@ def test_blur_keeps_a_ramp_and_levels_a_checkerboard() -> None:
     assert patch.crop[centre_of(patch)] == pytest.approx(0.5, abs=0.01)
 
 
+@pytest.mark.parametrize("axis", range(3))
+def test_a_blur_is_as_wide_in_mm_along_every_axis(axis: int) -> None:
+    spacing_mm = (1.0, 2.0, 3.0)
+    wave = np.cos(2 * np.pi / 12 * spacing_mm[axis] * np.indices((60, 64, 68))[axis]).astype(np.float32)
+    host = block_host(wave, centred=True, spacing_mm=spacing_mm)
+    patch, old = change(host, "blur", radius_mm=20, edge_mm=0, sigma_mm=3)
+    i, j, k = (slice(c - 1, c + 2) for c in centre_of(patch))
+    # of a wave of 12 mm, a Gaussian of 3 mm leaves exp(-2 (pi 3 / 12)^2)
+    np.testing.assert_allclose(patch.crop[i, j, k], 0.291 * old[i, j, k], atol=0.02)
+
+
 def test_shuffled_voxels_are_the_old_ones(subject: Subject) -> None:
     inserted = subject.insert("shuffle", 2)
     new = inserted.array[inserted.label == 1]
@@ -97,24 +108,29 @@ def test_intensity_scales_what_stands_out_of_the_background(background: float) -
     assert patch.crop[at] - background == pytest.approx(0.6 * (old[at] - background), rel=1e-5)
 
 
-def test_a_bias_blob_has_its_gain_at_the_centre_and_fades_outward() -> None:
-    patch, old = change(block_host(noisy_block()), "bias_blob", radius_mm=12, gain=-0.3)
-    gain = patch.crop / old - 1
+@pytest.mark.parametrize("background", [0.0, -0.5])
+def test_a_bias_blob_has_its_gain_at_the_centre_and_fades_outward(background: float) -> None:
+    patch, old = change(block_host(noisy_block(), background=background), "bias_blob", radius_mm=12, gain=-0.3)
+    gain = (patch.crop - background) / (old - background) - 1
     i, j, k = centre_of(patch)
     assert gain[i, j, k] == pytest.approx(-0.3, rel=1e-4)
     assert np.abs(np.diff(gain[:, j, k])).max() < 0.06  # no step: 0.3 over 12 mm, at most 1.5 times as steep
     assert np.abs(gain[[0, -1]]).max() < 0.03
 
 
-@pytest.mark.parametrize(("kind", "steeper"), [("source", False), ("sink", True)])
-def test_a_source_spreads_tissue_and_a_sink_draws_it_in(kind: str, steeper: bool) -> None:
+@pytest.mark.parametrize(("kind", "scale"), [("source", 0.6), ("sink", 1.4)])
+def test_a_source_spreads_tissue_and_a_sink_draws_it_in(kind: str, scale: float) -> None:
     # along a ramp, tissue pushed outward leaves values nearer to the centre's, and tissue drawn inward farther ones
-    patch, old = change(block_host(ramp((60, 64, 68), (1, 2, 4))), "deformation", radius_mm=10, kind=kind, strength=0.4)
-    i, j, k = centre_of(patch)
-    new_slope = (patch.crop[i + 1, j, k] - patch.crop[i - 1, j, k]) / 2
-    # at the centre the weight is 1: positions are scaled by 1 - 0.4 or 1 + 0.4
-    assert new_slope == pytest.approx(1.4 if steeper else 0.6, abs=0.02)
-    assert patch.crop[i, j, k] == pytest.approx(old[i, j, k], rel=1e-3)
+    slopes = (1.0, 2.0, 4.0)
+    host = block_host(ramp((60, 64, 68), slopes), centred=True, spacing_mm=(1.0, 2.0, 3.0))
+    patch, old = change(host, "deformation", radius_mm=20, kind=kind, strength=0.4)
+    centre = centre_of(patch)
+    for axis, slope in enumerate(slopes):
+        line = np.moveaxis(patch.crop, axis, -1)[tuple(np.delete(centre, axis))]
+        new_slope = (line[centre[axis] + 1] - line[centre[axis] - 1]) / 2
+        # at the centre the weight is 1: positions are scaled by 1 - 0.4 or 1 + 0.4, whatever a voxel measures
+        assert new_slope == pytest.approx(scale * slope, rel=0.02)
+    assert patch.crop[centre] == pytest.approx(old[centre], rel=1e-3)
 
 
 def test_a_swirl_turns_tissue_and_keeps_the_distance_from_the_centre() -> None:

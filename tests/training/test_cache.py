@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -87,6 +88,18 @@ def test_the_cache_is_built_anew_for_other_volumes(small_cache: SliceCache, heal
     np.testing.assert_array_equal(first.volume("00001"), small_cache.volume("00001"))
     (tmp_path / "in/00000.nii.gz").unlink()
     assert cache.build(tmp_path / "in", tmp_path / "cache", SMALL_GRID, progress=silent).subjects == ["00001"]
+
+
+def test_the_cache_is_built_anew_for_a_later_volume_of_the_same_name_and_size(
+    small_cache: SliceCache, healthy_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    file = tmp_path / "in/a.nii"  # not compressed: of as many bytes whatever it shows
+    for second, name in enumerate(("00000", "00001")):
+        file.write_bytes(gzip.decompress((healthy_dir / f"{name}.nii.gz").read_bytes()))
+        os.utime(file, (second, second))
+        built = cache.build(tmp_path / "in", tmp_path / "cache", SMALL_GRID, progress=silent)
+        np.testing.assert_array_equal(built.volume("a"), small_cache.volume(name))
 
 
 def test_volumes_without_a_brain_are_left_out_with_a_warning(

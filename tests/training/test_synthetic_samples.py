@@ -6,6 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from mood_vae.imaging.anatomy import Label, middle_of
+from mood_vae.imaging.foreground import fill_between
+from mood_vae.imaging.preprocessing import Point
+from mood_vae.io.volume import Array
+from mood_vae.training import synthetic_samples
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import SynthesisConfig
 from mood_vae.training.synthetic_samples import MOST_WEIGHT, SyntheticSamples, component_weights
@@ -42,8 +47,36 @@ def test_a_sample_is_a_slab_with_the_masks_of_its_target_slices(small_cache: Sli
         assert len(ks) == 6
         assert all(0 <= k < 12 for k in ks)
         assert 0 <= sample.first <= 28 - 12
-        # the search mask is the brain and what lies between its voxels
-        assert (sample.search_BHW >= (sample.x_KHW[sample.ks] > 0)).all()
+
+
+def test_a_sample_is_searched_in_the_brain_and_between_its_voxels(small_cache: SliceCache) -> None:
+    dataset, between = samples(small_cache, SYNTHESIS), 0
+    for number in range(6):
+        sample = dataset[number]
+        brain, ks = sample.x_KHW.numpy() > 0, sample.ks.numpy()
+        np.testing.assert_array_equal(sample.search_BHW.numpy(), fill_between(brain)[ks])
+        between += int(sample.search_BHW.sum()) - int(brain[ks].sum())
+    assert between > 0
+
+
+def test_the_thalami_of_a_slab_are_sought_where_those_of_its_brain_lie(
+    small_cache: SliceCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sought: list[Point] = []
+
+    def augment(
+        array: Array, label: Label, rng: np.random.Generator, *, whole: bool, middle_vox: Point
+    ) -> tuple[Array, Label]:
+        sought.append(middle_vox)
+        return array, label
+
+    monkeypatch.setattr(synthetic_samples, "augment", augment)
+    dataset = samples(small_cache, SYNTHESIS)
+    firsts = [dataset[number].first for number in range(6)]
+    assert max(firsts) > 0
+    middles = [middle_of(brain) for brain in small_cache.array_NKHW]
+    for first, (k, h, w) in zip(firsts, sought, strict=True):
+        assert (k + first, h, w) in middles
 
 
 def test_a_clean_slab_without_augmentation_would_be_the_brain_s_own(small_cache: SliceCache) -> None:

@@ -144,6 +144,20 @@ def test_cascade_inputs_are_the_same_in_training_and_in_prediction(
     np.testing.assert_allclose(found[inside[whole]], expected[inside[whole]], atol=1e-3)
 
 
+def test_an_anomaly_counts_outside_the_search_mask_too(
+    small_cache: SliceCache, given: Given, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DiscriminatorTraining, "log", lambda *_, **__: None)
+    training = DiscriminatorTraining(new_discriminator(OF_SLICES, 0), given, TRAINING)
+    sample = train_discriminator.synthetic_samples(small_cache, small_cache.subjects, TRAINING, 6.0)[0]
+    y_BHW = torch.zeros_like(sample.y_BHW)
+    y_BHW[0, 0, 0] = 1  # a corner of the grid, far from the brain
+    expected = sample.search_BHW.clone()
+    assert not expected[0, 0, 0]
+    expected[0, 0, 0] = True
+    torch.testing.assert_close(training.validation_step([sample._replace(y_BHW=y_BHW)]).search_BHW, expected)
+
+
 def test_a_random_discriminator_follows_from_its_seed() -> None:
     first, again, other = (new_discriminator(OF_SLICES, seed).down[0][0].weight for seed in (0, 0, 1))  # type: ignore[index]
     torch.testing.assert_close(first, again)
