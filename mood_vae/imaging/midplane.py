@@ -26,8 +26,9 @@ LEAST_SHARE = 0.9
 ROLLS_DEG = (0.0, -16.0, -8.0, 8.0, 16.0)
 """Tilts to the side at which the search may begin."""
 
-LEAST_TILT_DEG = 3.0
-"""A brain tilted by less is not turned: interpolation takes its noise and its finest detail."""
+LEAST_ROLL_DEG, LEAST_YAW_DEG = 3.0, 7.0
+"""A brain tilted by less to a side, or turned by less about the vertical, as slices were in training, stays as it is:
+interpolation takes its noise and its finest detail."""
 
 LEAST_STEP = 0.75
 """So much of a voxel counts as one, where a brain is moved by whole voxels."""
@@ -46,9 +47,14 @@ class Midplane:
     point_vox: npt.NDArray[np.floating]
 
     @property
-    def tilt_deg(self) -> float:
-        """The angle between this plane and one across the axis i."""
-        return float(np.rad2deg(np.arccos(min(1.0, self.normal[0]))))
+    def roll_deg(self) -> float:
+        """How far the brain is tilted to a side."""
+        return float(np.rad2deg(np.arctan2(self.normal[2], self.normal[0])))
+
+    @property
+    def yaw_deg(self) -> float:
+        """How far the brain is turned about the vertical."""
+        return float(np.rad2deg(np.arctan2(self.normal[1], self.normal[0])))
 
 
 def find_midplane(x_KHW: Array, spacing_mm: float) -> Midplane | None:
@@ -109,9 +115,9 @@ def motion_to_middle(x_KHW: Array, spacing_mm: float, middle_vox: float) -> Affi
     if plane is None:
         return None
     motion = np.eye(4)
-    if plane.tilt_deg >= LEAST_TILT_DEG:
+    if abs(plane.roll_deg) >= LEAST_ROLL_DEG or abs(plane.yaw_deg) >= LEAST_YAW_DEG:
         across = np.cross([1, 0, 0], plane.normal)
-        turn = Rotation.from_rotvec(across / np.linalg.norm(across) * np.deg2rad(plane.tilt_deg)).as_matrix()
+        turn = Rotation.from_rotvec(across / np.linalg.norm(across) * np.arccos(plane.normal[0])).as_matrix()
         motion[:3, :3] = turn
         motion[:3, 3] = plane.point_vox - turn @ [middle_vox, *plane.point_vox[1:]]
         return motion

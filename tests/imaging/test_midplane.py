@@ -56,7 +56,7 @@ def test_what_one_half_alone_has_hardly_moves_the_plane() -> None:
     tumour[42:58, 40:60, 35:55] *= 0.2
     plane = find_midplane(slices_first(tumour), SPACING_MM)
     assert plane is not None
-    assert plane.tilt_deg == pytest.approx(6, abs=0.7)
+    assert abs(plane.roll_deg) == pytest.approx(6, abs=0.7)
 
 
 def test_a_tilted_brain_is_straightened_and_what_is_found_comes_back() -> None:
@@ -88,11 +88,23 @@ def test_one_voxel_of_metal_does_not_hide_the_brain() -> None:
     array[30, 30, 30] = 1e6
     plane = find_midplane(slices_first(array), SPACING_MM)
     assert plane is not None
-    assert plane.tilt_deg == pytest.approx(10, abs=0.5)
+    assert abs(plane.roll_deg) == pytest.approx(10, abs=0.5)
 
 
-def test_a_brain_that_is_hardly_tilted_is_not_interpolated() -> None:
-    assert motion_to_middle(slices_first(brain(roll_deg=2)), SPACING_MM, MIDDLE[0]) is None
+@pytest.mark.parametrize(("roll_deg", "yaw_deg"), [(2, 0), (-2, 0), (0, 6), (1, -6)])
+def test_a_brain_that_is_hardly_tilted_is_not_interpolated(roll_deg: float, yaw_deg: float) -> None:
+    array = slices_first(brain(roll_deg=roll_deg, yaw_deg=yaw_deg))
+    assert motion_to_middle(array, SPACING_MM, MIDDLE[0]) is None
+
+
+@pytest.mark.parametrize(("roll_deg", "yaw_deg"), [(4, 0), (-4, 0), (0, 8), (0, -8)])
+def test_a_brain_that_is_tilted_or_turned_by_more_is(roll_deg: float, yaw_deg: float) -> None:
+    motion = motion_to_middle(slices_first(brain(roll_deg=roll_deg, yaw_deg=yaw_deg)), SPACING_MM, MIDDLE[0])
+    assert motion is not None
+    turn = Rotation.from_euler("yz", [roll_deg, yaw_deg], degrees=True).as_matrix()
+    np.testing.assert_allclose(motion[:3, :3], turn, atol=0.01)
+    # the middle of the brain comes to the middle
+    np.testing.assert_allclose(motion[:3, :3] @ MIDDLE + motion[:3, 3], MIDDLE, atol=0.15)
 
 
 @pytest.mark.parametrize("steps", [-9, -1, 1, 4])
