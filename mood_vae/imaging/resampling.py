@@ -47,11 +47,8 @@ def resample(
     if len(set(axes)) == 3 and (np.abs(apart) @ shape).max() < MAX_SLANT_VOX:
         return _along_axes(array, to_array, axes, sigma, shape, outside)
     smooth = ndimage.gaussian_filter(array, sigma, truncate=3) if sigma.max() > 0.1 else array
-    if not cubic:
-        return ndimage.affine_transform(smooth, to_array, output_shape=shape, order=1, cval=outside)
-    return ndimage.affine_transform(smooth, to_array, output_shape=shape, order=3, cval=outside).clip(
-        array.min(), array.max()
-    )
+    found: Array = ndimage.affine_transform(smooth, to_array, output_shape=shape, order=3 if cubic else 1, cval=outside)
+    return found.clip(array.min(), array.max()) if cubic else found
 
 
 def resample_inside(
