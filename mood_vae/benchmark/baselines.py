@@ -115,7 +115,7 @@ class LatentScore:
     def detect(self, volume: Volume) -> Detection:
         """Return the detector's map, and the latent score as a score in [0, 1), 0.5 at the reference."""
         found = self._detector.detect(volume)
-        brain, _ = prepare(volume, self._detector.scorer.config.grid)
+        brain, _ = self._detector.prepare(volume)
         score = latent_scores(self._vae, brain)["mean NLL"]
         return replace(found, anomaly_score=float(normalise_score(score, self._reference)))
 

@@ -14,7 +14,6 @@ from scipy import ndimage
 
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.errors import VolumeError
-from mood_vae.imaging.preprocessing import prepare
 from mood_vae.io import volume_files
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Array, Volume
@@ -111,7 +110,7 @@ def _said(volume: Volume, detector: VaeDetector) -> str:
     """Return all warnings about a volume, or what it is refused for; nothing if nothing is said."""
     try:
         detector.input_check.check_resolution(volume)
-        brain, _ = prepare(volume, detector.scorer.config.grid)
+        brain, _ = detector.prepare(volume)
         return "; ".join(detector.input_check.warnings(brain))
     except VolumeError as error:
         return f"refused: {error.found}"

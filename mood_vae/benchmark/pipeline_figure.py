@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mood_vae.detection.detector import VaeDetector
-from mood_vae.imaging.preprocessing import GridConfig, prepare
+from mood_vae.imaging.preprocessing import GridConfig
 from mood_vae.io import atomic
 from mood_vae.io.challenge_layout import MASK_THRESHOLD
 from mood_vae.io.volume import Array, Mask, Volume
@@ -66,7 +66,7 @@ def panel(
     """
     found = detector.detect(volume).anomaly_map if anomaly_map is None else anomaly_map
     scorer = detector.scorer
-    brain, placement = prepare(volume, scorer.config.grid)
+    brain, placement = detector.prepare(volume)
     values = placement.onto_grid(found)
     anomaly = None if truth is None else placement.onto_grid(truth) >= 0.5
     shown = next(

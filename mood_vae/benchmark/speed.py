@@ -27,7 +27,6 @@ from mood_vae.detection import checkpoint, pretrained
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.prediction import predict
 from mood_vae.evaluation import metrics
-from mood_vae.imaging.preprocessing import prepare
 from mood_vae.imaging.resampling import resample
 from mood_vae.io import volume_files
 from mood_vae.io.challenge_layout import MASK_THRESHOLD
@@ -116,7 +115,7 @@ def _one_size(detector: VaeDetector, path: Path, config: SpeedConfig) -> Iterato
     out.mkdir()
     plain_out.mkdir()
     whole(detector, path, out)  # the first time takes longer
-    brain, _ = prepare(volume_files.read(path), detector.scorer.config.grid)
+    brain, _ = detector.prepare(volume_files.read(path))
     floor = Floor(path=path, result=out / "map.nii.gz", device=device, dtype=dtype)
     parts = stages(detector, path, out)
     parts += [Stage(name="**whole**", call=lambda: whole(detector, path, out)), *floor.parts()]

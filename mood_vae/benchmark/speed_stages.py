@@ -16,7 +16,7 @@ from torch import Tensor
 from mood_vae.detection import postprocessing
 from mood_vae.detection.anomaly_map import DiscriminatorScorer, Mirrored
 from mood_vae.detection.detector import VaeDetector
-from mood_vae.imaging.preprocessing import Brain, prepare
+from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io import volume_files
 from mood_vae.models.discriminator import Discriminator, batches, predict_logits
 from mood_vae.models.discriminator_inputs import BrainView
@@ -67,7 +67,7 @@ def stages(detector: VaeDetector, path: Path, out_dir: Path) -> list[Stage]:
     """Return the stages of a detector's prediction for one volume, in their order."""
     volume = volume_files.read(path)
     config = detector.scorer.config
-    brain, placement = prepare(volume, config.grid)
+    brain, placement = detector.prepare(volume)
     raw_map = detector.scorer.raw_map(brain)
     search_mask = brain.mask(with_gaps=detector.scorer.searches_gaps)
 
@@ -88,7 +88,7 @@ def stages(detector: VaeDetector, path: Path, out_dir: Path) -> list[Stage]:
     flat = Stage(name="flat regions", call=lambda: postprocessing.flat_map(volume.array, native_mask))
     return [
         Stage(name="decode", call=lambda: volume_files.read(path)),
-        Stage(name="preprocess", call=lambda: prepare(volume, config.grid)),
+        Stage(name="preprocess", call=lambda: detector.prepare(volume)),
         Stage(name="check the input", call=lambda: detector.input_check.warnings(brain)),
         *_scorer_stages(detector, brain),
         Stage(name="post-process", call=finished),

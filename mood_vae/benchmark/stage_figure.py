@@ -13,7 +13,6 @@ from mood_vae.benchmark.demo import SAMPLES, with_large_anomaly
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.postprocessing import neighbourhood_pool
 from mood_vae.errors import VolumeError
-from mood_vae.imaging.preprocessing import prepare
 from mood_vae.io import atomic, volume_files
 from mood_vae.io.volume import Array, Mask, Volume
 
@@ -83,7 +82,7 @@ def stages(title: str, volume: Volume, detector: VaeDetector, truth: Array | Non
         )  # fmt: skip
     scorer = detector.scorer
     config = scorer.config
-    brain, placement = prepare(volume, config.grid)
+    brain, placement = detector.prepare(volume)
     search_mask = brain.mask(with_gaps=scorer.searches_gaps)
     raw_map = scorer.raw_map(brain)
     pooled = neighbourhood_pool(raw_map, config.postprocessing)

@@ -29,7 +29,7 @@ from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import interval, resample_weights
 from mood_vae.imaging.augmentation import augment
-from mood_vae.imaging.preprocessing import Brain, prepare
+from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io import volume_files
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Mask
@@ -142,7 +142,7 @@ def _of_sites(detector: VaeDetector, sites: Mapping[Path, str]) -> Iterator[str]
     """Yield what the masks of healthy brains hold, site by site and in all."""
     results: dict[str, list[MaskResult]] = {}
     for path, site in sites.items():
-        brain, _ = prepare(volume_files.read(path), detector.scorer.config.grid)
+        brain, _ = detector.prepare(volume_files.read(path))
         found = look(detector, brain)
         mask, healthy = _mask(detector, found), np.zeros(brain.array.shape, bool)
         results.setdefault(site, []).append(mask_result(mask, healthy, _voxel_ml(detector)))

@@ -109,6 +109,10 @@ class VaeDetector:
         input_check = InputCheck(description.detector.grid, reference_CKHW, description.input_reference)
         return cls(scorer, description.calibration, input_check)
 
+    def prepare(self, volume: Volume) -> tuple[Brain, Placement]:
+        """Bring a volume onto the model's grid, see `preprocessing.prepare`."""
+        return prepare(volume, self.scorer.config.grid, mean_mask_KHW=self.input_check.mean_mask_KHW)
+
     def detect(self, volume: Volume) -> Detection:
         """Return the map and the score of one volume.
 
@@ -117,7 +121,7 @@ class VaeDetector:
         """
         config = self.scorer.config
         self.input_check.check_resolution(volume)
-        brain, placement = prepare(volume, config.grid)
+        brain, placement = self.prepare(volume)
         warnings = self.input_check.warnings(brain)
         search_mask = brain.mask(with_gaps=self.scorer.searches_gaps)
         raw_map = self.scorer.raw_map(brain)

@@ -70,6 +70,11 @@ class InputCheck:
                 remedy="use the checkpoint that the training wrote",
             )  # fmt: skip
 
+    @property
+    def mean_mask_KHW(self) -> Array | None:
+        """The share of healthy brains that have tissue there, (K / 4, H / 4, W / 4); None where it is not known."""
+        return None if self._reference_CKHW is None else self._reference_CKHW[1].float().numpy()
+
     def check_resolution(self, volume: Volume) -> None:
         """Raise VolumeError for a volume whose voxels are too large to show what the detector looks for."""
         edge_mm, limit_mm = float(np.prod(volume.spacing_mm)) ** (1 / 3), COARSEST * self._grid.spacing_mm

@@ -9,6 +9,7 @@ front. Only what touches a volume's own grid keeps the order (I, J, K) of `mood_
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, TypeVar
 
@@ -19,6 +20,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from mood_vae.config import Config
 from mood_vae.imaging import foreground
 from mood_vae.imaging.midplane import motion_to_middle
+from mood_vae.imaging.pitch import motion_upright
 from mood_vae.imaging.resampling import resample, resample_inside
 from mood_vae.io.volume import Affine, Array, Mask, Volume
 
@@ -43,7 +45,7 @@ class GridConfig(Config):
         aligned_within_mm: A brain whose centre of mass lies this close to `centre_mm`, or to the centre of what the
             volume's field of view shows of such a brain, counts as aligned and stays where it is; any other is moved so
             that its centre meets `centre_mm`. Then its halves are brought to both sides of `centre_mm`, see
-            `midplane.motion_to_middle`.
+            `midplane.motion_to_middle`, and `prepare` may bring it upright.
         top_percentile: The intensity percentile of the brain that becomes 1.
         brain_ml: What a whole brain holds at the least and at the most; None where no brain is expected.
     """
@@ -142,24 +144,27 @@ class Placement:
         return native
 
 
-def prepare(volume: Volume, grid: GridConfig) -> tuple[Brain, Placement]:
+def prepare(volume: Volume, grid: GridConfig, *, mean_mask_KHW: Array | None = None) -> tuple[Brain, Placement]:
     """Bring a volume onto the model's grid, find the brain and scale its intensities to [0, 1].
 
     A volume without foreground, or with nothing above 0 in it, gives empty masks and zeros.
+
+    Args:
+        volume: Any.
+        grid: The model's.
+        mean_mask_KHW: The mean healthy brain mask, coarse, by which a brain that is tilted forwards or backwards is
+            brought upright (`pitch.motion_upright`); without it such a brain stays as it is.
     """
     native = foreground.foreground_mask(volume.array)
     dark = _on_dark_background(volume.array, native, grid)
     to_native = _grid_to_native(native, volume.affine, grid)
     placement = Placement(to_native=to_native, grid_shape=grid.shape, foreground=native)
     array, inside = _placed(placement, dark)
-    motion = None
-    if grid.brain_ml:
-        middle_vox = (grid.centre_mm[0] - grid.origin_mm[0]) / grid.spacing_mm
-        above = np.where(inside, array - array.min(initial=0), 0)  # z-scored brains are dark below 0
-        motion = motion_to_middle(above, grid.spacing_mm, middle_vox)
-    if motion is not None:
-        placement = replace(placement, to_native=placement.to_native @ motion)
-        array, inside = _placed(placement, dark, cubic=True)
+    for find_motion in _motions(grid, mean_mask_KHW):
+        motion = find_motion(array, inside)
+        if motion is not None:
+            placement = replace(placement, to_native=placement.to_native @ motion)
+            array, inside = _placed(placement, dark, cubic=True)
     low, top = intensity_range(array[inside], grid) if inside.any() else (0, 0)
     if top <= 0:
         nothing = np.zeros(array.shape, bool)
@@ -203,6 +208,19 @@ def in_units_of(values: Array, known: Array, wanted: Array, inside: Mask) -> Arr
         return values
     slope = np.mean((x - x.mean()) * (y - y.mean())) / x.var()
     return (y.mean() + slope * (values - x.mean())).astype(np.float32)
+
+
+def _motions(grid: GridConfig, mean_mask_KHW: Array | None) -> Iterator[Callable[[Array, Mask], Affine | None]]:
+    """Yield what straightens a placed brain, one after the other, each from its array and its foreground."""
+
+    def to_middle(array: Array, inside: Mask) -> Affine | None:
+        above = np.where(inside, array - array.min(initial=0), 0)  # z-scored brains are dark below 0
+        return motion_to_middle(above, grid.spacing_mm, (grid.centre_mm[0] - grid.origin_mm[0]) / grid.spacing_mm)
+
+    if grid.brain_ml:
+        yield to_middle
+        if mean_mask_KHW is not None:
+            yield lambda _, inside: motion_upright(inside, mean_mask_KHW)
 
 
 def _placed(placement: Placement, array: Array, *, cubic: bool = False) -> tuple[Array, Mask]:

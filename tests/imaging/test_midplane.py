@@ -8,29 +8,9 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from mood_vae.imaging.midplane import find_midplane, motion_to_middle
-from mood_vae.imaging.preprocessing import GridConfig, prepare
-from mood_vae.io.volume import Array, Volume
-
-SHAPE = (72, 80, 68)
-SPACING_MM = 2.5
-MIDDLE = np.array([35.5, 39.5, 33.5])
-GRID = GridConfig(
-    shape=SHAPE, spacing_mm=SPACING_MM, origin_mm=(0.0, 0.0, 0.0), centre_mm=(88.75, 98.75, 83.75)
-)  # its middle is MIDDLE
-
-
-def brain(*, roll_deg: float = 0, yaw_deg: float = 0, pitch_deg: float = 0, right_mm: float = 0) -> Array:
-    """Return a brain (I, J, K) of two like halves, turned about its middle and then shifted."""
-    turn = Rotation.from_euler("yzx", [roll_deg, yaw_deg, pitch_deg], degrees=True).as_matrix()
-    offset = np.indices(SHAPE).reshape(3, -1).T - MIDDLE
-    x, y, z = (turn.T @ (offset * SPACING_MM - [right_mm, 0, 0]).T).reshape(3, *SHAPE)
-    inside = (x / 65) ** 2 + (y / 80) ** 2 + (z / 60) ** 2 <= 1
-    pattern = np.cos(np.abs(x) / 9 + 1) * np.cos(y / 11) * np.cos(z / 13 + 1)
-    return np.where(inside, 0.6 + 0.3 * pattern + y / 800 + z / 900, 0).astype(np.float32)
-
-
-def slices_first(array: Array) -> Array:
-    return np.ascontiguousarray(np.moveaxis(array, 2, 0))
+from mood_vae.imaging.preprocessing import prepare
+from mood_vae.io.volume import Volume
+from tests.imaging.tilted_brain import GRID, MIDDLE, SPACING_MM, brain, slices_first
 
 
 @pytest.mark.parametrize(
