@@ -245,8 +245,9 @@ def _table(names: list[str], of_each: list[Values], region: str, missing: list[s
 
 def _rank_once(tables: list[Floats]) -> tuple[Floats, Floats, Floats]:
     means = np.stack([table.mean(axis=1) for table in tables], axis=1)
-    ranks = rankdata(-means, method="min", axis=0).astype(np.float64)
-    mean_ranks = rankdata(-means, method="average", axis=0).mean(axis=1)
+    worse = -means.round(12)  # the order of a sum moves its last bit, which would break a tie
+    ranks = rankdata(worse, method="min", axis=0).astype(np.float64)
+    mean_ranks = rankdata(worse, method="average", axis=0).mean(axis=1)
     return means, ranks, rankdata(mean_ranks, method="average")
 
 

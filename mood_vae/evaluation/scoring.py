@@ -91,6 +91,7 @@ def score(
     if level not in LEVELS:
         raise ConfigError(expected=f"level among {', '.join(LEVELS)}", found=repr(level), remedy="name one of these")
     cases, extra = find_cases(level, Path(predictions), Path(labels))
+    _numbers(subsets, [case.case_id for case in cases])  # an error now, and not after all cases are read
     results = read_cases(cases, level=level, lesions=lesions, workers=workers)
     return build_report(
         list(progress(results, "Scoring", len(cases))),
@@ -175,7 +176,7 @@ def _numbers(subsets: Sequence[Sequence[str | int]], ids: Sequence[str]) -> list
     named = [[case_id_of(name) if isinstance(name, str) else name for name in subset] for subset in subsets]
     unknown = [name for subset in named for name in subset if name not in number]
     if unknown:
-        raise ConfigError(expected=_SUBSETS, found=f"the unknown case {unknown[0]!r}", remedy=_NAME_CASES)
+        raise ConfigError(expected=_SUBSETS, found=f"the unknown case {unknown[0]!r} in a subset", remedy=_NAME_CASES)
     return [[number[name] for name in subset] for subset in named]
 
 

@@ -106,7 +106,8 @@ def list_volumes(folder: Path, *, follow_links: bool = False) -> list[Path]:
 
     Args:
         folder: Where they lie.
-        follow_links: Take volumes that links lead to, wherever these are.
+        follow_links: Take volumes that links lead to, wherever these are; also where there is nothing, as links of
+            DataLad that were not fetched, which cannot be read then.
 
     Raises:
         FolderError: The folder is missing, unreadable or holds no volume.
@@ -120,7 +121,7 @@ def list_volumes(folder: Path, *, follow_links: bool = False) -> list[Path]:
             for path in entries
             if (suffix_of(path) or kinds[path])
             and not path.name.startswith(".")
-            and (os.path.isfile(path) if follow_links else _is_inside(path))
+            and (_is_file_or_lost(path) if follow_links else _is_inside(path))
         ]
     except OSError as error:
         found = error.strerror or type(error).__name__
@@ -199,6 +200,11 @@ def _files(names: Collection[str]) -> str:
 
 def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _is_file_or_lost(path: Path) -> bool:
+    """Whether the path is a file after all links, or a link to nothing."""
+    return os.path.isfile(path) or (path.is_symlink() and not os.path.exists(path))
 
 
 def _is_inside(path: Path) -> bool:

@@ -33,6 +33,15 @@ def test_each_lesion_is_told_with_its_size() -> None:
     assert match.n_false_positives == 0
 
 
+def test_sparse_voxels_that_fill_their_box_are_counted() -> None:
+    mask, nothing = np.zeros((5, 5, 5), bool), np.zeros((5, 5, 5), bool)
+    mask[2, 2, [1, 3]] = True
+    assert count_lesions(mask, nothing) == LesionCounts(n_lesions=0, n_detected=0, n_false_positives=2)
+    mask[::2, ::2, ::2] = True
+    mask[2, 2, [1, 3]] = False
+    assert count_lesions(nothing, mask) == LesionCounts(n_lesions=27, n_detected=0, n_false_positives=0)
+
+
 def row(*runs: tuple[int, int]) -> np.ndarray:
     """A line of 40 voxels with these runs, from and to, in it."""
     mask = np.zeros((1, 1, 40), bool)

@@ -28,6 +28,14 @@ def test_ties_share_the_least_rank_in_a_region_and_count_their_mean_rank_in_the_
     assert found.consensus.tolist() == [3, 1, 4, 2]
 
 
+def test_the_order_of_equal_values_breaks_no_tie(tmp_path: Path) -> None:
+    # each has the mean .2, which sums of floats miss by their last bit
+    values = {"a": [0.1, 0.2, 0.3], "b": [0.3, 0.2, 0.1], "c": [0.2, 0.2, 0.2]}
+    found = ranked([submission(tmp_path / name, {"brain_pixel.json": of_one}) for name, of_one in values.items()])
+    assert found.ranks.tolist() == [[1], [1], [1]]
+    assert found.consensus.tolist() == [2, 2, 2]
+
+
 def test_submissions_that_win_a_region_each_share_the_consensus(tmp_path: Path) -> None:
     files = [("x", [0.9], [0.1]), ("y", [0.2], [0.8])]
     found = ranked(

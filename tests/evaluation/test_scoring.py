@@ -228,11 +228,14 @@ def test_unsound_samples_count_as_zero_and_are_named(sample: tuple[Path, Path], 
 
 def test_wrong_use_is_told(pixel: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
+    unknown = tmp_path / "unknown.json"
+    unknown.write_text('[["00001"], ["other"]]')
     for arguments, word in (
         (("sample", *pixel), "`pixel`"),
         (("pixel", pixel[0], tmp_path / "nowhere"), "no such folder"),
         (("pixel", tmp_path / "empty", pixel[1]), "none"),
         (("pixel", *pixel, "--subsets", tmp_path / "nothing.json"), "list of lists"),
+        (("pixel", *pixel, "--subsets", unknown), "unknown case 'other'"),
     ):
         result = _score(*arguments)
         assert result.exit_code == 2

@@ -32,6 +32,9 @@ def test_a_listing_is_sorted_and_holds_volumes_alone(tmp_path: Path, warnings_lo
     assert listed == ["A.NII.GZ", "a b.nii", "a.nii", "a.nii.gz", "b.nii.gz", "in.nii", "m.mha", "ä\n中.nrrd"]
     for name in ("out.nii", "dangling.nii", "loop.nii"):
         assert f"{name}' is skipped" in warnings_log.text
+    # labels: a link of DataLad to what was not fetched must be missed, not overlooked
+    followed = {path.name for path in volume_listing.list_volumes(folder, follow_links=True)}
+    assert followed == {*listed, "out.nii", "dangling.nii", "loop.nii"}
 
 
 def test_a_folder_that_is_missing_empty_or_a_file_is_refused(tmp_path: Path) -> None:
