@@ -80,10 +80,12 @@ def score(
     scoring.log_findings(report)
     if strict:
         scoring.refuse_problems(report)
-    click.echo(f"average_precision {report['average_precision']:.9f}")
-    click.echo(format_table(report))
-    if json_file:
-        scoring.write_json(report, json_file)
+    try:
+        if json_file:  # first, since a reader such as `head` may close the pipe, which ends the command
+            scoring.write_json(report, json_file)
+    finally:
+        click.echo(f"average_precision {report['average_precision']:.9f}")
+        click.echo(format_table(report))
     if report["problems"]:
         ctx.exit(EXIT_SOME_FAILED)
 
@@ -115,17 +117,17 @@ def rank(
     from mood_vae.io import atomic
 
     rankings = ranking.rank_all(ranking.read_submissions(submissions), resamples, seed)
-    for level, found in rankings.items():
-        for gap in found.missing:
-            log.error("%s level: missing, counted as 0: %s", level, gap)
-        click.echo(ranking_report.format_ranking(found, level))
-    if json_file:
+    if json_file:  # files first: a reader such as `head` may close the pipe, which ends the command
         report = {level: ranking.summarise(found) for level, found in rankings.items()}
         atomic.write_text(json_file, json.dumps(report, indent=1) + "\n")
     if picture is not None:
         for level, found in rankings.items():
             file = picture.with_stem(f"{picture.stem}_{level}")
             ranking_report.draw_stability(found, f"MOOD, {level} level", file)
+    for level, found in rankings.items():
+        for gap in found.missing:
+            log.error("%s level: missing, counted as 0: %s", level, gap)
+        click.echo(ranking_report.format_ranking(found, level))
     ctx.exit(EXIT_SOME_FAILED if any(found.missing for found in rankings.values()) else 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
@@ -21,12 +22,17 @@ def progress_bar(items: Iterable[T], description: str, total: int | None = None)
     from rich.console import Console
 
     console = Console(stderr=True)
-    if sys.stderr.isatty() and console.is_interactive:
+    if sys.stderr is not None and sys.stderr.isatty() and console.is_interactive:
         from rich.progress import track
 
         yield from track(items, description, total, console=console, transient=False)
     else:
-        yield from with_lines(items, description, total, write=lambda line: click.echo(line, err=True))
+        yield from with_lines(items, description, total, write=_say)
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # a pipe that is closed, or a log on a full disk, must not cost a case
+        click.echo(line, err=True)
 
 
 def with_lines(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -211,6 +212,8 @@ def _place(prediction: VolumeFile, label: Geometry) -> str:
 
 
 def _alike(path: Path, case_id: str) -> str:
+    if os.path.lexists(path):
+        return " (a link to nothing, a folder or a pipe has its name)"
     names = [p.name for p in path.parent.glob("*") if volume_files.case_id(p) == case_id]
     return f" (there is {', '.join(sorted(names))}: rename or convert it)" if names else ""
 

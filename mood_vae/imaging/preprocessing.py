@@ -147,7 +147,7 @@ class Placement:
 def prepare(volume: Volume, grid: GridConfig, *, mean_mask_KHW: Array | None = None) -> tuple[Brain, Placement]:
     """Bring a volume onto the model's grid, find the brain and scale its intensities to [0, 1].
 
-    A volume without foreground, or with nothing above 0 in it, gives empty masks and zeros.
+    A volume without foreground, or whose foreground has one value of at most 0, gives empty masks and zeros.
 
     Args:
         volume: Any.
@@ -166,7 +166,7 @@ def prepare(volume: Volume, grid: GridConfig, *, mean_mask_KHW: Array | None = N
             placement = replace(placement, to_native=placement.to_native @ motion)
             array, inside = _placed(placement, dark, cubic=True)
     low, top = intensity_range(array[inside], grid) if inside.any() else (0, 0)
-    if top <= 0:
+    if top <= low:
         nothing = np.zeros(array.shape, bool)
         return Brain(array=nothing.astype(np.float32), brain_mask=nothing, search_mask=nothing), placement
     mask = foreground.fill_holes(inside)

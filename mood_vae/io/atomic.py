@@ -17,8 +17,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file, UTF-8, that appears whole or not at all; raises as `write` does."""
-    write_bytes(path, text.encode())
+    """Write a text file, UTF-8, that appears whole or not at all; raises as `write` does.
+
+    Bytes of a file's name that are not UTF-8 are written as Python spells them, such as `\\udcff`.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write(path: Path, suffix: str, fill: Callable[[Path], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -30,7 +31,8 @@ def parallel_map(task: Callable[[S], T], items: Sequence[S], workers: int) -> It
         yield from map(task, items)
         return
     # not fork: the progress bar's thread may hold a lock at that moment
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    logging_set_up = (logging.getLogger().level, _format())
+    with ProcessPoolExecutor(workers, get_context("spawn"), _log_alike, logging_set_up) as pool:
         try:
             yield from pool.map(task, items)
         except BrokenProcessPool as error:
@@ -39,3 +41,15 @@ def parallel_map(task: Callable[[S], T], items: Sequence[S], workers: int) -> It
                 found="one that the system ended, most likely for want of memory",
                 remedy="try fewer --workers, and --resume where the command has it",
             ) from error
+
+
+def _format() -> str | None:
+    """Return how this process words its log; None where nobody has set logging up."""
+    formatters = [handler.formatter for handler in logging.getLogger().handlers]
+    return next((formatter._fmt for formatter in formatters if formatter), None)
+
+
+def _log_alike(level: int, wording: str | None) -> None:
+    """Let a new process log as its parent does; where that has set up nothing, Python's default stays."""
+    if wording is not None:
+        logging.basicConfig(level=level, format=wording)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,13 +84,13 @@ def test_an_item_is_done_only_once_it_was_worked_on() -> None:
     assert lines == ["Predicting: 0 of 2"]
 
 
-WORK = "from mood_vae.cli.progress import progress_bar\nfor item in progress_bar([1, 2], 'Working', 2): pass"
+WORK = "from mood_vae.cli.progress import progress_bar\nfor item in progress_bar([1, 2], 'Working', 2):"
 
 
 @pytest.mark.parametrize("more", [{}, {"FORCE_COLOR": "1"}, {"TERM": "dumb"}, {"TTY_COMPATIBLE": "1"}])
 def test_a_pipe_gets_plain_lines(more: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WORK], capture_output=True, text=True, check=True, env=os.environ | more
+        [sys.executable, "-c", WORK + " pass"], capture_output=True, text=True, check=True, env=os.environ | more
     )
     assert done.stderr == "Working: 0 of 2\nWorking: 2 of 2 in 0:00:00, done\n"
     assert done.stdout == ""
@@ -98,9 +99,16 @@ def test_a_pipe_gets_plain_lines(more: dict[str, str]) -> None:
 @pytest.mark.parametrize(("term", "bar"), [("xterm", True), ("dumb", False)])
 def test_a_terminal_gets_a_bar_if_it_can_draw_one(term: str, bar: bool) -> None:
     ours, theirs = pty.openpty()
-    subprocess.run([sys.executable, "-c", WORK], stderr=theirs, check=True, env=os.environ | {"TERM": term})
+    subprocess.run([sys.executable, "-c", WORK + " pass"], stderr=theirs, check=True, env=os.environ | {"TERM": term})
     os.close(theirs)
     shown = os.read(ours, 10_000).decode()
     os.close(ours)
     assert ("0 of 2" not in shown) == bar
     assert ("100%" in shown) == bar
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full"])
+def test_lines_that_cannot_be_written_stop_no_work(redirection: str) -> None:
+    shell = f"{shlex.quote(sys.executable)} -c {shlex.quote(WORK + ' print(item)')} {redirection}"
+    done = subprocess.run(["sh", "-c", shell], stdout=subprocess.PIPE, text=True, check=False)
+    assert done.stdout == "1\n2\n"

@@ -108,6 +108,8 @@ def test_a_missing_prediction_counts_as_zeros_and_one_of_another_suffix_is_named
     assert result.problem == ("prediction missing: no file 00001.nii.gz (there is 00001.nrrd: rename or convert it)")
     assert counts(result)[:, 1:].sum() == 0
     assert counts(result).sum() == np.prod(SHAPE)
+    (pixel[0] / "00001.nii.gz").symlink_to("not-fetched")
+    assert read(pixel).problem.endswith("no file 00001.nii.gz (a link to nothing, a folder or a pipe has its name)")
 
 
 def test_an_unreadable_or_misshaped_prediction_counts_as_zeros(pixel: tuple[Path, Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -44,6 +45,15 @@ def test_the_number_is_given_although_the_json_cannot_be_written(pixel: tuple[Pa
     assert result.exit_code == 2
     assert "average_precision 0." in result.stdout
     assert "x.json" in result.stderr
+
+
+def test_the_json_is_written_although_nobody_reads_the_table(pixel: tuple[Path, Path], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mood_vae", "score", "pixel", *map(str, pixel), "--json", str(tmp_path / "x.json")]
+    reading, writing = os.pipe()
+    os.close(reading)
+    subprocess.run([*command, "--resamples", "20"], stdout=writing, stderr=subprocess.DEVNULL, check=False)
+    os.close(writing)
+    assert "average_precision" in json.loads((tmp_path / "x.json").read_text())
 
 
 def test_folders_may_be_named_by_text(sample: tuple[Path, Path]) -> None:

@@ -229,6 +229,17 @@ def test_intensities_below_0_move(volume: Volume, lattice: GridConfig) -> None:
     assert np.corrcoef(lower.array[inside], plain.array[inside])[0, 1] > 0.999
 
 
+@pytest.mark.parametrize("offset", [-1000, -32768])
+def test_a_brain_below_0_is_what_it_is_above(volume: Volume, lattice: GridConfig, offset: float) -> None:
+    above, _ = prepare(same_place(volume, volume.array * 900), lattice)
+    below, _ = prepare(same_place(volume, volume.array * 900 + offset), lattice)
+    np.testing.assert_array_equal(below.brain_mask, above.brain_mask)
+    # all below 0, its darkest tissue becomes 0, not its background
+    inside = above.brain_mask
+    assert np.corrcoef(below.array[inside], above.array[inside])[0, 1] > 0.99
+    assert below.array.max() == 1
+
+
 @pytest.mark.parametrize("value", [0.0, 0.7, -3.0])
 def test_a_volume_of_one_value_has_no_brain(value: float) -> None:
     flat = Volume(array=np.full((20, 21, 22), value, np.float32), affine=np.eye(4), case_id="flat")

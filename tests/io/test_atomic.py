@@ -18,6 +18,11 @@ def test_write_text(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_name_that_is_not_utf_8_is_spelled_out(tmp_path: Path) -> None:
+    atomic.write_text(tmp_path / "table.csv", os.fsdecode(b"bad\xff.nii.gz,1\n"))
+    assert (tmp_path / "table.csv").read_bytes() == b"bad\\udcff.nii.gz,1\n"
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.nii.gz"
     volume_files.write(path, numbered(), AFFINE)

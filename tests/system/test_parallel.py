@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 
@@ -31,6 +32,11 @@ def die(number: int) -> int:
     return number
 
 
+def warn(number: int) -> int:
+    logging.getLogger(__name__).warning("of %d", number)
+    return number
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_results_come_in_order(workers: int) -> None:
     assert list(parallel_map(square, range(20), workers)) == [number * number for number in range(20)]
@@ -53,3 +59,13 @@ def test_an_error_reaches_the_caller_whole(workers: int) -> None:
 def test_a_process_that_the_system_ends_is_told() -> None:
     with pytest.raises(MoodVaeError, match="try fewer --workers"):
         list(parallel_map(die, range(4), 2))
+
+
+def test_other_processes_log_as_this_one_does(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    assert list(parallel_map(warn, [1, 2], 2)) == [1, 2]
+    assert sorted(capfd.readouterr().err.splitlines()) == ["WARNING of 1", "WARNING of 2"]
