@@ -2,7 +2,7 @@
 
     import mood_vae
 
-    detection = mood_vae.detect(Path("scan.nii.gz"))
+    detection = mood_vae.detect("scan.nii.gz")
     detection.anomaly_map >= 0.5, detection.anomaly_score
 
 Each name is imported when it is first used, so that nothing waits for torch that does not need it.
