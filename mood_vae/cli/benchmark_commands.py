@@ -176,7 +176,7 @@ def benchmark_scoring(cases: int, reference_cases: int, edge: int) -> None:
 
 @benchmark.command("inputs", short_help="Count how often the input check is right.")
 @click.argument("data_dir", type=EXISTING_FOLDER)
-@click.option("--model", help="A pretrained model by its name, instead of the default.")
+@click.option("--model", help="A pretrained model: discriminators or paper.")
 @click.option("--every", default=9, type=click.IntRange(1), help="Make wrong volumes of every N-th brain only.")
 def benchmark_inputs(data_dir: Path, model: str | None, every: int) -> None:
     """Count real T1 brains that are named, and volumes made wrong that are not."""

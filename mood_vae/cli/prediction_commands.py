@@ -44,7 +44,7 @@ P = TypeVar("P", Path, str, Path | None, Path | str)
 @click.argument("in_dir", type=SOURCE)
 @click.argument("out_dir", type=TARGET)
 @click.option("--region", type=click.Choice(["brain", "abdom"]), default="brain", help="Whose default model is taken.")
-@click.option("--model", "--preset", help="A pretrained model by its name, instead of the region's default.")
+@click.option("--model", "--preset", help="A pretrained model: discriminators or paper.")
 @click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
 @DEVICE
 @click.option("--resume", is_flag=True, help="Skip cases with a prediction, of whatever model, but not failed ones.")
@@ -208,7 +208,7 @@ class _ManyLabels(click.Command):
 @click.option("--session-label", "--session_label", "sessions", multiple=True, help="Only these sessions.")
 @click.option("--skip-bids-validation", "--skip_bids_validation", "skip_validation", is_flag=True,
               help="Go on without dataset_description.json.")  # fmt: skip
-@click.option("--model", help="A pretrained model by its name, instead of the default.")
+@click.option("--model", help="A pretrained model: discriminators or paper.")
 @click.option("--weights", type=FILE, help="A checkpoint of your own, either of its two files.")
 @DEVICE
 @click.option("--resume", is_flag=True, help="Leave images alone that have a map and a mask.")

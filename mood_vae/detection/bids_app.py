@@ -117,6 +117,7 @@ def _predict_image(
             refuse(scan, found.warnings)
         for warning in found.warnings if on_mismatch == "warn" else ():
             log.warning("%r: %s", scan.label, warning)
+        warnings = [*volume.notes, *found.warnings]  # the log has the former already
         mask = found.anomaly_map >= MASK_THRESHOLD
         size_ml = float(mask.sum()) * voxel_ml(volume.affine)
         map_file, mask_file = (_volume(image, out_dir, ending) for ending in (MAP, MASK))
@@ -131,7 +132,7 @@ def _predict_image(
                 "Manual": False,
                 "AnomalyScore": found.anomaly_score,
                 "AnomalyMl": round(size_ml, 3),
-                "Warnings": list(found.warnings),
+                "Warnings": warnings,
             },
         )
         volume_files.write(mask_file, mask.astype(np.uint8), volume.affine, like=volume)
@@ -144,7 +145,7 @@ def _predict_image(
                 "SpatialReference": "orig",
             },
         )
-        run.cases[image.path.name] = {"anomaly_score": found.anomaly_score, "warnings": found.warnings}
+        run.cases[image.path.name] = {"anomaly_score": found.anomaly_score, "warnings": warnings}
     except CASE_FAILURES as error:
         output_folder.remove(files)
         run.failures[image.path.name] = failure_of(scan, error)

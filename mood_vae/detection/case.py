@@ -77,6 +77,7 @@ class Outcome:
         file_name: The scan's.
         kept: Whether its predictions were there already.
         facts: Score, location of the maximum and warnings, of a case that was predicted now, also where more failed.
+        mismatches: Those warnings that the log does not have yet: the detection's, and not those of the reading.
         healthy_scores: Those of the model, see `Detection`.
         failure: What went wrong, in one line.
         no_neutral: Why there is no neutral prediction of a case that failed either.
@@ -87,6 +88,7 @@ class Outcome:
     file_name: str
     kept: bool = False
     facts: dict[str, Any] | None = None
+    mismatches: tuple[str, ...] = ()
     healthy_scores: tuple[float, ...] = ()
     failure: str | None = None
     no_neutral: str | None = None
@@ -130,11 +132,12 @@ def _predict(scan: Scan, work: CaseWork, folders: Folders, detector: Detector) -
         "anomaly_score": detection.anomaly_score,
         "location_vox": detection.location_vox,
         "location_mm": detection.location_mm,
-        "warnings": detection.warnings,
+        "warnings": (*volume.notes, *detection.warnings),
     }
     return Outcome(
         file_name=scan.file_name,
         facts=facts,
+        mismatches=detection.warnings,
         healthy_scores=detection.healthy_scores,
         failure=failure_of(scan, error) if error else None,
         error=error,

@@ -108,14 +108,14 @@ def predict(
     progress: Progress = silent,
     resume: bool = False,
     max_voxels: int | None = None,
-    report: Path | None = None,
+    report: Path | str | None = None,
     on_mismatch: OnMismatch = "warn",
     engine: Engine | None = None,
 ) -> Run:
     """Write a prediction for every scan: a map, a score or both.
 
     A case that fails gets a neutral prediction, if its header can be read, a line in the log and an entry in the run's
-    failures. Nothing but predictions is written to the output folder.
+    failures. Nothing but predictions is written to the output folder, but for the report of `both`.
 
     Args:
         level: `pixel` for maps, `sample` for scores, `both` for both in one pass, to `out_dir/pixel` and
@@ -151,6 +151,7 @@ def predict(
         scans = [FileScan(path) for path in volume_files.list_volumes(scans)]
     if isinstance(out_dir, str):
         out_dir = RemoteFolder(out_dir) if is_address(out_dir) else Path(out_dir)
+    report = None if report is None else Path(report)
     folders: dict[Level, Path | RemoteFolder] = (
         {name: out_dir / name for name in LEVELS} if level == "both" else {level: out_dir}
     )
@@ -238,9 +239,8 @@ def _place_of(folder: Path | RemoteFolder) -> Hashable:
 
 
 def _log(outcome: Outcome, on_mismatch: OnMismatch) -> None:
-    if outcome.facts is not None and on_mismatch == "warn":
-        for warning in outcome.facts["warnings"]:
-            log.warning("%r: %s", outcome.file_name, warning)
+    for warning in outcome.mismatches if on_mismatch == "warn" else ():
+        log.warning("%r: %s", outcome.file_name, warning)
     if outcome.failure is not None:
         log.error("failed: %s", outcome.failure)
     if outcome.no_neutral is not None:

@@ -15,7 +15,7 @@ from mood_vae.detection import checkpoint
 from mood_vae.detection.detector import Detection, Detector, VaeDetector
 from mood_vae.detection.flat_regions import FlatRegionDetector
 from mood_vae.detection.former import today
-from mood_vae.errors import ConfigError
+from mood_vae.errors import CheckpointError, ConfigError
 from mood_vae.io import header_geometry, real_values, volume_files
 from mood_vae.io.volume import Affine, Volume
 from mood_vae.system import resources
@@ -36,7 +36,7 @@ def load_pretrained(model: str | None = None, *, device: str = "auto") -> VaeDet
 
     Raises:
         CheckpointError: There is no such model.
-        ConfigError: There is no such device, or the model's name is a path.
+        ConfigError: There is no such device.
     """
     limit_threads()
     return VaeDetector.of(checkpoint.load(path_of(model or DEFAULT["brain"])), choose_device(device))
@@ -80,8 +80,8 @@ def detect(
             expected="an affine (4, 4) from voxel indices to millimetres, of the last row 0, 0, 0, 1",
             found=f"{affine.tolist()}", remedy="pass that of the image, as nibabel's `affine`",
         )  # fmt: skip
-    array = real_values.finite_values(Path("array"), stored, None)
-    return detector.detect(Volume(array=array, affine=affine, case_id="array"))
+    array, notes = real_values.finite_values(Path("array"), stored, None)
+    return detector.detect(Volume(array=array, affine=affine, case_id="array", notes=notes))
 
 
 def choose_detector(*, region: str, model: str | None, weights: Path | None, device: str) -> Detector:
@@ -94,24 +94,31 @@ def choose_detector(*, region: str, model: str | None, weights: Path | None, dev
         device: `auto`, `cpu` or `cuda`.
 
     Raises:
-        CheckpointError: The weights are missing or damaged.
-        ConfigError: There is no such device, or the model's name is a path.
+        CheckpointError: There is no such model, or the weights are missing or damaged.
+        ConfigError: There is no such device.
     """
     limit_threads()
-    path = weights or path_of(model or DEFAULT[region])
-    if region == "abdom" and weights is None and model is None and not path.exists():
+    if region == "abdom" and weights is None and model is None and DEFAULT[region] not in _models():
         log.warning("no weights for the abdomen: looking for regions of constant intensity, without any training")
         return FlatRegionDetector()
+    path = weights or path_of(model or DEFAULT[region])
     return VaeDetector.of(checkpoint.load(path), choose_device(device))
 
 
 def path_of(model: str) -> Path:
-    """Return the file of a pretrained model's weights, which may not be there; raises ConfigError for a path."""
-    if Path(model).name != model:
-        raise ConfigError(
-            expected="the name of a pretrained model", found=repr(model), remedy="use --weights for a path"
-        )
-    return FOLDER / f"{today(model)}.safetensors"
+    """Return the file of a pretrained model's weights; raises CheckpointError where there is none of that name."""
+    there = _models()
+    if today(model) not in there:
+        raise CheckpointError(
+            expected=f"a pretrained model among {', '.join(there)}", found=repr(model),
+            remedy="name one of these; weights of your own are given by their path, as --weights",
+        )  # fmt: skip
+    return there[today(model)]
+
+
+def _models() -> dict[str, Path]:
+    """Return the weights of each pretrained model by its name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.safetensors"))}
 
 
 def choose_device(name: str) -> torch.device:

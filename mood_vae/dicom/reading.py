@@ -39,13 +39,11 @@ class DicomScan:
         series: Where it came from.
         stack: Which slice of the volume is which frame.
         volume: Columns, rows and slices, to RAS+ millimetres; sheared where the gantry was tilted.
-        warnings: What was found and done about it, each a phrase.
     """
 
     series: Series
     stack: Stack
     volume: Volume
-    warnings: tuple[str, ...]
 
     def slices_of(self, values: Array) -> Array:
         """Return a map of the volume on the frames that were measured, (slices, rows, columns)."""
@@ -97,8 +95,9 @@ def read_series(series: Series, case_id: str, *, stacked: Stack | None = None) -
         planes = _onto_grid(planes, stacked)
     for note in notes:
         log.warning("%s: %s", series.label, note)
-    volume = Volume(array=np.asfortranarray(planes.transpose(2, 1, 0)), affine=stacked.affine, case_id=case_id)
-    return DicomScan(series=series, stack=stacked, volume=volume, warnings=notes)
+    array = np.asfortranarray(planes.transpose(2, 1, 0))
+    volume = Volume(array=array, affine=stacked.affine, case_id=case_id, notes=notes)
+    return DicomScan(series=series, stack=stacked, volume=volume)
 
 
 def _check_copies(series: Series, stacked: Stack, values: Array) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import logging
 import os
@@ -17,12 +18,15 @@ from mood_vae.dicom.privacy import composed
 from mood_vae.dicom.reading import MAX_VOXELS, DicomScan, read_series, stack_series
 from mood_vae.dicom.series import Found, Series, find_series
 from mood_vae.dicom.stacking import Stack
-from mood_vae.errors import MoodVaeError, VolumeError
+from mood_vae.errors import FolderError, MoodVaeError, VolumeError
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Volume
 from mood_vae.io.volume_files import Geometry
 
 log = logging.getLogger(__name__)
+
+NAME_DIGITS = 12
+"""Hexadecimal digits of a study's own name: that two of 100,000 studies share one has a chance of 1 in 50,000."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Study:
     """One study as a scan, see `mood_vae.io.scans.Scan`.
 
     Attributes:
-        case_id: What its outputs are called: its folder's name, or `case-001` where that names the patient.
+        case_id: What its outputs are called: its folder's name, or `case-3f2a91c04b7d` where that names the patient.
         folder: The folder that was searched.
         series: The T1 series; None where there is none.
         fault: Why there is none.
@@ -91,7 +95,7 @@ def find_studies(folder: Path, series: str | None = None) -> tuple[list[Study], 
         series: The number, UID or description of the series to take; the T1 by what the headers say if not given.
 
     Raises:
-        FolderError: There is no image series, or none of this name in any study.
+        FolderError: There is no image series, or none of this name in any study, or two studies have one name.
     """
     found = find_series(folder)
     groups = [tuple(group) for _, group in itertools.groupby(found.series, key=lambda each: each.study_uid)]
@@ -107,15 +111,26 @@ def find_studies(folder: Path, series: str | None = None) -> tuple[list[Study], 
 
 
 def _case_ids(folder: Path, groups: list[tuple[Series, ...]], found: Found) -> list[str]:
-    """Return the name of each study's folder, or numbers where these name patients or are not theirs alone."""
+    """Return the names of the studies' folders, or of the studies where folders name patients or hold several."""
     places = [_place(folder, group) for group in groups] if len(groups) > 1 else [folder]
     folders = [composed(Path(os.path.abspath(place)).name) for place in places]
     names = [re.sub(r"[^\w.-]+", "_", name).strip("._") for name in folders]
     usable = [bool(name) and found.redaction.is_clean(name) and names.count(name) == 1 for name in names]
-    if not all(usable):
-        log.info("cases are numbered, since their folders name patients or hold several studies")
-        return [f"case-{number:03d}" for number in range(1, len(groups) + 1)]
+    if all(usable):
+        return names
+    log.info("cases have names of their own, case-..., since their folders name patients or hold several studies")
+    names = [_own_name(group[0].study_uid) for group in groups]
+    if len(set(names)) < len(names):
+        raise FolderError(
+            file=folder, expected="a name of its own for each study", found="one that two studies share",
+            remedy="split the folder in two, and predict each to an output folder of its own",
+        )  # fmt: skip
     return names
+
+
+def _own_name(study_uid: str) -> str:
+    """Return a name that is the study's whatever else lies in the folder, and that does not tell its UID."""
+    return f"case-{hashlib.sha256(study_uid.encode()).hexdigest()[:NAME_DIGITS]}"
 
 
 def _place(folder: Path, group: tuple[Series, ...]) -> Path:

@@ -26,7 +26,9 @@ def exact_values(stored: npt.NDArray[Any], scaling: tuple[float, float] | None) 
     return stored if scaling is None else _scaled(stored, scaling, np.dtype(np.float64))
 
 
-def finite_values(path: Path, stored: npt.NDArray[Any], scaling: tuple[float, float] | None) -> Array:
+def finite_values(
+    path: Path, stored: npt.NDArray[Any], scaling: tuple[float, float] | None
+) -> tuple[Array, tuple[str, ...]]:
     """Return the values in float32, those that are NaN, infinite or float32's last set to the background's value.
 
     Args:
@@ -34,16 +36,19 @@ def finite_values(path: Path, stored: npt.NDArray[Any], scaling: tuple[float, fl
         stored: The voxels as stored, (I, J, K).
         scaling: Slope and intercept, if any.
 
+    Returns:
+        The values, and the warning that counts those that were set, if any were; the log has it too.
+
     Raises:
         VolumeError: Hardly any voxel is finite, or most integers leave float32's range by the slope.
     """
     array = _scaled(stored, scaling, np.dtype(np.float32))
     if scaling is None and stored.dtype.kind in "iu":
-        return array
+        return array, ()
     finite = np.abs(array) < _MAX_FLOAT32
     n_bad = array.size - int(np.count_nonzero(finite))
     if not n_bad:
-        return array
+        return array, ()
     found = f"{n_bad} of {array.size} NaN or infinite"
     if stored.dtype.kind in "iu" and n_bad > array.size / 2:
         raise unusable(path, "a slope and intercept that keep voxels finite", found)
@@ -51,8 +56,9 @@ def finite_values(path: Path, stored: npt.NDArray[Any], scaling: tuple[float, fl
         raise unusable(path, f"finite voxels, at least {_MIN_FINITE:.1%} of all", found)
     value = _background(array[finite])
     meaning = ", taken as outside the brain" if n_bad > _MASKED * array.size else ""
-    log.warning("%r: %d of %d voxels are NaN or infinite%s; set to %g", str(path), n_bad, array.size, meaning, value)
-    return np.where(finite, array, value)
+    note = f"{n_bad} of {array.size} voxels are NaN or infinite{meaning}; set to {value:g}"
+    log.warning("%r: %s", str(path), note)
+    return np.where(finite, array, value), (note,)
 
 
 def _background(values: Array) -> np.float32:

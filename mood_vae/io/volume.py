@@ -82,12 +82,14 @@ class Volume:
         affine: (4, 4) float64, voxel indices to RAS+ millimetres.
         case_id: The file's name without its volume suffix, `00000` for `00000.nii.gz`; cases are joined by it.
         header: That of the file it was read from, which a map of it takes over; None for a volume made in memory.
+        notes: What was odd when it was read, and what was done about it, each a phrase; the log has them already.
     """
 
     array: Array
     affine: Affine
     case_id: str
     header: Header | None = field(default=None, compare=False, repr=False)
+    notes: tuple[str, ...] = ()
 
     @property
     def spacing_mm(self) -> npt.NDArray[np.float64]:

@@ -69,11 +69,13 @@ class VolumeFile:
 
     def read(self) -> Volume:
         """Read a 3-D volume, see the function `read`."""
+        array, notes = finite_values(self.path, self._stored(), self.header.scaling)
         return Volume(
-            array=finite_values(self.path, self._stored(), self.header.scaling),
+            array=array,
             affine=self.geometry.affine,
             case_id=case_id(self.path),
             header=self.header,
+            notes=(*self.header.notes, *notes),
         )
 
     def read_array(self) -> npt.NDArray[Any]:

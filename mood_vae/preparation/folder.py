@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,8 @@ def _prepare_case(
         record.write_itk_transform(transform_file, prepared.to_scan)
         picture.draw(volume, prepared, picture_file)
         volume_files.write(out_dir / PREPARED / name, prepared.volume.array, prepared.volume.affine)
-        record.write_numbers(numbers_file, record.numbers_of(scan.case_id, prepared))
+        told = replace(prepared, warnings=(*volume.notes, *prepared.warnings))  # the log has the former already
+        record.write_numbers(numbers_file, record.numbers_of(scan.case_id, told))
     except CASE_FAILURES as error:
         # nothing of an earlier run stays, which would be taken for this scan's
         output_folder.remove([out_dir / PREPARED / name, out_dir / MASKS / name, transform_file, picture_file])

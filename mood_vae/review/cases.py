@@ -29,7 +29,7 @@ class ReviewCase:
         label_file: What is anomalous in truth, if that is known.
         reconstruction_file: What the model made of the image, if it was kept.
         score: The anomaly score, in [0, 1), if it is known.
-        warnings: What the input check said.
+        warnings: What the reading of the scan and the input check said.
     """
 
     id: str
@@ -48,7 +48,7 @@ class CaseList:
     Attributes:
         pred, images, labels, reconstructions: The folders as they were given to `list_cases`.
         cases: Those with a map and an image, sorted by name.
-        failures: Why there is no such case, by file name, printable.
+        failures: Why there is no such case, or what failed beside its map, by file name, printable.
         healthy_scores: Anomaly scores of the healthy calibration brains, ascending; empty if they are not known.
     """
 
@@ -109,7 +109,7 @@ def list_cases(
     failures = found.failures | {name: _with_name_alone(failure) for name, failure in facts.failures.items()}
     cases = []
     for name in sorted(maps.keys() | scans.keys()):
-        if name in failures:
+        if name in failures and name not in facts.cases:  # one that is there has its map, and something else failed
             continue
         if name not in scans:
             failures[name] = "there is a map, but no image of that name"

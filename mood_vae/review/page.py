@@ -31,6 +31,7 @@ def render(report: Report) -> str:
     script = f'(() => {{\n"use strict";\n{parts}}})();'
     return environment.get_template("index.html").render(
         report=report,
+        shown={case.id for case in report.cases},
         data=Markup(as_json(report)),
         style=Markup((ASSETS / "page.css").read_text(encoding="utf-8")),
         script=Markup(script),

@@ -49,8 +49,8 @@ def write_report(found: CaseList, out_dir: Path, *, workers: int | None = None, 
         described = parallel_map(describe, tasks, n_workers)
         entries = list(progress(described, "Reviewing", len(tasks)))
         cases = sorted((entry for entry in entries if isinstance(entry, CaseEntry)), key=_by_score)
-        failures = [Failure(id=name, reason=why) for name, why in found.failures.items()]
-        failures += [entry for entry in entries if isinstance(entry, Failure)]
+        broken = {entry.id: entry.reason for entry in entries if isinstance(entry, Failure)}
+        failures = [Failure(id=name, reason=why) for name, why in (found.failures | broken).items()]
         evaluation = None
         if labels is not None:
             try:

@@ -43,7 +43,7 @@ class CaseEntry(_Data):
         id: The file name of the image and of its map.
         score: The anomaly score; None where nobody wrote it down.
         healthy_share: The share of the healthy calibration brains that have a lower score; None if they are not known.
-        warnings: What the input check said of the image, and what the report noticed.
+        warnings: What the reading and the input check said of the image, and what the report noticed.
         mask_ml: The volume of the mask.
         findings: The highest peak first; at most `MOST_FINDINGS`.
         n_findings: How many there are, those that are not listed included.
@@ -65,7 +65,7 @@ class CaseEntry(_Data):
 
 
 class Failure(_Data):
-    """A case that is not in the report, and why."""
+    """A case that is not in the report, and why, or what failed beside the map of one that is."""
 
     id: str
     reason: str
@@ -106,7 +106,7 @@ class Report(_Data):
         made: When, ISO 8601 in UTC.
         version: That of mood_vae.
         cases: The highest score first; those without one last, by name.
-        failures: Cases that are not among them.
+        failures: Cases that are not among them, and those of which something beside the map failed.
         n_healthy: How many healthy brains the scores are compared with.
         atlas: Where the names of regions come from; empty if from nowhere.
         atlas_note: What to know of the names, or why there are none.

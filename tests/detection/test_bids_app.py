@@ -69,6 +69,17 @@ def test_maps_and_masks_lie_on_the_image_and_say_whence_they_are(dataset: Path, 
     assert of_mask["Type"] == "Lesion"
 
 
+def test_what_the_reading_warned_of_stands_beside_the_map(dataset: Path, tmp_path: Path) -> None:
+    array = np.ones((5, 6, 8), np.float32)
+    array[4, 5, 7] = np.nan
+    nib.save(nib.Nifti1Image(array, AFFINE), dataset / IMAGES[0])
+    run = predict(dataset, tmp_path / "out")
+    expected = ["1 of 240 voxels are NaN or infinite; set to 0", "odd"]
+    assert run.cases["sub-01_run-1_T1w.nii.gz"]["warnings"] == expected
+    side = next((tmp_path / "out/sub-01").rglob("*_probseg.json"))
+    assert json.loads(side.read_text())["Warnings"] == expected
+
+
 def test_the_folder_is_a_derivative_whose_link_leads_to_the_data_set(dataset: Path) -> None:
     out = dataset / "derivatives" / "mood_vae"
     predict(dataset, out)

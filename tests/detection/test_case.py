@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 from pathlib import Path
@@ -10,7 +11,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from mood_vae.detection.case import CaseWork, MoreOutput, Outcome, predict_case
+from mood_vae.detection.case import CaseWork, MoreOutput, OnMismatch, Outcome, predict_case
 from mood_vae.detection.detector import Detection
 from mood_vae.detection.prediction import Run, predict
 from mood_vae.errors import FolderError, VolumeError
@@ -58,6 +59,33 @@ def test_what_else_fails_leaves_the_prediction_and_the_other_outputs(tmp_path: P
     assert "take the map" in outcome.failure
     assert not (tmp_path / "one/a.txt").exists()
     assert (tmp_path / "two/a.txt").exists()
+
+
+def two_places(path: Path) -> FileScan:
+    """Return a scan whose header puts it in two places, 3 mm apart; it is read where the sform says."""
+    image = nib.Nifti1Image(np.ones((3, 4, 5), np.float32), np.eye(4))
+    image.set_qform(np.array([[1, 0, 0, 3], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]), code=2)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image, path)
+    return FileScan(path)
+
+
+@pytest.mark.parametrize(("on_mismatch", "times"), [("warn", (1, 1)), ("ignore", (1, 0)), ("refuse", (1, 0))])
+def test_what_the_reading_warned_of_is_reported_and_said_once(
+    on_mismatch: OnMismatch, times: tuple[int, int], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Doubting(Half):
+        def detect(self, volume: Volume) -> Detection:
+            return dataclasses.replace(super().detect(volume), warnings=() if on_mismatch == "refuse" else ("odd",))
+
+    report = tmp_path / "run.json"
+    scan = two_places(tmp_path / "in/a.nii.gz")
+    predict("pixel", [scan], tmp_path / "out", Doubting(), report=report, on_mismatch=on_mismatch)
+    first, *others = json.loads(report.read_text())["cases"]["a.nii.gz"]["warnings"]  # refused by neither
+    assert "qform" in first
+    assert others == ([] if on_mismatch == "refuse" else ["odd"])
+    texts = [record.getMessage() for record in caplog.records]
+    assert (sum(first in text for text in texts), sum("odd" in text for text in texts)) == times
 
 
 def test_a_case_that_fails_has_no_other_output_of_an_earlier_run(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_uneven_slices_are_interpolated_onto_an_even_grid(tmp_path: Path) -> Non
     stripes = np.zeros((4, 5, 8), np.float32)
     stripes[:, :, ::2] = 1
     np.testing.assert_allclose(scan.slices_of(stripes)[:, 2, 1], [1, 0, 0.8, 0.1, 0.8, 0.2, 1, 0], atol=1e-5)
-    assert "interpolated" in scan.warnings[0]
+    assert "interpolated" in scan.volume.notes[0]
 
 
 def test_a_slice_beside_the_line_of_the_others_is_refused(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_the_same_slices_twice_are_read_once(tmp_path: Path) -> None:
     save(again, tmp_path / "c" / "again")
     scan = scan_of(tmp_path)
     np.testing.assert_array_equal(scan.volume.array, voxels())
-    assert "8 slices are there more than once" in scan.warnings[0]
+    assert "8 slices are there more than once" in scan.volume.notes[0]
 
 
 def test_two_different_images_of_one_place_are_refused(tmp_path: Path) -> None:
@@ -192,7 +192,9 @@ def test_of_several_echoes_the_first_is_read(tmp_path: Path) -> None:
     write_series(tmp_path / "early", EchoTime=3.1)
     scan = scan_of(tmp_path)
     np.testing.assert_array_equal(scan.volume.array, voxels())
-    assert scan.warnings == ("images of 2 echoes, times or kinds; reading the first that has all slices or nearly all",)
+    assert scan.volume.notes == (
+        "images of 2 echoes, times or kinds; reading the first that has all slices or nearly all",
+    )
 
 
 @pytest.mark.parametrize("gone_late", [None, 9], ids=["late is whole", "late lacks another"])
@@ -204,8 +206,8 @@ def test_the_first_echo_is_read_although_it_lacks_a_slice(tmp_path: Path, gone_l
     expected = array.astype(np.float32)
     expected[:, :, 5] = (expected[:, :, 4] + expected[:, :, 6]) / 2
     np.testing.assert_allclose(scan.volume.array, expected)
-    assert "the first that has all slices or nearly all, without 1 of 20 slices" in scan.warnings[0]
-    assert "1 of 20 slices missing (after slice 5); interpolated" in scan.warnings[1]
+    assert "the first that has all slices or nearly all, without 1 of 20 slices" in scan.volume.notes[0]
+    assert "1 of 20 slices missing (after slice 5); interpolated" in scan.volume.notes[1]
 
 
 def test_a_first_echo_of_few_slices_is_not_read(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from mood_vae.io import volume_files
 from tests.dicom.dicom_files import CT, SECRETS, Plan, voxels, write_series
 
 LONG = voxels((4, 5, 20))
+OWN = {"1.1": "case-b05e244762b1", "1.2": "case-77ac319bfe19", "1.2.3.4": "case-6694f83c9f47"}
+"""By `printf UID | sha256sum`."""
 
 
 def write(folder: Path, study: str = "1.2.3.4", **attributes: Any) -> None:
@@ -50,17 +53,39 @@ def test_studies_are_called_as_their_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["Quisling", "x_zebediah_1", "scan 7788991", "20260101-MRN-7788991", "Klinikum"])
-def test_cases_are_numbered_where_folders_name_patients(tmp_path: Path, name: str) -> None:
+def test_cases_have_names_of_their_own_where_folders_name_patients(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, "1.1")
     write(tmp_path / "other", "1.2")
-    assert case_ids(tmp_path) == ["case-001", "case-002"]
-    assert case_ids(tmp_path / name) == ["case-001"]
+    assert case_ids(tmp_path) == [OWN["1.2"], OWN["1.1"]]
+    assert case_ids(tmp_path / name) == [OWN["1.1"]]
+
+
+def test_a_study_keeps_its_own_name_when_others_come_and_go(tmp_path: Path) -> None:
+    def named() -> dict[str, str]:
+        return {study.series.study_uid: study.case_id for study in find_studies(tmp_path)[0] if study.series}
+
+    for name, uid in (("Quisling_Anna", "1.5"), ("Quisling_Bert", "1.7")):
+        write(tmp_path / name, uid)
+    before = named()
+    write(tmp_path / "Quisling_Cora", "1.1")  # before them by name of the folder or by UID
+    after = named()
+    assert {uid: after[uid] for uid in before} == before
+    shutil.rmtree(tmp_path / "Quisling_Anna")
+    assert named() == {uid: after[uid] for uid in ("1.7", "1.1")}
+
+
+def test_two_studies_never_share_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(studies, "NAME_DIGITS", 0)
+    for name, uid in (("Quisling_Anna", "1.5"), ("Quisling_Bert", "1.7")):
+        write(tmp_path / name, uid)
+    with pytest.raises(FolderError, match="a name of its own for each study"):
+        find_studies(tmp_path)
 
 
 def test_a_name_is_found_in_a_folder_of_a_mac(tmp_path: Path) -> None:
     folder = tmp_path / unicodedata.normalize("NFD", "Müller_Jörg")
     write(folder, PatientName="Müller^Jörg", SpecificCharacterSet="ISO_IR 100")
-    assert case_ids(folder) == ["case-001"]
+    assert case_ids(folder) == [OWN["1.2.3.4"]]
 
 
 def test_more_voxels_than_by_default_may_be_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,10 +101,10 @@ def test_more_voxels_than_by_default_may_be_asked_for(tmp_path: Path, monkeypatc
         pass
 
 
-def test_cases_are_numbered_where_studies_share_a_folder(tmp_path: Path) -> None:
+def test_cases_have_names_of_their_own_where_studies_share_a_folder(tmp_path: Path) -> None:
     write_series(tmp_path, LONG, StudyInstanceUID="1.1", SeriesInstanceUID="1.1.1", name="a{}")
     write_series(tmp_path, LONG, StudyInstanceUID="1.2", SeriesInstanceUID="1.2.1", name="b{}")
-    assert case_ids(tmp_path) == ["case-001", "case-002"]
+    assert case_ids(tmp_path) == [OWN["1.2"], OWN["1.1"]]
 
 
 def test_a_study_without_t1_fails_alone(tmp_path: Path) -> None:

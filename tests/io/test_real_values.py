@@ -28,10 +28,13 @@ def brain(radius: float, level: float, spread: float) -> np.ndarray:
 
 def read(array: np.ndarray, dtype: str = "f4", suffix: str = ".nii.gz") -> tuple[np.ndarray, list[str]]:
     """What is read of a stored array, and what is said."""
-    with tempfile.TemporaryDirectory() as folder, warned() as texts:
+    with tempfile.TemporaryDirectory() as folder:
         path = save_nifti(Path(folder) / f"a{suffix}", array.astype(dtype))
         np.testing.assert_array_equal(volume_files.read_array(path), array)  # a scorer must see them
-        return volume_files.read(path).array, texts
+        with warned() as texts:
+            volume = volume_files.read(path)
+        assert [text.removeprefix(f"{str(path)!r}: ") for text in texts] == list(volume.notes)
+        return volume.array, texts
 
 
 @drawn

@@ -80,6 +80,20 @@ def test_integers_that_have_the_form_already_keep_their_values_as_float32(tmp_pa
     np.testing.assert_allclose(prepared.affine, CHALLENGE_GRID.affine)
 
 
+def test_what_the_reading_warned_of_is_in_the_table(raw: Path, tmp_path: Path) -> None:
+    brain = volume_files.read(raw / "sound.nii.gz")
+    (raw / "damaged.nii.gz").unlink()
+    brain.array[0, 0, 0] = np.nan
+    volume_files.write(raw / "sound.nii.gz", brain.array, brain.affine)
+    folder.prepare_folder(find_scans(raw).scans, tmp_path / "out", QUICK)
+    numbers = json.loads((tmp_path / "out/transforms/sound.json").read_text())
+    note = f"1 of {brain.array.size} voxels are NaN or infinite; set to 0"
+    assert numbers["warnings"][0] == note
+    with (tmp_path / "out/preparation.csv").open() as table:
+        (row,) = csv.DictReader(table)
+    assert row["warnings"].startswith(note)
+
+
 def test_a_scan_that_fails_leaves_nothing_of_an_earlier_run(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     sources = [source for source in find_scans(raw).scans if source.case_id == "sound"]

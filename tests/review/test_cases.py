@@ -62,6 +62,21 @@ def test_a_map_or_an_image_alone_is_a_failure(folders: Folders) -> None:
     assert "no map" in found.failures["b.nii.gz"]
 
 
+def test_a_sound_map_is_a_case_although_something_beside_it_failed(folders: Folders) -> None:
+    for name in ("beside.nii.gz", "failed.nii.gz", "lost.nii.gz"):
+        folders.add(name, anomaly_map())
+    (folders.root / "pred/lost.nii.gz").unlink()
+    why = "beside.nii.gz: expected an object, found none; take the NIfTI map"
+    folders.write_run(  # of one that failed itself there are no facts
+        {"beside.nii.gz": {"anomaly_score": 0.5}, "lost.nii.gz": {"anomaly_score": 0.5}},
+        failures={"beside.nii.gz": why, "failed.nii.gz": "no brain", "lost.nii.gz": "no object"},
+    )
+    found = list_cases(folders.root / "pred", folders.root / "in")
+    assert [(case.id, case.score) for case in found.cases] == [("beside.nii.gz", 0.5)]
+    assert (found.failures["beside.nii.gz"], found.failures["failed.nii.gz"]) == (why, "no brain")
+    assert "no map of that name" in found.failures["lost.nii.gz"]
+
+
 def test_folders_that_do_not_belong_together_are_refused(folders: Folders, tmp_path: Path) -> None:
     folders.add("a.nii.gz", anomaly_map())
     (folders.root / "pred/a.nii.gz").rename(folders.root / "pred/z.nii.gz")

@@ -110,6 +110,28 @@ def test_a_bad_case_is_listed_and_the_others_go_on(folders: Folders) -> None:
     assert str(folders.root) not in "".join(reasons.values())  # a folder's name may be a patient's
 
 
+def test_a_case_of_which_something_beside_the_map_failed_is_shown_and_listed(folders: Folders) -> None:
+    two_cases(folders)
+    failures = {"high.nii.gz": "no object", "gone.nii.gz": "no brain"}
+    folders.write_run({"high.nii.gz": {"anomaly_score": 0.5}}, failures=failures)
+    report = folders.report()
+    assert [case.id for case in report.cases] == ["high.nii.gz", "low.nii.gz"]
+    assert {failure.id: failure.reason for failure in report.failures} == failures
+    text = " ".join((folders.root / "out/index.html").read_text().split())
+    assert "2 cases failed, in whole or in part</summary>" in text
+    assert "<dd>no object (its map is shown below)</dd>" in text
+    assert "<dd>no brain</dd>" in text
+    # where the map turns out to be none, that is the reason, and the case counts once
+    (folders.root / "pred/high.nii.gz").write_bytes(b"no volume")
+    report = folders.report()
+    assert [case.id for case in report.cases] == ["low.nii.gz"]
+    assert [failure.id for failure in report.failures] == ["gone.nii.gz", "high.nii.gz"]
+    assert "high.nii.gz: expected" in report.failures[1].reason
+    assert "2 cases failed and are not shown below</summary>" in " ".join(
+        (folders.root / "out/index.html").read_text().split()
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [(MemoryError(), "MemoryError"), (RuntimeError("bad allocation"), "RuntimeError bad allocation")],
