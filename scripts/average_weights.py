@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from mood_vae.detection import checkpoint
-from mood_vae.errors import ConfigError, MoodVaeError
+from mood_vae.errors import ConfigError, MoodVaeError, in_one_line
+from mood_vae.io import volume_files
 from mood_vae.io.output_folder import silent
 from mood_vae.training import cache
 from mood_vae.training.pipeline import calibrated
@@ -38,13 +39,20 @@ def main() -> None:
     arguments = parser.parse_args()
 
     try:
-        before, after = checkpoint.load(arguments.before), checkpoint.load(arguments.after)
-        tensors = averaged(before.tensors, after.tensors, arguments.share)
+        average(arguments)
     except MoodVaeError as error:
-        parser.error(str(error))
+        parser.error(in_one_line(error, arguments.after))
+
+
+def average(arguments: argparse.Namespace) -> None:
+    """Do as the command line says."""
+    before, after = checkpoint.load(arguments.before), checkpoint.load(arguments.after)
+    tensors = averaged(before.tensors, after.tensors, arguments.share)
     preset = find_preset(after.description.preset).replaced(detector=after.description.detector)
-    volumes = cache.build(arguments.healthy, arguments.cache, preset.detector.grid, progress=silent)
     provenance = {**after.description.provenance, "share_of_last_round": arguments.share}
+    there = volume_files.by_case_id(volume_files.list_volumes(arguments.healthy))
+    cache.check_subjects(provenance["validation_subjects"], there, arguments.healthy)
+    volumes = cache.build(arguments.healthy, arguments.cache, preset.detector.grid, progress=silent)
     checkpoint.save(arguments.out, calibrated(preset, tensors, volumes, provenance))
 
 

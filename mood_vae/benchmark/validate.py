@@ -26,6 +26,7 @@ from mood_vae.detection import checkpoint
 from mood_vae.detection.calibration import threshold_at
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool
+from mood_vae.errors import ConfigError
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import interval, resample_weights
 from mood_vae.imaging.augmentation import augment
@@ -94,13 +95,19 @@ def validate(
     healthy_dir: the volumes that it was trained on. cache_dir: that run's `cache` folder, or a new one.
     discriminator: the only one that counts, by its number; all of them by default. sites_dir: healthy volumes of other
     sites, of which those count that the manifest gives for choices.
-    Raises FolderError where the validation subjects are not in that folder.
+    Raises FolderError where the validation subjects are not in that folder, and ConfigError where they are fewer than
+    two or there is no such discriminator.
     """
     trained = checkpoint.load(weights)
     provenance = trained.description.provenance
     grid, subjects = trained.description.detector.grid, provenance["validation_subjects"]
     paths = volume_files.by_case_id(volume_files.list_volumes(healthy_dir))
     cache.check_subjects(subjects, paths, healthy_dir)
+    if len(subjects) < 2:
+        raise ConfigError(
+            file=weights, expected="at least two validation subjects, one to give tissue to the other",
+            found=f"{len(subjects)}", remedy="train with more volumes, or a larger training.validation_share",
+        )  # fmt: skip
     sites = sites_for_choices(volume_files.list_volumes(sites_dir)) if sites_dir else {}
     check_training([paths[subject] for subject in subjects])
     volumes = cache.build(healthy_dir, cache_dir, grid, progress=progress)

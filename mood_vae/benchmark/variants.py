@@ -30,6 +30,7 @@ from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint
 from mood_vae.detection.config import CalibrationConfig, DetectorConfig
 from mood_vae.detection.detector import Detector, VaeDetector
 from mood_vae.detection.residual import ResidualConfig
+from mood_vae.errors import ConfigError
 from mood_vae.models.vae3d import make_vae
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.normative import normative_maps
@@ -190,9 +191,15 @@ def one_discriminator(trained: Checkpoint, number: int, healthy: SliceCache) -> 
     """Return a checkpoint whose map comes from one of its discriminators alone.
 
     Those whose logits it takes as inputs stay, with an ensemble weight of 0.
+    Raises ConfigError where there is none of that number.
     """
     description = trained.description
     every = description.detector.discriminators
+    if number not in range(len(every)):
+        raise ConfigError(
+            expected="the number of a discriminator of the weights, counted from 0",
+            found=f"{number} where there are {len(every)}", remedy="give another number, or none to take all",
+        )  # fmt: skip
     kept = [*range(every[number].cascade_inputs), number]
     tensors = {name: tensor for name, tensor in trained.tensors.items() if not name.startswith("discriminator.")}
     for place, old in enumerate(kept):

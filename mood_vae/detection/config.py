@@ -139,7 +139,9 @@ class Calibration(Config):
 
 
 class InputReference(Config):
-    """What healthy training brains are like; the checkpoint's tensor `REFERENCE` holds their mean.
+    """What the healthy brains of a training are like, those for validation too.
+
+    The checkpoint's tensor `REFERENCE` holds their mean.
 
     Attributes:
         detail: The least and the most that their voxels differ from their neighbours, see `input_check.InputMeasures`.

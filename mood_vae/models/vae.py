@@ -134,7 +134,11 @@ class Vae(nn.Module):
         return self.prior.kl_divergence(mu_BL.float(), log_var_BL.float(), None if z_BL is None else z_BL.float())
 
     def latent_score(self, mu_BL: Tensor) -> Tensor:
-        """Return -log p(mu) of posterior means, (B,), in nats above its least value: how unusual a slice is."""
+        """Return -log p(mu) of posterior means, (B,), in nats above that of the prior's mean: how unusual a slice is.
+
+        Of a mixture it is the most probable of its components' means. Where components overlap, a point between them
+        may be more probable still: its score is then less than 0.
+        """
         if self.prior is None:
             return 0.5 * mu_BL.square().sum(dim=1)
         return self.prior.log_density(self.prior.mean_CL).max() - self.prior.log_density(mu_BL)

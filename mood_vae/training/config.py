@@ -27,7 +27,7 @@ ALL = (*LOCAL, *LOCAL, *SLICE_FILLING)
 """All types, those that fill slices rarely."""
 
 COMPOSED = ("composition",) * 8
-"""Any shape with any change: a quarter of what the cascade learns from, a sixth for the 2-D discriminator."""
+"""Any shape with any change: a fifth of what the cascade learns from, a sixth for the 2-D discriminator."""
 
 SUBTLE_LESIONS = ("infiltrating_lesion", "faint_lesions") * 4
 """Large smooth lesions and small faint ones: together as often as these."""

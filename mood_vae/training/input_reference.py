@@ -1,4 +1,7 @@
-"""What healthy training brains are like, so that prediction can say when a volume is of another kind."""
+"""What the healthy brains of a training are like, so that prediction can say when a volume is of another kind.
+
+Those for validation count too.
+"""
 
 from __future__ import annotations
 

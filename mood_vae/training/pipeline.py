@@ -69,7 +69,7 @@ def train(
     Raises:
         FolderError: There is nothing to train on.
         ConfigError: The preset cannot be trained, or not on this hardware, or takes no discriminators, or the run that
-            is resumed began with other settings or subjects.
+            is resumed began with other settings, volumes or, with discriminators, another number of processes.
         CheckpointError: A given checkpoint does not fit the preset.
     """
     hardware = hardware or Hardware()
@@ -78,7 +78,13 @@ def train(
     volumes = cache.build(data_dir, run_dir / "cache", preset.detector.grid, progress=progress)
     known = _known_subjects(vae_from, discriminators_from)
     training, validation = split_subjects(volumes.subjects, preset.training, known=known)
-    _begin(run_dir, _recipe(preset, (training, validation), vae_from, discriminators_from), resume=resume)
+    recipe = {
+        **_recipe(preset, hardware, vae_from, discriminators_from),
+        "training_subjects": training,
+        "validation_subjects": validation,
+        "volumes": volumes.sha256(),
+    }
+    _begin(run_dir, recipe, resume=resume)
     if vae_from:
         vae = _given_vae(vae_from, preset)
     else:
@@ -119,20 +125,20 @@ def train(
 
 
 def _recipe(
-    preset: Preset, subjects: tuple[list[str], list[str]], vae_from: Path | None, discriminators_from: Path | None
+    preset: Preset, hardware: Hardware, vae_from: Path | None, discriminators_from: Path | None
 ) -> dict[str, Any]:
-    """Return what a run must go on with when it is resumed, ready for JSON."""
+    """Return the settings that a run must go on with when it is resumed, ready for JSON."""
     settings = preset.to_json()
     epochs = settings["training"].pop("epochs")
-    training, validation = subjects
+    has_discriminators = bool(preset.detector.discriminators)
     return {
         "preset": settings,
         # a VAE may go on for longer than it began, but not below discriminators that were trained on it
-        "vae_epochs": epochs if preset.detector.discriminators else None,
+        "vae_epochs": epochs if has_discriminators else None,
+        # on their number depends how many steps a discriminator takes, and so its learning rate at each
+        "processes": hardware.devices * hardware.num_nodes if has_discriminators else None,
         "vae_from": vae_from and checkpoint.stated_sha256(vae_from),
         "discriminators_from": discriminators_from and checkpoint.stated_sha256(discriminators_from),
-        "training_subjects": training,
-        "validation_subjects": validation,
     }
 
 
@@ -144,12 +150,13 @@ def _begin(run_dir: Path, recipe: dict[str, Any], *, resume: bool) -> None:
     except (OSError, ValueError):  # of a run before there was such a file
         begun = None
     if isinstance(begun, dict):
-        # of a run before there were `vae_epochs` these are not known
+        # the recipe of an earlier version lacks some of these keys
         others = [key for key, value in recipe.items() if begun.get(key, value) != value]
         if others:
             raise ConfigError(
                 file=file, expected="what the resumed run began with", found=f"another {', '.join(others)}",
-                remedy="give the same settings and volumes, or leave out --resume to begin anew",
+                remedy="give the same settings, volumes and number of processes (--devices, --nodes), or leave out "
+                "--resume to begin anew",
             )  # fmt: skip
     elif is_first_process():
         if not resume:  # the states of an earlier run would be taken for this one's

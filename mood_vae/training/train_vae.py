@@ -78,9 +78,9 @@ class VaeTraining(L.LightningModule):
 
     def training_step(self, x_BCHW: Tensor) -> Tensor:
         """One step on the ELBO of a posterior sample and, with its weight, on slices with hidden squares."""
-        generator = torch.Generator().manual_seed(
-            (self.config.seed * 2**20 + self.global_step) * 2**12 + self.global_rank
-        )
+        # mixed, since a generator of torch takes no more than 32 bits
+        entropy = np.random.SeedSequence((self.config.seed, self.global_step, self.global_rank))
+        generator = torch.Generator().manual_seed(int(entropy.generate_state(1)[0]))
         noise_BL = torch.randn(len(x_BCHW), self.vae.config.latents, generator=generator).to(self.device)
         elbo = self._elbo(x_BCHW, self.vae(x_BCHW, noise_BL=noise_BL))
         self._log("train", elbo, len(x_BCHW))

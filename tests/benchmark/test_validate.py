@@ -26,12 +26,13 @@ from mood_vae.benchmark.variants import CPU
 from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
-from mood_vae.errors import FolderError
+from mood_vae.errors import ConfigError, FolderError
 from mood_vae.evaluation import metrics
 from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io import volume_files
 from mood_vae.synthetic.insert import ANOMALY_TYPES, OUTSIDE_TYPES
 from mood_vae.training.cache import SliceCache
+from mood_vae.training.config import FROM_DONOR
 from tests.benchmark.conftest import SOURCES
 
 
@@ -140,6 +141,23 @@ def test_a_folder_without_the_validation_subjects_is_refused(
         validate(
             data_dir / "brain/train", tmp_path / "model.json", tmp_path / "cache", ValidationConfig(), note=print
         )  # fmt: skip
+
+
+def test_a_single_validation_subject_is_refused_before_anything_is_built(
+    trained: Checkpoint, healthy_dir: Path, tmp_path: Path
+) -> None:
+    provenance = {**trained.description.provenance, "validation_subjects": ["00002"]}
+    description = trained.description.replaced(provenance=provenance)
+    checkpoint.save(tmp_path / "model", Checkpoint(description=description, tensors=trained.tensors))
+    with pytest.raises(ConfigError, match=r"model\.json: expected at least two validation subjects, .*found 1; train"):
+        validate(healthy_dir, tmp_path / "model.json", tmp_path / "cache", ValidationConfig(), note=print)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("anomaly_type", FROM_DONOR)
+def test_two_subjects_give_each_other_their_tissue(volumes: SliceCache, anomaly_type: str) -> None:
+    found = brains_of(anomaly_type, volumes, ["00002", "00003"], ValidationConfig(per_type=4), 6.0)
+    assert [bool(label.any()) for _, label in found] == [True] * 4
 
 
 @pytest.mark.slow

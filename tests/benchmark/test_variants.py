@@ -21,6 +21,7 @@ from mood_vae.detection.calibration import calibrate
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.detection.detector import VaeDetector
 from mood_vae.detection.residual import ResidualConfig
+from mood_vae.errors import ConfigError
 from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io import volume_files
 from mood_vae.training.cache import SliceCache
@@ -138,6 +139,12 @@ def test_one_discriminator_is_as_if_the_others_had_never_been(
         CPU,
     )
     assert np.array_equal(first.scorer.raw_map(brain), whole.raw_map(brain))
+
+
+@pytest.mark.parametrize("number", [2, -1])
+def test_a_discriminator_that_is_not_there_is_refused(trained: Checkpoint, volumes: SliceCache, number: int) -> None:
+    with pytest.raises(ConfigError, match=f"a discriminator of the weights, .*found {number} where there are 2"):
+        one_discriminator(trained, number, volumes)
 
 
 def test_a_cascade_alone_keeps_what_it_takes_as_input(trained: Checkpoint, volumes: SliceCache, brain: Brain) -> None:

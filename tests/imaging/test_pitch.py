@@ -13,7 +13,7 @@ from mood_vae.io.volume import Affine, Array, Volume
 from tests.imaging.tilted_brain import GRID, MIDDLE, SHAPE, brain, slices_first
 
 BLOCK = 2
-MEAN_MASK = slices_first(brain() > 0).reshape(34, BLOCK, 36, BLOCK, 40, BLOCK).mean(axis=(1, 3, 5))
+MEAN_MASK = (slices_first(brain()) > 0).reshape(34, BLOCK, 36, BLOCK, 40, BLOCK).mean(axis=(1, 3, 5))
 
 
 def motion_of(array: Array) -> Affine | None:

@@ -113,6 +113,18 @@ def test_the_latent_score_is_how_much_less_likely_than_at_best() -> None:
     torch.testing.assert_close(mixture.latent_score(z[3:]) - mixture.latent_score(z[:3]), differences)
 
 
+def test_between_components_that_overlap_the_latent_score_may_be_negative() -> None:
+    vae = Vae(SMALL_MODEL.replaced(components=2))
+    assert vae.prior is not None
+    with torch.no_grad():
+        vae.prior.mean_CL[1, 0] = 1.0
+    between, at_a_mean = vae.latent_score(torch.tensor([[0.5, 0, 0, 0], [1.0, 0, 0, 0]])).tolist()
+    # densities but for a factor: exp(-1/8) halfway, (1 + exp(-1/2)) / 2 at either mean
+    assert between == pytest.approx(math.log((1 + math.exp(-1 / 2)) / 2) + 1 / 8, abs=1e-6)
+    assert between < 0
+    assert at_a_mean == pytest.approx(0.0, abs=1e-6)
+
+
 def test_a_pass_pays_the_kl_of_its_own_sample() -> None:
     torch.manual_seed(0)
     vae = Vae(VaeConfig(slice_shape=(16, 32), channels=(2, 2, 2, 2), latents=3, components=2))

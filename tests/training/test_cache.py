@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import subprocess
@@ -134,6 +135,24 @@ def test_two_files_of_one_case_are_refused_before_anything_is_built(healthy_dir:
     with pytest.raises(FolderError, match=r"expected one volume per case, found 'a\.nii"):
         cache.build(tmp_path, tmp_path / "cache", SMALL_GRID, progress=silent)
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_digest_is_that_of_the_prepared_volumes_alone(healthy_dir: Path, tmp_path: Path) -> None:
+    for name, number in (("a", 0), ("b", 1)):
+        (tmp_path / f"{name}.nii.gz").write_bytes((healthy_dir / f"0000{number}.nii.gz").read_bytes())
+
+    def digest() -> str:
+        return cache.build(tmp_path, tmp_path / "cache", SMALL_GRID, progress=silent).sha256()
+
+    before = digest()
+    volumes = SliceCache(tmp_path / "cache")
+    assert before == hashlib.sha256(np.array(volumes.array_NKHW).tobytes()).hexdigest()
+    # not of times, nor of files that are left out
+    os.utime(tmp_path / "b.nii.gz", (0, 0))
+    (tmp_path / "broken.nii.gz").write_bytes(b"none")
+    assert digest() == before
+    (tmp_path / "b.nii.gz").write_bytes((healthy_dir / "00002.nii.gz").read_bytes())
+    assert digest() != before
 
 
 def test_a_folder_without_a_usable_volume_is_an_error(tmp_path: Path) -> None:

@@ -338,6 +338,11 @@ def test_a_run_is_resumed_with_what_it_began_with(healthy_dir: Path, tmp_path: P
     other = changed_preset(preset, {"training.learning_rate": 3e-4})
     with pytest.raises(ConfigError, match=r"recipe\.json: expected what the resumed run began.*another preset"):
         pipeline.train(other, scans, run, hardware=CPU, resume=True)
+    kept = (scans / "00001.nii.gz").read_bytes()
+    (scans / "00001.nii.gz").write_bytes((healthy_dir / "00003.nii.gz").read_bytes())
+    with pytest.raises(ConfigError, match="found another volumes; give the same settings, volumes"):
+        pipeline.train(preset, scans, run, hardware=CPU, resume=True)
+    (scans / "00001.nii.gz").write_bytes(kept)
     (scans / "more.nii.gz").write_bytes((healthy_dir / "00003.nii.gz").read_bytes())
     with pytest.raises(ConfigError, match="found another training_subjects"):
         pipeline.train(preset, scans, run, hardware=CPU, resume=True)
@@ -354,7 +359,37 @@ def test_a_vae_below_discriminators_ends_when_it_was_to(healthy_dir: Path, tmp_p
     with pytest.raises(ConfigError, match="found another vae_epochs; give the same settings"):
         pipeline.train(longer, healthy_dir, tmp_path, hardware=CPU, resume=True)
     # of a run that began before this was known, as its recipe says
-    recipe = tmp_path / pipeline.RECIPE_NAME
-    former = {key: value for key, value in json.loads(recipe.read_text()).items() if key != "vae_epochs"}
+    recipe, later = tmp_path / pipeline.RECIPE_NAME, ("vae_epochs", "processes", "volumes")
+    former = {key: value for key, value in json.loads(recipe.read_text()).items() if key not in later}
     recipe.write_text(json.dumps(former))
     pipeline.train(preset, healthy_dir, tmp_path, hardware=CPU, resume=True)
+
+
+class GoesOnError(Exception):
+    """A training was not refused."""
+
+
+def go_on(*_: object, **__: object) -> None:
+    raise GoesOnError
+
+
+@pytest.mark.parametrize(("devices", "num_nodes"), [(2, 1), (1, 2)])
+def test_discriminators_go_on_with_as_many_processes_as_they_began(
+    healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int, num_nodes: int
+) -> None:
+    monkeypatch.setattr(Hardware, "trainer", lambda *_, **__: None)
+    monkeypatch.setattr(pipeline, "fit_vae", go_on)
+
+    def resume(preset: Preset, hardware: Hardware) -> None:
+        pipeline.train(preset, healthy_dir, tmp_path, hardware=hardware, resume=True)
+
+    two = Hardware(accelerator="cpu", devices=devices, num_nodes=num_nodes)
+    with pytest.raises(GoesOnError):
+        resume(THREE, CPU)
+    with pytest.raises(ConfigError, match=r"found another processes; .*number of processes \(--devices, --nodes\)"):
+        resume(THREE, two)
+    # without discriminators the number may change
+    (tmp_path / pipeline.RECIPE_NAME).unlink()
+    for hardware in (CPU, two):
+        with pytest.raises(GoesOnError):
+            resume(SMALL_PRESET, hardware)

@@ -46,6 +46,7 @@ def losses(file: Path, name: str) -> list[float]:
 @pytest.fixture(scope="module")
 def trained(small_cache: SliceCache, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Vae]:
     """A run of four epochs: its folder and its network."""
+    torch.set_num_threads(1)  # as in each test, which comes later than this
     folder = tmp_path_factory.mktemp("trained")
     return folder, fit_vae(small_cache, folder, SMALL_MODEL, FOUR_EPOCHS, CPU)
 
@@ -186,6 +187,29 @@ def test_context_encoding_has_its_share_of_the_loss(monkeypatch: pytest.MonkeyPa
     assert loss(0.25) == pytest.approx(0.75 * loss(0.0) + 0.25 * loss(1.0), rel=1e-5)
     assert abs(loss(1.0) - loss(0.0)) > 0.1
     assert loss(1.0) == pytest.approx(loss(0.0), rel=0.1)
+
+
+def test_the_noise_of_a_step_follows_from_seed_step_and_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(VaeTraining, "log_dict", lambda *_, **__: None)
+    vae, x = fresh_vae(SMALL_MODEL, CONFIG), torch.zeros(3, 1, 32, 48)
+    seen: list[torch.Tensor] = []
+    vae.register_forward_pre_hook(
+        lambda _, x, noise: seen.append(noise.get("noise_BL", x[0])), with_kwargs=True
+    )  # fmt: skip
+
+    def drawn(seed: int, step: int, rank: int) -> tuple[bytes, bytes]:
+        """Return the noise of the posterior sample, and the slices with hidden squares."""
+        monkeypatch.setattr(VaeTraining, "global_step", step)
+        monkeypatch.setattr(VaeTraining, "global_rank", rank)
+        VaeTraining(vae, CONFIG.replaced(seed=seed, context_share=0.5)).training_step(x)
+        noise, hidden = (tensor.numpy().tobytes() for tensor in seen[-2:])
+        return noise, hidden
+
+    first = drawn(0, 0, 0)
+    others = [drawn(1, 0, 0), drawn(2**31, 0, 0), drawn(0, 1, 0), drawn(0, 0, 1)]
+    for part in range(2):
+        assert len({one[part] for one in (first, *others)}) == 5
+    assert drawn(0, 0, 0) == first
 
 
 START = """
