@@ -64,9 +64,9 @@ def brain(rng: np.random.Generator) -> Brain:
     return Brain.of(np.where(inside, rng.uniform(0.1, 1, inside.shape), 0).astype(np.float32))
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    """Small arrays: more threads would wait for each other, and `predict` sets as many as there are processors."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """One thread, before any fixture: more would wait for each other, and `predict` sets as many as processors."""
     torch.set_num_threads(1)
 
 

@@ -16,8 +16,6 @@ from typing import Any
 from mood_vae.benchmark.case_sets import (
     LESIONS,
     SECONDS,
-    TOY_CASES,
-    TOY_SEEDS,
     TRAINING,
     CaseFolder,
     make_case_sets,
@@ -53,15 +51,13 @@ def run(
     own: Mapping[str, Path] | None = None,
     *,
     set_names: Sequence[str] | None = None,
-    toy_seeds: Sequence[int] = TOY_SEEDS,
-    toy_cases: int = TOY_CASES,
     note: Note,
     progress: Progress = silent,
 ) -> None:
     """Run rows, all by default, on case sets; see `make_case_sets`, `make_rows` and `run_rows`."""
     makers = _makers(data_dir, out_dir, own, progress)
     names = choose_rows(makers, rows)
-    case_sets = make_case_sets(data_dir, out_dir, set_names, toy_seeds=toy_seeds, toy_cases=toy_cases)
+    case_sets = make_case_sets(data_dir, out_dir, set_names)
     run_rows(makers, names, case_sets, out_dir, note)
 
 

@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -231,10 +232,7 @@ def _start_up(path: Path, config: SpeedConfig) -> Iterator[str]:
             "import torch": [sys.executable, "-c", "import torch"],
             "mood-vae predict both, one volume": predict_both,
         }.items():
-            runs = [
-                timed(lambda command=command: _run(command, config.threads))  # type: ignore[misc]
-                for _ in range(config.rounds)
-            ]
+            runs = [timed(partial(_run, command, config.threads)) for _ in range(config.rounds)]
             wall, cpu = (median(values) for values in zip(*((run.wall_s, run.cpu_s) for run in runs), strict=True))
             yield f"| {title} | {wall:.2f} | {cpu:.2f} |"
 

@@ -23,10 +23,10 @@ from mood_vae.cli.options import (
     PICTURES,
     SEED,
     WORKERS,
+    exit_if_failed,
     picture_check,
 )
 from mood_vae.cli.progress import progress_bar
-from mood_vae.errors import few_of
 from mood_vae.system import resources
 
 if TYPE_CHECKING:
@@ -214,9 +214,7 @@ def _setting(text: str) -> tuple[str, Any]:
 @click.option("--clean-fraction", type=click.FloatRange(0, 1), default=0.25, help="Share of cases without anomaly.")
 @click.option("--types", "--families", help="Comma-separated names, see docs/toy-anomalies.md [default: all].")
 @WORKERS
-@click.pass_context
 def toy(
-    ctx: click.Context,
     healthy_dir: Path,
     out_dir: Path,
     seed: int,
@@ -235,10 +233,7 @@ def toy(
 
     chosen = None if types is None else tuple(name.strip() for name in types.split(","))
     config = ToyConfig(seed=seed, cases=cases, clean_fraction=clean_fraction, anomaly_types=chosen)
-    failures = write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=progress_bar)
-    if failures:
-        click.echo(f"mood-vae: {len(failures)} cases failed: {few_of(failures)}", err=True)
-        ctx.exit(EXIT_SOME_FAILED)
+    exit_if_failed(write_toy_set(healthy_dir, out_dir, config, workers=workers, progress=progress_bar))
 
 
 @click.command(short_help="Show what it does, in two real brains.")

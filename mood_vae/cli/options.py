@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mood_vae.errors import few_of
 from mood_vae.preparation.config import STEPS, Extraction, PreparationConfig, Step
 
 if TYPE_CHECKING:
@@ -26,6 +28,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 EXISTING_FOLDER = click.Path(path_type=Path, file_okay=False, exists=True)
 FILE = click.Path(path_type=Path, dir_okay=False)
 PICTURES = (".png", ".svg", ".pdf")
+
+
+def exit_if_failed(failures: Collection[str]) -> None:
+    """End with status 1, and name cases, where some failed."""
+    if failures:
+        click.echo(f"mood-vae: {len(failures)} cases failed: {few_of(failures)}", err=True)
+        sys.exit(EXIT_SOME_FAILED)
 
 
 def refuse_two_models(model: str | None, weights: Path | None) -> None:
@@ -73,19 +82,12 @@ class PreparationChoice:
     """What the user said about preparing scans.
 
     Attributes:
-        skip: Steps to leave out.
-        extraction: How brains are found.
+        config: What to leave out, and how brains are found.
         mask: The user's own mask or masks.
     """
 
-    skip: tuple[Step, ...]
-    extraction: Extraction
+    config: PreparationConfig
     mask: Path | None
-
-    @property
-    def config(self) -> PreparationConfig:
-        """The same as a configuration."""
-        return PreparationConfig(skip=self.skip, extraction=self.extraction)
 
     def preparing(self, detector: Detector, n_scans: int) -> Detector:
         """Return a detector that prepares each of so many scans and then asks this one."""
@@ -95,12 +97,12 @@ class PreparationChoice:
 
         masks = UserMasks(path=self.mask)
         masks.check(n_scans)
-        extraction.choose(self.extraction)  # fails now rather than at the first head
+        extraction.choose(self.config.extraction)  # fails now rather than at the first head
         return PreparingDetector(detector, self.config, mask_of=masks.of)
 
     def unused(self, detector: Detector) -> Detector:
         """Return the detector itself; raises UsageError if the user said anything about preparing."""
-        if self.skip or self.mask or self.extraction != "auto":
+        if self.mask or self.config != PreparationConfig():
             raise click.UsageError("--skip, --extraction and --mask say how to --prepare: give that too")
         return detector
 
@@ -121,7 +123,8 @@ def preparation_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_choice(
         *args: Any, skip: tuple[Step, ...], extraction: Extraction, mask: Path | None, **others: Any
     ) -> Any:
-        return command(*args, preparation=PreparationChoice(skip=skip, extraction=extraction, mask=mask), **others)
+        config = PreparationConfig(skip=skip, extraction=extraction)
+        return command(*args, preparation=PreparationChoice(config=config, mask=mask), **others)
 
     return with_choice
 

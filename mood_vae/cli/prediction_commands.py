@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -14,7 +13,6 @@ from mood_vae.cli.more_outputs import dicom_writer, own_folder, reconstruction_w
 from mood_vae.cli.options import (
     DEVICE,
     EXISTING_FOLDER,
-    EXIT_SOME_FAILED,
     FILE,
     FOLDER,
     ON_MISMATCH,
@@ -23,12 +21,12 @@ from mood_vae.cli.options import (
     TARGET,
     PreparationChoice,
     SchedulerChoice,
+    exit_if_failed,
     preparation_options,
     refuse_two_models,
     scheduler_options,
 )
 from mood_vae.cli.progress import progress_bar
-from mood_vae.errors import few_of, printable
 
 if TYPE_CHECKING:
     from mood_vae.detection.case import OnMismatch
@@ -138,10 +136,7 @@ def predict(
             on_mismatch=on_mismatch,
             engine=engine,
         )
-    if run.failures:
-        names = ", ".join(printable(name) for name in run.failures)
-        click.echo(f"mood-vae: {len(run.failures)} cases failed: {names}", err=True)
-        sys.exit(EXIT_SOME_FAILED)
+    exit_if_failed(run.failures)
 
 
 def _absolute(place: P) -> P:
@@ -257,6 +252,4 @@ def bids(
         on_mismatch=on_mismatch,
         progress=progress_bar,
     )
-    if run.failures:
-        click.echo(f"mood-vae: {len(run.failures)} cases failed: {few_of(run.failures)}", err=True)
-        sys.exit(EXIT_SOME_FAILED)
+    exit_if_failed(run.failures)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
 from mood_vae.cli.options import (
     EXISTING_FOLDER,
-    EXIT_SOME_FAILED,
     FOLDER,
     SERIES,
     WORKERS,
     PreparationChoice,
+    exit_if_failed,
     preparation_options,
 )
 from mood_vae.cli.progress import progress_bar
-from mood_vae.errors import few_of
 
 
 @click.command(short_help="Bring raw scans into the form that predict wants.")
@@ -59,7 +57,4 @@ def prepare(
         workers=workers or resources.allowed(),
         progress=progress_bar,
     )
-    failures = found.failures | run.failures
-    if failures:
-        click.echo(f"mood-vae: {len(failures)} cases failed: {few_of(failures)}", err=True)
-        sys.exit(EXIT_SOME_FAILED)
+    exit_if_failed(found.failures | run.failures)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import sys
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -12,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mood_vae.cli.options import EXISTING_FOLDER, EXIT_SOME_FAILED, FILE, FOLDER, SERIES
+from mood_vae.cli.options import EXISTING_FOLDER, FILE, FOLDER, SERIES, exit_if_failed
 from mood_vae.cli.progress import progress_bar
-from mood_vae.errors import few_of
 
 if TYPE_CHECKING:
     from mood_vae.review.cases import CaseList
@@ -68,9 +66,7 @@ def report(found: CaseList, out_dir: Path, workers: int | None) -> None:
 
     made = write_report(found, out_dir, workers=workers, progress=progress_bar)
     click.echo(out_dir / "index.html")
-    if made.failures:
-        click.echo(f"mood-vae: {len(made.failures)} cases failed: {few_of([f.id for f in made.failures])}", err=True)
-        sys.exit(EXIT_SOME_FAILED)
+    exit_if_failed([failure.id for failure in made.failures])
 
 
 @click.command(short_help="Look at predictions in the browser, and give verdicts.")

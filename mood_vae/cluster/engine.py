@@ -17,7 +17,6 @@ from distributed import CancelledError, Client, Future, KilledWorker
 from distributed.comm import CommClosedError
 
 from mood_vae.cluster.connection import CONNECT_S
-from mood_vae.cluster.patience import PATIENCE_S
 from mood_vae.cluster.task import Job, MakeDetector, run_case
 from mood_vae.detection.case import CaseWork, Outcome, give_up
 from mood_vae.detection.prediction import Engine
@@ -34,18 +33,16 @@ SECONDS_BETWEEN_COUNTS = 2.0
 """How often the driver asks how many workers there are."""
 
 
-def on_cluster(client: Client, make_detector: MakeDetector, *, patience_s: float = PATIENCE_S) -> Engine:
+def on_cluster(client: Client, make_detector: MakeDetector) -> Engine:
     """Return what works on cases on the workers of a scheduler.
 
     Args:
         client: Connected to the scheduler.
         make_detector: Loads the model on a worker; it is pickled.
-        patience_s: How long a worker waits for storage that is away.
     """
 
     def outcomes(scans: Sequence[Scan], work: CaseWork) -> Generator[Outcome, None, None]:
-        job = Job(work=work, make_detector=make_detector, patience_s=patience_s)
-        flight = _Flight(client, job)
+        flight = _Flight(client, Job(work=work, make_detector=make_detector))
         suspects: list[Scan] = []
         waiting = iter(scans)
         try:

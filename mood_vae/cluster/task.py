@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from distributed import get_worker
 
-from mood_vae.cluster.patience import PATIENCE_S, patiently
+from mood_vae.cluster.patience import patiently
 from mood_vae.detection.case import CaseWork, Outcome, predict_case
 from mood_vae.detection.detector import Detector
 from mood_vae.errors import ConfigError
@@ -32,14 +32,12 @@ class Job:
         work: What is asked of each case.
         make_detector: Loads the model, on the worker.
         version: That of the driver.
-        patience_s: How long storage that is away is waited for.
         name: Tells the runs apart.
     """
 
     work: CaseWork
     make_detector: MakeDetector
     version: str = __version__
-    patience_s: float = PATIENCE_S
     name: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
 
 
@@ -51,7 +49,7 @@ def run_case(scan: Scan, job: Job) -> Outcome:
     """
     with _ONE_AT_A_TIME:
         detector = _detector_of(job)
-        outcome = patiently(lambda: predict_case(scan, job.work, detector), job.patience_s)
+        outcome = patiently(lambda: predict_case(scan, job.work, detector))
     return dataclasses.replace(outcome, error=None, worker=f"{get_worker().name} on {socket.gethostname()}")
 
 

@@ -68,11 +68,11 @@ def smooth(array: Array, mask: Mask, config: ResidualConfig) -> Array:
     return np.where(inside, array, 0).astype(np.float32)
 
 
-def _dissimilarity(x: Array, y: Array, *, sigma_vox: float = 1.5) -> Array:
+def _dissimilarity(x: Array, y: Array) -> Array:
     """Return (1 - SSIM) / 2 in [0, 1] for intensities in [0, 1], with the paper's constants 0.01 and 0.03 squared."""
 
     def mean(array: Array) -> Array:
-        return ndimage.gaussian_filter(array, sigma_vox)
+        return ndimage.gaussian_filter(array, 1.5)
 
     mean_x, mean_y = mean(x), mean(y)
     var_x, var_y = mean(x * x) - mean_x**2, mean(y * y) - mean_y**2

@@ -32,7 +32,7 @@ def flat_voxels(array: Array, foreground: Mask) -> Mask:
     part = array[box]
     equal = (part > lowest) & (part < highest) & foreground[box]
     for axis in range(3):
-        lower, upper = _halves(axis)
+        lower, upper = halves(axis)
         same = part[lower] == part[upper]
         equal[lower] &= same
         equal[upper] &= same
@@ -62,7 +62,7 @@ def flat_radius(array: Array, foreground: Mask) -> Array:
     # the outermost layer of a region has unequal neighbours outside
     region = core.copy(order="K")
     for axis in range(3):
-        lower, upper = _halves(axis)
+        lower, upper = halves(axis)
         same = part[lower] == part[upper]
         region[lower] |= same & core[upper]
         region[upper] |= same & core[lower]
@@ -79,7 +79,7 @@ def _grown(box: Box) -> Box:
     return i, j, k
 
 
-def _halves(axis: int) -> tuple[Box, Box]:
+def halves(axis: int) -> tuple[Box, Box]:
     """Return the voxels that have a next one along an axis, and these next ones."""
     return _along(axis, slice(None, -1)), _along(axis, slice(1, None))
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage, optimize
 from scipy.spatial.transform import Rotation
 
+from mood_vae.imaging.resampling import means_of_blocks
 from mood_vae.io.volume import Affine, Array
 
 BLOCK_MM = 5.0
@@ -68,7 +69,7 @@ def find_midplane(x_KHW: Array, spacing_mm: float) -> Midplane | None:
         spacing_mm: Edge of the voxels.
     """
     size = max(1, round(BLOCK_MM / spacing_mm))
-    blocks = _means_of_blocks(x_KHW.transpose(1, 2, 0), size)
+    blocks = means_of_blocks(x_KHW.transpose(1, 2, 0), size)
     if np.count_nonzero(blocks > 0) < LEAST_BLOCKS:
         return None
     scale = np.percentile(blocks[blocks > 0], 99)
@@ -132,10 +133,3 @@ def motion_to_middle(x_KHW: Array, spacing_mm: float, middle_vox: float) -> Affi
 def _normal(slopes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     normal = np.array([1.0, *slopes])
     return normal / np.linalg.norm(normal)
-
-
-def _means_of_blocks(array: Array, size: int) -> Array:
-    """Return the means over cubes of `size` voxels; an incomplete one at the end is left out."""
-    i, j, k = (edge // size for edge in array.shape)
-    cubes = array[: i * size, : j * size, : k * size].reshape(i, size, j, size, k, size)
-    return np.asarray(cubes.mean(axis=(1, 3, 5)), np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from mood_vae.imaging.resampling import means_of_blocks
 from mood_vae.io.volume import Affine, Array, Mask
 
 PITCHES_DEG = range(-36, 37)
@@ -38,7 +39,7 @@ def motion_upright(mask_KHW: Mask, mean_mask_KHW: Array) -> Affine | None:
     """
     size = len(mask_KHW) // len(mean_mask_KHW)
     mean = mean_mask_KHW.mean(axis=1)
-    seen = _means_of_blocks(mask_KHW.mean(axis=1), size)
+    seen = means_of_blocks(mask_KHW.mean(axis=1), size)
     if not seen.any():
         return None
     mean_centre, centre = ndimage.center_of_mass(mean), ndimage.center_of_mass(seen)
@@ -64,9 +65,3 @@ def _turn(pitch_deg: float) -> npt.NDArray[np.floating]:
     """Return a turn in the plane of k and j, (2, 2)."""
     cosine, sine = np.cos(np.deg2rad(pitch_deg)), np.sin(np.deg2rad(pitch_deg))
     return np.array([[cosine, -sine], [sine, cosine]])
-
-
-def _means_of_blocks(array: Array, size: int) -> Array:
-    """Return the means over squares of `size` pixels; an incomplete one at the end is left out."""
-    k, w = (edge // size for edge in array.shape)
-    return array[: k * size, : w * size].reshape(k, size, w, size).mean(axis=(1, 3))

@@ -64,6 +64,14 @@ def resample_inside(
     return np.divide(found, share, out=np.zeros_like(found), where=share > LEAST_SHARE)
 
 
+def means_of_blocks(array: Array, size: int) -> Array:
+    """Return the means over squares or cubes of `size` voxels, float32; an incomplete one at the end is left out."""
+    counts = [edge // size for edge in array.shape]
+    whole = array[tuple(slice(count * size) for count in counts)]
+    blocks = whole.reshape([edge for count in counts for edge in (count, size)])
+    return np.asarray(blocks.mean(axis=tuple(range(1, blocks.ndim, 2))), np.float32)
+
+
 def _along_axes(
     array: Array,
     to_array: npt.NDArray[np.floating],

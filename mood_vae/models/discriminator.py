@@ -37,8 +37,8 @@ class Discriminator(UNet):
         The added inputs begin at weight 0, so that both give the same logits.
         """
         weights = dict(weights)
-        first, name = self.down[0][0], "down.0.0.weight"  # type: ignore[index]
-        more = first.in_channels - weights[name].shape[1]
+        name = "down.0.0.weight"
+        more = self.get_parameter(name).shape[1] - weights[name].shape[1]
         weights[name] = functional.pad(weights[name], (0, 0) * (weights[name].ndim - 2) + (0, more))
         self.load_state_dict(weights)
 

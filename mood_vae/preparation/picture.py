@@ -24,7 +24,6 @@ def draw(volume: Volume, scan: PreparedScan, path: Path) -> None:
 
     Each plane goes through the middle of what is outlined. Right is right, front and top are up.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     grid = WorldGrid.around(volume.array.shape, volume.affine, SPACING_MM)
@@ -52,8 +51,7 @@ def draw(volume: Volume, scan: PreparedScan, path: Path) -> None:
         f"brain {scan.brain_ml:.0f} mL, correlation with the template {scan.template_correlation:.2f}",
         color="white", fontsize=9,
     )  # fmt: skip
-    canvas = FigureCanvasAgg(figure)
-    atomic.write(path, ".png", lambda temporary: canvas.print_png(temporary))
+    atomic.write(path, ".png", figure.savefig)
 
 
 def _middle(mask: Array, axis: int) -> int:

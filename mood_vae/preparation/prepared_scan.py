@@ -10,6 +10,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from mood_vae.imaging import foreground
+from mood_vae.imaging.preprocessing import correlation
 from mood_vae.imaging.resampling import resample, resample_inside
 from mood_vae.io.volume import Affine, Array, Mask, Volume, voxel_ml
 from mood_vae.preparation import template
@@ -18,6 +19,9 @@ from mood_vae.preparation.config import Step
 
 LOOK_MM = 4.0
 """How coarsely a brain is compared with the template."""
+
+
+Outcome = Literal["done", "seen", "skipped"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +36,7 @@ class StepReport:
     """
 
     step: Step
-    outcome: Literal["done", "seen", "skipped"]
+    outcome: Outcome
     detail: str
     seconds: float
 
@@ -105,5 +109,4 @@ def template_correlation(array: Array) -> float:
     shape = brain.array.shape
     seen = resample(array, to_prepared, (shape[0], shape[1], shape[2]))
     inside = resample((array > 0).astype(np.float32), to_prepared, (shape[0], shape[1], shape[2])) > 0.9
-    expected, found = brain.array[brain.mask & inside], seen[brain.mask & inside]
-    return float(np.corrcoef(expected, found)[0, 1]) if found.size > 2 and found.std() > 0 else 0.0
+    return correlation(brain.array, seen, brain.mask & inside)

@@ -18,7 +18,7 @@ from mood_vae.io.volume import Affine, Array, Mask, Volume, voxel_ml
 from mood_vae.preparation import bias, extraction, registration
 from mood_vae.preparation.challenge_grid import CHALLENGE_GRID
 from mood_vae.preparation.config import PreparationConfig, Step
-from mood_vae.preparation.prepared_scan import PreparedScan, StepReport, template_correlation
+from mood_vae.preparation.prepared_scan import Outcome, PreparedScan, StepReport, template_correlation
 from mood_vae.preparation.world_grid import WorldGrid
 
 STRIPPED_ML = (300.0, 2300.0)
@@ -45,14 +45,14 @@ class _Log:
     steps: list[StepReport] = field(default_factory=list)
 
     @contextmanager
-    def timed(self, step: Step) -> Iterator[list[str]]:
+    def timed(self, step: Step) -> Iterator[list[tuple[Outcome, str]]]:
         """Time a step, which puts its outcome and a detail into the list that it is given."""
-        said: list[str] = []
+        said: list[tuple[Outcome, str]] = []
         start = time.perf_counter()
         yield said
-        outcome, detail = said
+        ((outcome, detail),) = said
         seconds = time.perf_counter() - start
-        self.steps.append(StepReport(step=step, outcome=outcome, detail=detail, seconds=seconds))  # type: ignore[arg-type]
+        self.steps.append(StepReport(step=step, outcome=outcome, detail=detail, seconds=seconds))
 
 
 def prepare_scan(volume: Volume, config: PreparationConfig | None = None, *, mask: Mask | None = None) -> PreparedScan:
@@ -131,14 +131,14 @@ def _extracted(volume: Volume, config: PreparationConfig, mask: Mask | None, log
                     found=f"one of {mask.shape} with {np.count_nonzero(mask)} voxels",
                     remedy="give the scan's own mask",
                 )  # fmt: skip
-            said += ["done", "the mask that was given"]
+            said.append(("done", "the mask that was given"))
             return mask
         if "extraction" in log.skip:
-            said += ["skipped", "all foreground is taken for brain"]
+            said.append(("skipped", "all foreground is taken for brain"))
             return foreground.fill_holes(foreground.foreground_mask(volume.array))
         stripped = stripped_mask(volume.array, volume.affine)
         if stripped is not None:
-            said += ["seen", "a brain-sized foreground on an exact background"]
+            said.append(("seen", "a brain-sized foreground on an exact background"))
             return stripped
         if foreground.is_ct(volume.array):
             raise VolumeError(
@@ -147,7 +147,7 @@ def _extracted(volume: Volume, config: PreparationConfig, mask: Mask | None, log
             )  # fmt: skip
         method = extraction.choose(config.extraction)
         found = extraction.brain_mask(volume.array, volume.affine, method)
-        said += ["done", method]
+        said.append(("done", method))
         return found
 
 
@@ -193,28 +193,28 @@ def _as_it_is(volume: Volume, brain_mask: Mask, log: _Log) -> PreparedScan:
 def _without_bias(array: Array, brain_mask: Mask, affine: Affine, log: _Log) -> Array:
     with log.timed("bias") as said:
         if "bias" in log.skip:
-            said += ["skipped", "left as it is"]
+            said.append(("skipped", "left as it is"))
             return array
         grid = WorldGrid.around(array.shape, affine, bias.SPACING_MM)
         inside = grid.sample(brain_mask.astype(np.float32), affine) >= 0.9
         field_log = bias.log_bias_field(grid.sample(array, affine), inside, grid)
         spread = float(field_log[inside].std()) if inside.any() else 0.0
         if spread < FLAT_BIAS:
-            said += ["seen", f"the field varies by {spread:.1%}"]
+            said.append(("seen", f"the field varies by {spread:.1%}"))
             return array
-        said += ["done", f"N4, the field varies by {spread:.1%}"]
+        said.append(("done", f"N4, the field varies by {spread:.1%}"))
         return array * np.exp(-grid.onto(field_log, array.shape, affine))
 
 
 def _aligned(array: Array, brain_mask: Mask, affine: Affine, log: _Log) -> Affine:
     with log.timed("alignment") as said:
         if "alignment" in log.skip:
-            said += ["skipped", "moved only if the brain's centre is far from its place"]
+            said.append(("skipped", "moved only if the brain's centre is far from its place"))
             return _centred(brain_mask, affine)
         motion = registration.rigid_to_scan(array, affine)
         degrees = np.degrees(np.arccos(np.clip((np.trace(motion[:3, :3]) - 1) / 2, -1, 1)))
         moved_mm = np.linalg.norm(motion[:3, :3] @ CHALLENGE_GRID.centre_mm + motion[:3, 3] - CHALLENGE_GRID.centre_mm)
-        said += ["done", f"turned by {degrees:.1f} degrees, moved by {moved_mm:.1f} mm"]
+        said.append(("done", f"turned by {degrees:.1f} degrees, moved by {moved_mm:.1f} mm"))
         return motion
 
 
@@ -243,12 +243,12 @@ def _scaled(array: Array, inside: Mask, log: _Log) -> Array:
             )  # fmt: skip
         array = np.where(inside, array, 0).astype(np.float32)
         if "intensity" in log.skip:
-            said += ["skipped", "left in the scan's units"]
+            said.append(("skipped", "left in the scan's units"))
             return array
         low, top = map(float, intensity_range(values, CHALLENGE_GRID))
         if top <= low:
             raise VolumeError(
                 expected="a brain of more than one intensity", found="a constant one", remedy="look at the scan"
             )
-        said += ["done", f"{top:.4g} becomes 1"]
+        said.append(("done", f"{top:.4g} becomes 1"))
         return np.where(inside, np.clip((array - low) / (top - low), 0, 1), 0).astype(np.float32)

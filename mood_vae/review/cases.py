@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from mood_vae.dicom.find_scans import find_scans
 from mood_vae.errors import FolderError, printable
@@ -63,8 +63,6 @@ class CaseList:
 
 class _Run(BaseModel):
     """What is used of the file that `mood-vae predict --report` writes."""
-
-    model_config = ConfigDict(extra="ignore")
 
     cases: dict[str, dict[str, Any]] = {}
     failures: dict[str, str] = {}

@@ -44,7 +44,7 @@ class Detected(Protocol):
 
 
 def show(
-    volume: Volume | Path,
+    volume: Volume | Path | str,
     detection: Detected,
     *,
     interactive: bool | None = None,
@@ -66,8 +66,8 @@ def show(
         VolumeError: The file cannot be used.
         ConfigError: The map has another shape than the volume, or ipyniivue is not installed.
     """
-    if isinstance(volume, Path):
-        volume = volume_files.read(volume)
+    if isinstance(volume, Path | str):
+        volume = volume_files.read(Path(volume))
     if detection.anomaly_map.shape != volume.array.shape:
         raise ConfigError(
             expected=f"a detection of this volume, of shape {volume.array.shape}",

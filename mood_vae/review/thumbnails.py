@@ -187,9 +187,9 @@ def colour_table() -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(table)
 
 
-def legend_colours(count: int = 17) -> tuple[str, ...]:
+def legend_colours() -> tuple[str, ...]:
     """Return the colours of the map's values from 0 to 1, over a grey scan, as #rrggbb."""
-    table = colour_table()[np.linspace(0, 255, count).astype(int)].astype(float)
+    table = colour_table()[np.linspace(0, 255, 17).astype(int)].astype(float)
     opacity = table[:, 3:] / 255
     seen = np.rint(table[:, :3] * opacity + 0x60 * (1 - opacity)).astype(int)
     return tuple(f"#{red:02x}{green:02x}{blue:02x}" for red, green, blue in seen)

@@ -17,6 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from mood_vae.errors import ConfigError
 from mood_vae.imaging.random_fields import smooth_noise
+from mood_vae.imaging.resampling import means_of_blocks
 from mood_vae.io import volume_files
 from mood_vae.io.volume import Affine, Array, Mask, Volume
 
@@ -108,16 +109,10 @@ def _template(step: int) -> _Template:
     from nilearn.datasets import load_mni152_gm_template, load_mni152_template, load_mni152_wm_template
 
     images = [load(resolution=1) for load in (load_mni152_template, load_mni152_gm_template, load_mni152_wm_template)]
-    t1, grey, white = (_block_mean(np.asarray(image.dataobj, dtype=np.float32), step) for image in images)
+    t1, grey, white = (means_of_blocks(np.asarray(image.dataobj, dtype=np.float32), step) for image in images)
     affine = images[0].affine @ np.diag([step, step, step, 1.0])
     affine[:3, 3] += images[0].affine[:3, :3] @ np.full(3, (step - 1) / 2)
     return _Template(t1=t1, grey=grey, white=white, affine=affine)
-
-
-def _block_mean(array: Array, step: int) -> Array:
-    i, j, k = (n // step for n in array.shape)
-    whole = array[: i * step, : j * step, : k * step]
-    return whole.reshape(i, step, j, step, k, step).mean(axis=(1, 3, 5))
 
 
 def _bent_coordinates(

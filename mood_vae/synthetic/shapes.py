@@ -13,6 +13,7 @@ import numpy.typing as npt
 import scipy.fft
 import scipy.ndimage
 
+from mood_vae.imaging.flat_voxels import halves
 from mood_vae.imaging.random_fields import Vector, smooth_noise
 from mood_vae.io.volume import Array
 
@@ -139,22 +140,14 @@ def poisson_blend(target: Array, source: Array, weight: Array) -> Array:
     divergence = np.zeros_like(difference)
     laplacian = np.zeros((1, 1, 1))
     for axis, n in enumerate(target.shape):
-        mid_weight = 0.5 * (_without_last(weight, axis) + _without_first(weight, axis))
-        flow = mid_weight * np.diff(difference, axis=axis)
-        _without_last(divergence, axis)[...] += flow
-        _without_first(divergence, axis)[...] -= flow
+        lower, upper = halves(axis)
+        flow = 0.5 * (weight[lower] + weight[upper]) * np.diff(difference, axis=axis)
+        divergence[lower] += flow
+        divergence[upper] -= flow
         eigenvalues = 2 * np.cos(np.pi * np.arange(1, n + 1) / (n + 1)) - 2
         laplacian = laplacian + eigenvalues.reshape([-1 if a == axis else 1 for a in range(3)])
     spectrum = scipy.fft.dstn(divergence, type=1) / laplacian.astype(np.float32)
     return target + weight * scipy.fft.idstn(spectrum, type=1)
-
-
-def _without_last(array: Array, axis: int) -> Array:
-    return np.moveaxis(np.moveaxis(array, axis, 0)[:-1], 0, axis)
-
-
-def _without_first(array: Array, axis: int) -> Array:
-    return np.moveaxis(np.moveaxis(array, axis, 0)[1:], 0, axis)
 
 
 def displace(crop: Array, shift_vox: tuple[Array, Array, Array], where: npt.NDArray[np.bool_]) -> Array:

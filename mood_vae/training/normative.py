@@ -42,14 +42,11 @@ def normative_maps(vae: Vae, volumes: SliceCache, subjects: Sequence[str]) -> Te
     return functional.avg_pool3d(torch.cat([residual_KHW[None], roughness_CKHW])[None], 4)[0]
 
 
-def mean_absolute_residual(
-    pairs: Iterable[tuple[Array, Array]], *, smoothing_vox: float = 2.0, floor: float = 0.02
-) -> Array:
-    """Return the mean absolute residual of healthy brains, smoothed.
+def mean_absolute_residual(pairs: Iterable[tuple[Array, Array]], *, floor: float = 0.02) -> Array:
+    """Return the mean absolute residual of healthy brains, smoothed by a Gaussian of 2 voxels.
 
     Args:
         pairs: Brain and reconstruction, (K, H, W) each, in units of the intensity range.
-        smoothing_vox: Standard deviation of the Gaussian filter.
         floor: The least value of the result, since a division by it follows.
 
     Returns:
@@ -65,7 +62,7 @@ def mean_absolute_residual(
         count += 1
     if total is None:
         raise ConfigError(expected="healthy subjects", found="none", remedy="add healthy volumes")
-    return np.maximum(ndimage.gaussian_filter(total / count, smoothing_vox), floor)
+    return np.maximum(ndimage.gaussian_filter(total / count, 2.0), floor)
 
 
 def _mean_roughness(arrays: Iterable[Array]) -> Tensor:

@@ -77,7 +77,7 @@ def train(
     starts = _first_discriminators(preset, discriminators_from)
     volumes = cache.build(data_dir, run_dir / "cache", preset.detector.grid, progress=progress)
     known = _known_subjects(vae_from, discriminators_from)
-    training, validation = split_subjects(volumes.subjects, preset.training, known=known)
+    subjects = training, validation = split_subjects(volumes.subjects, preset.training, known=known)
     recipe = {
         **_recipe(preset, hardware, vae_from, discriminators_from),
         "training_subjects": training,
@@ -89,7 +89,7 @@ def train(
         vae = _given_vae(vae_from, preset)
     else:
         shape = preset.detector.vae
-        vae = fit_vae(volumes, run_dir, shape, preset.training, hardware, known=known, resume=resume)
+        vae = fit_vae(volumes, subjects, run_dir, shape, preset.training, hardware, resume=resume)
     tensors = {f"vae.{key}": value for key, value in vae.state_dict().items()}
     if preset.detector.normative_channels:
         tensors[NORMATIVE] = normative_maps(vae, volumes, training)
@@ -102,7 +102,6 @@ def train(
             spacing_mm=preset.detector.grid.spacing_mm,
         )
         folder = run_dir / f"discriminator-{number}"
-        subjects = (training, validation)
         trained.append(fit_discriminator(start, given, volumes, subjects, folder, config, hardware, resume=resume))
         tensors |= {f"discriminator.{number}.{key}": value for key, value in trained[-1].state_dict().items()}
     path = run_dir / CHECKPOINT_NAME

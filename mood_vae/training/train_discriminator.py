@@ -225,13 +225,13 @@ def fit_discriminator(
     trainer = make_trainer(run_dir, config.epochs, hardware, [monitor])
     state = resume_from(run_dir, resume=resume)
 
-    def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[list[Sample]]:
+    def loader(part: list[str], count: int, seed: int, *, again: bool) -> DataLoader[Sample]:
         dataset = synthetic_samples(volumes, part, config, given.spacing_mm, seed=seed)
         numbers = SampleNumbers(count, rank=trainer.global_rank, world=trainer.world_size, again=again)
         # Lightning starts the workers of a resumed run before it says which epoch it is
         numbers.set_epoch(epochs_done(state))
         batches = BatchSampler(numbers, config.batch_samples, drop_last=False)
-        return DataLoader(dataset, batch_sampler=batches, collate_fn=list, num_workers=hardware.data_workers())  # type: ignore[arg-type]
+        return DataLoader(dataset, batch_sampler=batches, collate_fn=list, num_workers=hardware.data_workers())
 
     training = loader(subjects[0], config.samples, config.seed, again=False)
     validation = loader(subjects[1], VALIDATION_SAMPLES, config.seed + 1, again=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import lightning as L
 import numpy as np
@@ -20,15 +19,7 @@ from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware, epochs_done, make_trainer, resume_from
 from mood_vae.training.monitoring import N_EXAMPLES, VaeMonitor, reconstructions
-from mood_vae.training.slice_dataset import (
-    Batch,
-    BrainDataset,
-    GlobalBatches,
-    KnownSubjects,
-    SliceDataset,
-    make_dataset,
-    split_subjects,
-)
+from mood_vae.training.slice_dataset import Batch, BrainDataset, GlobalBatches, SliceDataset, make_dataset
 from mood_vae.training.training_page import write_vae_page
 
 PARTING_EPOCH = 1
@@ -69,7 +60,7 @@ class VaeTraining(L.LightningModule):
     @torch.no_grad()
     def _posteriors(self) -> tuple[Tensor, Tensor]:
         """Return means and log-variances of training slices, or brains, evenly chosen: at most `PARTING_SLICES`."""
-        dataset = cast("SliceDataset | BrainDataset", cast(DataLoader[Tensor], self.trainer.train_dataloader).dataset)
+        dataset: SliceDataset | BrainDataset = self.trainer.train_dataloader.dataset
         positions = np.linspace(0, len(dataset) - 1, min(len(dataset), PARTING_SLICES)).round().astype(int)
         parts = np.array_split(positions, max(1, len(positions) // self.config.batch_size))
         batches = (dataset[Batch(self.current_epoch, part.tolist())] for part in parts)
@@ -109,26 +100,26 @@ class VaeTraining(L.LightningModule):
 
 def fit_vae(
     cache: SliceCache,
+    subjects: tuple[list[str], list[str]],
     run_dir: Path,
     vae_config: VaeConfig,
     config: VaeTrainingConfig,
     hardware: Hardware,
     *,
-    known: KnownSubjects = ((), ()),
     resume: bool = False,
 ) -> Vae:
-    """Train a network on the training subjects of a cache and return it, on the CPU and ready for use.
+    """Train a network on brains of a cache and return it, on the CPU and ready for use.
 
     Each epoch ends with a state in `run_dir`, replaced atomically. Losses go to `run_dir/logs`, as CSV and for
     TensorBoard with pictures; the whole training ends with the page `run_dir/training.png`.
 
     Args:
-        cache: The healthy brains, split by `split_subjects`.
+        cache: The healthy brains.
+        subjects: For training and for validation.
         run_dir: Where logs and states go.
         vae_config: The shape of the network.
         config: How it is trained.
         hardware: Where it runs.
-        known: See `split_subjects`.
         resume: Go on from the last finished epoch; on a CPU the run ends at the very weights of one that was never
             interrupted.
 
@@ -136,7 +127,7 @@ def fit_vae(
         ConfigError: The run that is resumed has finished more epochs than are wanted, or there are fewer subjects than
             processes.
     """
-    training, validation = split_subjects(cache.subjects, config, known=known)
+    training, validation = subjects
     module = VaeTraining(fresh_vae(vae_config, config), config)
     shown = make_dataset(cache, validation, vae_config, seed=config.seed, augmented=False)
     examples_BCHW = shown.examples(N_EXAMPLES)

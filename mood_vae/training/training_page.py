@@ -86,7 +86,6 @@ def write_discriminator_page(run_dir: Path, rows: Sequence[Array]) -> None:
 
 
 def _write(run_dir: Path, what: str, panels: dict[str, str], rows: dict[str, Array], *, sagittal: bool = False) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     curves = read_curves(loss_files(run_dir))
@@ -100,8 +99,7 @@ def _write(run_dir: Path, what: str, panels: dict[str, str], rows: dict[str, Arr
         _draw_curves(axes, curves, name, title)
     if below:
         _draw_rows(below[0], rows, sides=("F", "B") if sagittal else ("R", "L"))
-    canvas = FigureCanvasAgg(figure)
-    atomic.write(run_dir / PAGE_NAME, ".png", lambda temporary: canvas.print_png(temporary))
+    atomic.write(run_dir / PAGE_NAME, ".png", figure.savefig)
 
 
 def _draw_curves(axes: Axes, curves: Curves, name: str, title: str) -> None:

@@ -10,16 +10,13 @@ import pytest
 import torch
 
 from mood_vae.benchmark import results, run
-from mood_vae.detection.checkpoint import NORMATIVE, Checkpoint
+from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.evaluation.scoring import ScoreConfig
 from mood_vae.io import volume_files
-from mood_vae.io.output_folder import silent
 from mood_vae.models.discriminator import Discriminator
 from mood_vae.models.discriminator_inputs import DiscriminatorConfig
 from mood_vae.system import resources
-from mood_vae.training import cache
-from mood_vae.training.cache import SliceCache
-from tests.small_models import SMALL_GRID
+from tests.small_models import with_discriminators
 
 SOURCES = """\
 file,role,source
@@ -65,12 +62,6 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def volumes(healthy_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> SliceCache:
-    """The four healthy phantoms on the small grid."""
-    return cache.build(healthy_dir, tmp_path_factory.mktemp("cache"), SMALL_GRID, progress=silent)
-
-
-@pytest.fixture(scope="session")
 def trained(small_checkpoint: Checkpoint) -> Checkpoint:
     """The small VAE with two random discriminators: one of slices that only serves a volumetric one, mirrored."""
     torch.manual_seed(1)
@@ -78,13 +69,8 @@ def trained(small_checkpoint: Checkpoint) -> Checkpoint:
         DiscriminatorConfig(offsets=(-1, 0), widths=(4, 4), ensemble_weight=0.0),
         DiscriminatorConfig(offsets=(0,), widths=(4, 6), volumetric=True, cascade_inputs=1),
     )
-    description = small_checkpoint.description
-    tensors = {**small_checkpoint.tensors, NORMATIVE: torch.full((3, 7, 8, 12), 0.25)}
-    for number, shape in enumerate(shapes):
-        weights = Discriminator(shape).state_dict()
-        tensors |= {f"discriminator.{number}.{name}": weight for name, weight in weights.items()}
-    changed = description.replaced(
-        detector=description.detector.replaced(discriminators=shapes, mirroring=True),
+    made = with_discriminators(small_checkpoint, [Discriminator(shape) for shape in shapes], mirroring=True)
+    changed = made.description.replaced(
         provenance={
             "training_subjects": ["00000", "00001"],
             "validation_subjects": ["00002", "00003"],
@@ -94,4 +80,4 @@ def trained(small_checkpoint: Checkpoint) -> Checkpoint:
             ],
         },
     )
-    return Checkpoint(description=changed, tensors=tensors)
+    return Checkpoint(description=changed, tensors=made.tensors)

@@ -28,14 +28,14 @@ def of_slices(ks: np.ndarray, mu_SL: torch.Tensor, log_var_SL: torch.Tensor) -> 
     return Latents(subjects=np.zeros(len(ks), np.int64), ks=ks, mu_SL=mu_SL, log_var_SL=log_var_SL)
 
 
-def test_each_visible_slice_has_its_posterior_and_its_component(volumes: SliceCache) -> None:
+def test_each_visible_slice_has_its_posterior_and_its_component(small_cache: SliceCache) -> None:
     torch.manual_seed(0)
     vae = make_vae(SMALL_MODEL.replaced(components=3)).eval()
-    found = latents_of(vae, volumes, ["00001", "00003"])
+    found = latents_of(vae, small_cache, ["00001", "00003"])
     assert set(found.subjects) == {0, 1}
     place = int(np.flatnonzero((found.subjects == 1) & (found.ks == 13))[0])
     with torch.inference_mode():
-        mu_BL, log_var_BL = vae.encode(torch.from_numpy(volumes.volume("00003")[13])[None, None])
+        mu_BL, log_var_BL = vae.encode(torch.from_numpy(small_cache.volume("00003")[13])[None, None])
         assert vae.prior is not None
         component = int(vae.prior.log_joint(mu_BL).argmax())
     torch.testing.assert_close(found.mu_SL[place], mu_BL[0])
@@ -43,7 +43,7 @@ def test_each_visible_slice_has_its_posterior_and_its_component(volumes: SliceCa
     assert components_of(vae.prior, found)[place] == component
     whole_kl = vae.kl_divergence(found.mu_SL, found.log_var_SL).mean().item()
     assert mean_kl(vae.prior, found) == pytest.approx(whole_kl, rel=1e-5)
-    whole = latents_of(make_vae(SMALL_MODEL.replaced(volume_slices=32)), volumes, ["00001", "00003"])
+    whole = latents_of(make_vae(SMALL_MODEL.replaced(volume_slices=32)), small_cache, ["00001", "00003"])
     assert len(whole.mu_SL) == 2
     assert whole.ks.tolist() == [0, 0]
 
@@ -75,14 +75,14 @@ def test_mutual_information_is_the_entropy_of_what_both_know() -> None:
     assert by_chance == pytest.approx(math.log(2))
 
 
-def test_brains_are_put_into_thirds(volumes: SliceCache) -> None:
-    thirds = contrast_and_brightness(volumes, volumes.subjects)
+def test_brains_are_put_into_thirds(small_cache: SliceCache) -> None:
+    thirds = contrast_and_brightness(small_cache, small_cache.subjects)
     assert set(thirds) == {"contrast", "brightness"}
     assert all(len(of) == 4 and set(of) == {0, 1, 2} for of in thirds.values())
 
 
-def test_the_picture_is_drawn(volumes: SliceCache, tmp_path: Path) -> None:
+def test_the_picture_is_drawn(small_cache: SliceCache, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    found = latents_of(make_vae(SMALL_MODEL.replaced(components=3)), volumes, ["00001", "00003"])
+    found = latents_of(make_vae(SMALL_MODEL.replaced(components=3)), small_cache, ["00001", "00003"])
     draw_components(found, found.ks % 3, ["IXI", "OASIS"], 3, tmp_path / "components.png")
     assert (tmp_path / "components.png").stat().st_size > 5000

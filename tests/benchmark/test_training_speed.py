@@ -33,8 +33,8 @@ PRESET = SMALL_PRESET.replaced(
 
 
 @pytest.fixture
-def plainly(volumes: SliceCache, healthy_dir: Path) -> PlainCache:
-    return PlainCache(volumes, volume_files.list_volumes(healthy_dir), SMALL_GRID)
+def plainly(small_cache: SliceCache, healthy_dir: Path) -> PlainCache:
+    return PlainCache(small_cache, volume_files.list_volumes(healthy_dir), SMALL_GRID)
 
 
 def test_the_clock_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

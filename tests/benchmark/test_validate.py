@@ -77,31 +77,31 @@ def test_learnt_types_are_those_shown_to_any_discriminator(trained: Checkpoint) 
     assert learnt_types({"discriminator_training": [{"synthesis": synthesis}]}) == {"foreign_patch_interpolation"}
 
 
-def test_brains_have_one_anomaly_or_none_and_subjects_take_turns(volumes: SliceCache) -> None:
+def test_brains_have_one_anomaly_or_none_and_subjects_take_turns(small_cache: SliceCache) -> None:
     config = ValidationConfig(per_type=2, seed=5)
-    healthy = list(brains_of(HEALTHY, volumes, ["00002", "00003"], config, 6.0))
+    healthy = list(brains_of(HEALTHY, small_cache, ["00002", "00003"], config, 6.0))
     assert len(healthy) == 8
     assert not any(label.any() for _, label in healthy)
-    spheres = list(brains_of("uniform_sphere", volumes, ["00002", "00003"], config, 6.0))
+    spheres = list(brains_of("uniform_sphere", small_cache, ["00002", "00003"], config, 6.0))
     assert len(spheres) == 2
     assert all(label.any() and label.shape == brain.array.shape for brain, label in spheres)
-    again = list(brains_of("uniform_sphere", volumes, ["00002", "00003"], config, 6.0))
+    again = list(brains_of("uniform_sphere", small_cache, ["00002", "00003"], config, 6.0))
     assert all(np.array_equal(a.array, b.array) for (a, _), (b, _) in zip(spheres, again, strict=True))
 
 
-def test_thresholds_are_exceeded_by_their_share_of_healthy_voxels(trained: Checkpoint, volumes: SliceCache) -> None:
+def test_thresholds_are_exceeded_by_their_share_of_healthy_voxels(trained: Checkpoint, small_cache: SliceCache) -> None:
     detector = VaeDetector.of(trained, CPU)
-    healthy = [look(detector, Brain.of(volumes.volume(subject))) for subject in ("00002", "00003")]
+    healthy = [look(detector, Brain.of(small_cache.volume(subject))) for subject in ("00002", "00003")]
     thresholds = thresholds_of(detector, healthy)
     voxels = np.concatenate([found.raw_map[found.search_mask] for found in healthy])  # the small model pools nothing
     assert [float((voxels > threshold).mean()) for threshold in thresholds] == pytest.approx(RATES, abs=2e-4)
 
 
 def test_sample_scores_are_means_of_the_strongest_voxels_in_units_of_healthy_brains(
-    trained: Checkpoint, volumes: SliceCache
+    trained: Checkpoint, small_cache: SliceCache
 ) -> None:
     detector = VaeDetector.of(trained, CPU)
-    found = look(detector, Brain.of(volumes.volume("00002")))
+    found = look(detector, Brain.of(small_cache.volume("00002")))
     scores = SampleScores(trained, [found]).of(found)
     voxels = found.raw_map[found.search_mask]
     assert scores["the top 1"] == pytest.approx(voxels.mean(), rel=1e-5)
@@ -114,10 +114,10 @@ def test_sample_scores_are_means_of_the_strongest_voxels_in_units_of_healthy_bra
 
 
 def test_a_brain_is_measured_where_the_detector_looks_and_where_the_anomaly_is(
-    trained: Checkpoint, volumes: SliceCache
+    trained: Checkpoint, small_cache: SliceCache
 ) -> None:
     detector = VaeDetector.of(trained, CPU)
-    brain = Brain.of(volumes.volume("00002"))
+    brain = Brain.of(small_cache.volume("00002"))
     label = np.zeros(brain.array.shape, np.uint8)
     label[0, 0, :5] = 1  # outside the search mask
     found = measure(detector, SampleScores(trained, [look(detector, brain)]), [0.0], "noise", brain, label)
@@ -155,8 +155,8 @@ def test_a_single_validation_subject_is_refused_before_anything_is_built(
 
 
 @pytest.mark.parametrize("anomaly_type", FROM_DONOR)
-def test_two_subjects_give_each_other_their_tissue(volumes: SliceCache, anomaly_type: str) -> None:
-    found = brains_of(anomaly_type, volumes, ["00002", "00003"], ValidationConfig(per_type=4), 6.0)
+def test_two_subjects_give_each_other_their_tissue(small_cache: SliceCache, anomaly_type: str) -> None:
+    found = brains_of(anomaly_type, small_cache, ["00002", "00003"], ValidationConfig(per_type=4), 6.0)
     assert [bool(label.any()) for _, label in found] == [True] * 4
 
 

@@ -64,8 +64,8 @@ def test_the_shipped_weights_are_taken_as_they_are() -> None:
 
 
 @pytest.fixture(scope="module")
-def brain(volumes: SliceCache) -> Brain:
-    return Brain.of(volumes.volume("00003"))
+def brain(small_cache: SliceCache) -> Brain:
+    return Brain.of(small_cache.volume("00003"))
 
 
 def test_own_weights_are_a_row_of_their_own(trained: Checkpoint, tmp_path: Path, brain: Brain) -> None:
@@ -77,14 +77,14 @@ def test_own_weights_are_a_row_of_their_own(trained: Checkpoint, tmp_path: Path,
 
 
 def test_the_latent_score_takes_the_place_of_the_map_s(
-    trained: Checkpoint, volumes: SliceCache, healthy_dir: Path, tmp_path: Path
+    trained: Checkpoint, small_cache: SliceCache, healthy_dir: Path, tmp_path: Path
 ) -> None:
     checkpoint.save(tmp_path / "gmvae", trained)
-    alone = without_discriminators(trained, ResidualConfig(), volumes)
+    alone = without_discriminators(trained, ResidualConfig(), small_cache)
     tensors = {name: tensor for name, tensor in trained.tensors.items() if name.startswith("vae.")}
     description = trained.description.replaced(detector=alone.scorer.config, calibration=alone.calibration)
     checkpoint.save(tmp_path / "gmvae", Checkpoint(description=description, tensors=tensors))
-    made = make_rows(Shipped(lambda: volumes), {"gmvae": tmp_path / "gmvae.json"})["gmvae, latent score"]()
+    made = make_rows(Shipped(lambda: small_cache), {"gmvae": tmp_path / "gmvae.json"})["gmvae, latent score"]()
     found = [made.detect(volume_files.read(path)) for path in volume_files.list_volumes(healthy_dir)]
     # half of the two validation subjects, the last ones, lies below the median of their latent scores
     scores = [one.anomaly_score for one in found]
@@ -96,26 +96,26 @@ def test_the_latent_score_takes_the_place_of_the_map_s(
     assert found[0].anomaly_score != plain.anomaly_score
 
 
-def test_the_vae_alone_has_the_paper_s_settings(trained: Checkpoint, volumes: SliceCache, brain: Brain) -> None:
-    alone = without_discriminators(trained, ResidualConfig(), volumes)
+def test_the_vae_alone_has_the_paper_s_settings(trained: Checkpoint, small_cache: SliceCache, brain: Brain) -> None:
+    alone = without_discriminators(trained, ResidualConfig(), small_cache)
     expected = np.abs(brain.array - alone.scorer.reconstruct(brain)) * brain.brain_mask
     assert np.array_equal(alone.scorer.raw_map(brain), expected)
     assert alone.calibration.config.false_positive_rate == 0.01
     # a hundredth of the voxels of the two validation brains, together, lies above the threshold
-    maps = [(Brain.of(volumes.volume(subject)), subject) for subject in ("00002", "00003")]
+    maps = [(Brain.of(small_cache.volume(subject)), subject) for subject in ("00002", "00003")]
     voxels = np.concatenate([alone.scorer.raw_map(one)[one.brain_mask] for one, _ in maps])
     assert alone.calibration.threshold == pytest.approx(np.quantile(voxels, 0.99))
 
 
 def test_a_divided_residual_is_one_where_healthy_brains_are_as_they_are(
-    trained: Checkpoint, volumes: SliceCache, brain: Brain
+    trained: Checkpoint, small_cache: SliceCache, brain: Brain
 ) -> None:
-    plain = without_discriminators(trained, ResidualConfig(), volumes).scorer.raw_map(brain)
-    divided = without_discriminators(trained, ResidualConfig(standardised=True), volumes).scorer.raw_map(brain)
+    plain = without_discriminators(trained, ResidualConfig(), small_cache).scorer.raw_map(brain)
+    divided = without_discriminators(trained, ResidualConfig(standardised=True), small_cache).scorer.raw_map(brain)
     seen = plain > 0
     normative = plain[seen] / divided[seen]
-    training = [Brain.of(volumes.volume(subject)) for subject in ("00000", "00001")]
-    alone = without_discriminators(trained, ResidualConfig(), volumes).scorer
+    training = [Brain.of(small_cache.volume(subject)) for subject in ("00000", "00001")]
+    alone = without_discriminators(trained, ResidualConfig(), small_cache).scorer
     mean = np.mean([alone.raw_map(one) for one in training], axis=0)
     # the normative residual is smooth and stored coarsely: as large as the training brains' mean residual on average
     assert normative.mean() == pytest.approx(mean[seen].mean(), rel=0.3)
@@ -123,9 +123,9 @@ def test_a_divided_residual_is_one_where_healthy_brains_are_as_they_are(
 
 
 def test_one_discriminator_is_as_if_the_others_had_never_been(
-    trained: Checkpoint, volumes: SliceCache, brain: Brain
+    trained: Checkpoint, small_cache: SliceCache, brain: Brain
 ) -> None:
-    first = one_discriminator(trained, 0, volumes)
+    first = one_discriminator(trained, 0, small_cache)
     assert [config.ensemble_weight for config in first.scorer.config.discriminators] == [1.0]
     detector = trained.description.detector
     whole = make_scorer(
@@ -147,8 +147,10 @@ def test_a_discriminator_that_is_not_there_is_refused(trained: Checkpoint, volum
         one_discriminator(trained, number, volumes)
 
 
-def test_a_cascade_alone_keeps_what_it_takes_as_input(trained: Checkpoint, volumes: SliceCache, brain: Brain) -> None:
-    second = one_discriminator(trained, 1, volumes)
+def test_a_cascade_alone_keeps_what_it_takes_as_input(
+    trained: Checkpoint, small_cache: SliceCache, brain: Brain
+) -> None:
+    second = one_discriminator(trained, 1, small_cache)
     assert [config.ensemble_weight for config in second.scorer.config.discriminators] == [0.0, 1.0]
     assert np.array_equal(
         second.scorer.raw_map(brain), VaeDetector.of(trained, CPU).scorer.raw_map(brain)
@@ -156,12 +158,12 @@ def test_a_cascade_alone_keeps_what_it_takes_as_input(trained: Checkpoint, volum
 
 
 def test_without_the_mirror_image_the_calibration_is_made_anew(
-    trained: Checkpoint, volumes: SliceCache, brain: Brain
+    trained: Checkpoint, small_cache: SliceCache, brain: Brain
 ) -> None:
-    found = not_mirrored(trained, volumes)
+    found = not_mirrored(trained, small_cache)
     mirrored, plain = VaeDetector.of(trained, CPU).scorer, found.scorer
     both = np.mean([plain.raw_map(brain), plain.raw_map(brain.mirrored())[:, ::-1]], axis=0, dtype=np.float32)
     assert np.array_equal(mirrored.raw_map(brain), both)
     config = trained.description.calibration.config
-    healthy = calibration_brains(volumes, ["00002", "00003"], config)
+    healthy = calibration_brains(small_cache, ["00002", "00003"], config)
     assert found.calibration == calibrate(plain, healthy, config)

@@ -25,8 +25,6 @@ from mood_vae.errors import MoodVaeError, VolumeError
 from tests.dicom.dicom_files import SECRETS, Plan, header, put_pixels, save, voxels, write_enhanced, write_series
 
 SLICES = voxels((16, 16, 3))
-BAD = 11
-"""The name of the first slice's file, which is damaged."""
 
 
 def raw(tag: int, vr: bytes, value: bytes, length: int | None = None) -> bytes:

@@ -112,11 +112,12 @@ def test_an_empty_map_is_shown_as_such(volume: Volume) -> None:
     assert squares_of(figure)[0].std() > 10
 
 
-def test_a_path_shows_the_same(volume: Volume, found: Found, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [Path, str])
+def test_a_path_shows_the_same(volume: Volume, found: Found, tmp_path: Path, kind: type[Path] | type[str]) -> None:
     path = tmp_path / "a.nii.gz"
     volume_files.write(path, volume.array, volume.affine)
     for one, other in zip(
-        squares_of(mood_vae.show(volume, found)), squares_of(mood_vae.show(path, found)), strict=True
+        squares_of(mood_vae.show(volume, found)), squares_of(mood_vae.show(kind(path), found)), strict=True
     ):
         np.testing.assert_array_equal(one, other)
     with pytest.raises(VolumeError, match="missing"):

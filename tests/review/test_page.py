@@ -190,6 +190,41 @@ def test_verdicts_on_findings_of_another_prediction_are_left_out_and_told(
     page.close()
 
 
+def test_two_tabs_do_not_lose_each_other_s_verdicts(page: Any) -> None:
+    other = page.context.new_page()
+    for tab, case in ((page, "high.nii.gz"), (other, "low.nii.gz")):
+        tab.goto(f"{page.url.split('#')[0]}#case={case}")
+        tab.wait_for_selector("#findings")
+    page.locator("#findings .accept").first.click()
+    wait_until(other, "moodReview.verdicts.get('high.nii.gz', 1).verdict === 'accept'")
+    other.locator("#findings .reject").first.click()
+    wait_until(page, "moodReview.verdicts.get('low.nii.gz', 1).verdict === 'reject'")
+    both = page.evaluate("moodReview.verdicts.all()")
+    assert {case: {n: one["verdict"] for n, one in found.items()} for case, found in both.items()} == {
+        "high.nii.gz": {"1": "accept"}, "low.nii.gz": {"1": "reject"},
+    }  # fmt: skip
+    page.reload()
+    assert page.evaluate("moodReview.verdicts.all()") == both
+    assert page.inner_text("#progress-text") == "1 of 3 reviewed"
+
+
+def test_a_case_that_nobody_scored_says_so_once(browser: Any, folders: Folders) -> None:
+    folders.add("a.nii.gz", anomaly_map())
+    folders.report()
+    page = browser.new_page()
+    page.goto(f"{(folders.root / 'out').as_uri()}/index.html")
+    assert page.inner_text("#cases .score") == "no score"
+    page.close()
+
+
+def test_m_hides_and_shows_map_and_outlines_of_the_pictures(page: Any) -> None:
+    seen = "[...new Set([...document.querySelectorAll('.layer')].map(one => getComputedStyle(one).visibility))]"
+    page.keyboard.press("m")
+    assert page.evaluate(seen) == ["visible", "hidden"]
+    page.keyboard.press("m")
+    assert page.evaluate(seen) == ["visible"]
+
+
 def test_hostile_texts_are_text(page: Any) -> None:
     page.locator("#cases a.open", has_text="<img").click()
     page.wait_for_selector("#case-title")

@@ -45,6 +45,59 @@ def test_a_verdict_is_imported_for_the_finding_that_it_was_about(
     assert {number: one["verdict"] for number, one in kept.get("a.nii.gz", {}).items()} == imported
 
 
+TWO_TABS = """
+const key = `mood-vae-review-${report.id}`;
+const other = makeVerdicts(report);
+const say = (tab, finding, verdict) => tab.set("a.nii.gz", finding, { verdict, comment: "" });
+const given = (tab) => Object.entries(tab.all()["a.nii.gz"] ?? {}).map(([number, one]) => `${number} ${one.verdict}`);
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("say(other, 2, 'reject');", ["1 accept", "2 reject"]),
+        ("other.merge({ 'a.nii.gz': { 2: { verdict: 'reject' } } });", ["1 accept", "2 reject"]),
+        ("say(makeVerdicts(report), 1, null); say(verdicts, 2, 'reject');", ["2 reject"]),  # it was taken back
+        ("localStorage.removeItem(key); say(verdicts, 2, 'reject');", ["1 accept", "2 reject"]),
+    ],
+)
+def test_a_change_goes_upon_what_all_tabs_have_stored(said: str, kept: list[str]) -> None:
+    body = f"{TWO_TABS} say(verdicts, 1, 'accept'); {said} return given(makeVerdicts(report));"
+    assert run_in_node(LIST[:1], body, report_of("a.nii.gz")) == kept
+
+
+def test_what_cannot_be_stored_stays_on_the_page_and_is_told() -> None:
+    body = """
+    const told = [];
+    verdicts.onChange((caseId, number, entry, isStored) => told.push(isStored));
+    say(verdicts, 1, "accept");
+    localStorage.setItem = () => { throw new Error("full"); };
+    say(verdicts, 1, "reject");
+    say(verdicts, 2, "reject");
+    verdicts.merge({ "a.nii.gz": { 2: { verdict: "accept" } } });
+    return [told, given(verdicts)];
+    """
+    told, given = run_in_node(LIST[:1], TWO_TABS + body, report_of("a.nii.gz"))
+    assert told == [True, False, False, False]
+    assert given == ["1 reject", "2 accept"]
+
+
+def test_where_a_server_keeps_verdicts_the_browser_neither_stores_nor_tells_any(server: ReviewServer) -> None:
+    body = """
+    await window.moodVerdictsReady;
+    await quiet();
+    const key = `mood-vae-review-${report.id}`;
+    localStorage.setItem(key, JSON.stringify({ "a.nii.gz": { 2: { verdict: "reject", comment: "" } } }));
+    listeners.storage({ key });
+    verdicts.set("a.nii.gz", 1, { verdict: "accept", comment: "" });
+    await quiet();
+    return [Object.keys(verdicts.all()["a.nii.gz"]), localStorage.getItem(key).includes("accept")];
+    """
+    assert run_in_node(KEPT, body, report_of("a.nii.gz"), address=server.address) == [["1"], False]
+    assert kept(server) == [(1, "accept", "")]
+
+
 @pytest.mark.parametrize(
     ("peak", "below", "told"),
     [

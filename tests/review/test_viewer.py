@@ -160,6 +160,29 @@ def test_keys_move_the_crosshair_and_go_from_finding_to_finding(opened: Tab) -> 
     assert not opened.page.locator(".viewer-body [name=map]").is_checked()
 
 
+def test_the_page_s_m_hides_and_shows_map_and_outlines_of_the_viewer_alone(opened: Tab) -> None:
+    bare(opened)
+    before = opened.picture()
+    opened.page.locator("#case-title").focus()
+    opened.page.keyboard.press("m")
+    opened.settle()
+    hidden = opened.picture()
+    assert [is_warm(hidden).sum(), is_blue(hidden).sum()] == [0, 0]
+    boxes = opened.page.locator(".viewer-body input[type=checkbox]")
+    checked = "all => all.map(one => [one.name, one.checked])"
+    assert dict(boxes.evaluate_all(checked)) == {"map": False, "mask": False, "label": False, "crosshair": False}
+    opened.page.keyboard.press("m")
+    opened.settle()
+    np.testing.assert_array_equal(opened.picture(), before)
+    opened.page.keyboard.press("m")
+    opened.page.keyboard.press("Escape")
+    opened.page.wait_for_selector("#list-view")
+    bare_page = "document.documentElement.classList.contains('bare')"
+    assert not opened.page.evaluate(bare_page)
+    opened.page.keyboard.press("m")
+    assert opened.page.evaluate(bare_page)
+
+
 def test_what_cannot_be_shown_is_told_and_another_case_can(tab: Tab, tmp_path: Path) -> None:
     site = make_site(tmp_path, ("a.nii.gz", "b.nii.gz"))
     (tmp_path / "images" / "a.nii.gz").write_bytes(b"no volume")

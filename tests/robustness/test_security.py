@@ -21,10 +21,10 @@ from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint
 from mood_vae.errors import CheckpointError
 from mood_vae.io import volume_files
-from mood_vae.io.output_folder import silent
-from mood_vae.training import cache, lightning_run, train_vae
+from mood_vae.training import lightning_run, train_vae
+from mood_vae.training.cache import SliceCache
 from mood_vae.training.lightning_run import Hardware
-from tests.small_models import SMALL_GRID, SMALL_MODEL, SMALL_PRESET
+from tests.small_models import SMALL_MODEL, SMALL_PRESET
 
 ROOT = Path(__file__).parents[2]
 MODULES = sorted((ROOT / "mood_vae").rglob("*.py"))
@@ -75,16 +75,16 @@ def test_no_module_can_run_what_it_reads(path: Path) -> None:
 
 @pytest.mark.parametrize("environment", [{}, {"TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1"}], ids=["plain", "forced"])
 def test_a_hostile_training_state_runs_nothing(
-    healthy_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+    small_cache: SliceCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
-    slices = cache.build(healthy_dir, tmp_path / "cache", SMALL_GRID, progress=silent)
     run_dir, mark = tmp_path / "run", tmp_path / "executed"
     run_dir.mkdir()
     torch.save({"state_dict": Payload(mark)}, run_dir / lightning_run.RESUME_NAME)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    subjects, hardware = (small_cache.subjects[:3], small_cache.subjects[3:]), Hardware(accelerator="cpu")
     with pytest.raises(CheckpointError, match=r"last\.ckpt"):
-        train_vae.fit_vae(slices, run_dir, SMALL_MODEL, SMALL_PRESET.training, Hardware(accelerator="cpu"), resume=True)
+        train_vae.fit_vae(small_cache, subjects, run_dir, SMALL_MODEL, SMALL_PRESET.training, hardware, resume=True)
     assert not mark.exists()
 
 

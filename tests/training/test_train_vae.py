@@ -24,7 +24,7 @@ from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware, loss_files
 from mood_vae.training.slice_dataset import split_subjects
-from mood_vae.training.train_vae import VaeTraining, fit_vae, fresh_vae
+from mood_vae.training.train_vae import VaeTraining, fresh_vae
 from mood_vae.training.training_page import read_curves
 from tests.small_models import SMALL_MODEL, SMALL_PRESET
 
@@ -43,12 +43,16 @@ def losses(file: Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(lines) if row[name]]
 
 
+def fit(volumes: SliceCache, folder: Path, model: VaeConfig, config: VaeTrainingConfig, *, resume: bool = False) -> Vae:
+    subjects = split_subjects(volumes.subjects, config)
+    return train_vae.fit_vae(volumes, subjects, folder, model, config, CPU, resume=resume)
+
+
 @pytest.fixture(scope="module")
 def trained(small_cache: SliceCache, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Vae]:
     """A run of four epochs: its folder and its network."""
-    torch.set_num_threads(1)  # as in each test, which comes later than this
     folder = tmp_path_factory.mktemp("trained")
-    return folder, fit_vae(small_cache, folder, SMALL_MODEL, FOUR_EPOCHS, CPU)
+    return folder, fit(small_cache, folder, SMALL_MODEL, FOUR_EPOCHS)
 
 
 def test_training_lowers_the_loss(trained: tuple[Path, Vae]) -> None:
@@ -105,7 +109,7 @@ def test_looking_at_a_training_changes_none_of_its_bits(
 ) -> None:
     monkeypatch.setattr(train_vae, "VaeMonitor", lambda _: Callback())
     monkeypatch.setattr(train_vae, "write_vae_page", lambda *_, **__: None)
-    unseen = fit_vae(small_cache, tmp_path, SMALL_MODEL, FOUR_EPOCHS, CPU)
+    unseen = fit(small_cache, tmp_path, SMALL_MODEL, FOUR_EPOCHS)
     np.testing.assert_array_equal(weights(unseen), weights(trained[1]))
     assert not (tmp_path / "training.png").exists()
     assert (trained[0] / "training.png").stat().st_size > 10_000
@@ -127,9 +131,9 @@ def test_the_start_follows_from_the_seed() -> None:
 def test_a_resumed_run_ends_at_the_same_weights_as_one_that_was_never_interrupted(
     small_cache: SliceCache, trained: tuple[Path, Vae], tmp_path: Path
 ) -> None:
-    fit_vae(small_cache, tmp_path, SMALL_MODEL, FOUR_EPOCHS.replaced(epochs=2), CPU)
+    fit(small_cache, tmp_path, SMALL_MODEL, FOUR_EPOCHS.replaced(epochs=2))
     assert torch.load(tmp_path / lightning_run.RESUME_NAME, weights_only=True)["epoch"] == 1
-    resumed = fit_vae(small_cache, tmp_path, SMALL_MODEL, FOUR_EPOCHS, CPU, resume=True)
+    resumed = fit(small_cache, tmp_path, SMALL_MODEL, FOUR_EPOCHS, resume=True)
     np.testing.assert_array_equal(weights(resumed), weights(trained[1]))
     # the losses of both parts stay
     name = "validation/loss"
@@ -146,22 +150,22 @@ def test_augmented_slices_along_several_axes_train_one_network_repeatably(
     """Their augmentation runs in a process of its own, which must know the epoch of a resumed run as well."""
     model = SMALL_MODEL.replaced(slice_shape=(48, 48), axes=(0, 2))
     config = CONFIG.replaced(augmented=True, epochs=2)
-    whole = fit_vae(small_cache, tmp_path / "whole", model, config, CPU)
+    whole = fit(small_cache, tmp_path / "whole", model, config)
     assert np.abs(weights(whole) - weights(fresh_vae(model, config))).max() > 1e-3
-    fit_vae(small_cache, tmp_path / "cut", model, config.replaced(epochs=1), CPU)
-    resumed = fit_vae(small_cache, tmp_path / "cut", model, config, CPU, resume=True)
+    fit(small_cache, tmp_path / "cut", model, config.replaced(epochs=1))
+    resumed = fit(small_cache, tmp_path / "cut", model, config, resume=True)
     np.testing.assert_array_equal(weights(resumed), weights(whole))
 
 
 def test_training_stops_without_progress(small_cache: SliceCache, tmp_path: Path) -> None:
     # at such a rate nothing gets better
     config = CONFIG.replaced(epochs=9, patience=1, learning_rate=1e-30)
-    stopped = fit_vae(small_cache, tmp_path, SMALL_MODEL, config, CPU)
+    stopped = fit(small_cache, tmp_path, SMALL_MODEL, config)
     assert len(losses(tmp_path / "logs/metrics.csv", "validation/loss")) == 2
     # nor does it train on when it is resumed
     state = (tmp_path / lightning_run.RESUME_NAME).read_bytes()
     for _ in range(2):
-        resumed = fit_vae(small_cache, tmp_path, SMALL_MODEL, config, CPU, resume=True)
+        resumed = fit(small_cache, tmp_path, SMALL_MODEL, config, resume=True)
         np.testing.assert_array_equal(weights(resumed), weights(stopped))
         assert (tmp_path / lightning_run.RESUME_NAME).read_bytes() == state
 
@@ -171,7 +175,7 @@ def test_fewer_epochs_than_the_resumed_run_has_finished_are_refused(
 ) -> None:
     wrong = r"last\.ckpt: expected training\.epochs of at least 4, which .* found 3; give as many"
     with pytest.raises(ConfigError, match=wrong):
-        fit_vae(small_cache, trained[0], SMALL_MODEL, CONFIG.replaced(epochs=3), CPU, resume=True)
+        fit(small_cache, trained[0], SMALL_MODEL, CONFIG.replaced(epochs=3), resume=True)
 
 
 def test_context_encoding_has_its_share_of_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,11 +224,13 @@ from mood_vae.models.vae import VaeConfig
 from mood_vae.training.cache import SliceCache
 from mood_vae.training.config import VaeTrainingConfig
 from mood_vae.training.lightning_run import Hardware
+from mood_vae.training.slice_dataset import split_subjects
 from mood_vae.training.train_vae import fit_vae
 torch.set_num_threads(1)
 cache, folder, model, config, hardware = sys.argv[1:]
-vae = fit_vae(SliceCache(Path(cache)), Path(folder), VaeConfig.from_json(json.loads(model)),
-              VaeTrainingConfig.from_json(json.loads(config)), Hardware(**json.loads(hardware)))
+volumes, config = SliceCache(Path(cache)), VaeTrainingConfig.from_json(json.loads(config))
+vae = fit_vae(volumes, split_subjects(volumes.subjects, config), Path(folder),
+              VaeConfig.from_json(json.loads(model)), config, Hardware(**json.loads(hardware)))
 torch.save(vae.state_dict(), Path(folder) / "vae.pt")
 """
 
@@ -240,7 +246,7 @@ def arguments(
 @pytest.mark.slow
 def test_after_a_kill_resuming_ends_at_the_same_weights(small_cache: SliceCache, tmp_path: Path) -> None:
     config = CONFIG.replaced(epochs=6)
-    undisturbed = weights(fit_vae(small_cache, tmp_path / "whole", SMALL_MODEL, config, CPU))
+    undisturbed = weights(fit(small_cache, tmp_path / "whole", SMALL_MODEL, config))
     command = [sys.executable, "-c", START, *arguments(small_cache, tmp_path / "cut", SMALL_MODEL, config)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
     state = tmp_path / "cut" / lightning_run.RESUME_NAME
@@ -250,7 +256,7 @@ def test_after_a_kill_resuming_ends_at_the_same_weights(small_cache: SliceCache,
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert torch.load(state, weights_only=True)["epoch"] < config.epochs - 1
-    resumed = weights(fit_vae(small_cache, tmp_path / "cut", SMALL_MODEL, config, CPU, resume=True))
+    resumed = weights(fit(small_cache, tmp_path / "cut", SMALL_MODEL, config, resume=True))
     np.testing.assert_array_equal(resumed, undisturbed)
     # no epoch's validation is lost, whenever the kill came
     curves = [read_curves(loss_files(tmp_path / name)).values["validation/loss"] for name in ("whole", "cut")]
@@ -262,7 +268,7 @@ def test_after_a_kill_resuming_ends_at_the_same_weights(small_cache: SliceCache,
 def test_two_processes_train_together(small_cache: SliceCache, tmp_path: Path) -> None:
     """Two CPU processes over gloo end, from the same start, near the weights of one: the batches are the same."""
     config = CONFIG.replaced(epochs=6)
-    one = weights(fit_vae(small_cache, tmp_path / "one", SMALL_MODEL, config, CPU))
+    one = weights(fit(small_cache, tmp_path / "one", SMALL_MODEL, config))
     script = tmp_path / "together.py"
     script.write_text(START.replace("torch.save(", "if int(__import__('os').environ['RANK']) == 0: torch.save("))
     options = arguments(small_cache, tmp_path / "two", SMALL_MODEL, config, devices=2, strategy="ddp")

@@ -60,7 +60,7 @@ function caseRow(entry, number) {
   return el("li", { class: "case", "data-case": entry.id },
     el("div", { class: "facts" },
       el("h3", {}, el("a", { href, class: "open", onfocus: () => { list.row = number; } }, entry.id)),
-      el("p", { class: "score" }, el("strong", {}, scoreInWords(entry)), " score",
+      el("p", { class: "score" }, el("strong", {}, scoreInWords(entry)), entry.score !== null && " score",
         healthyInWords(entry) && el("span", { class: "muted" }, `, ${healthyInWords(entry)}`)),
       top ? el("p", {}, top.region || "", top.region ? el("br") : null,
         place(top)) : null,

@@ -105,8 +105,14 @@ const CASE_KEYS = {
 const KEYS = {
   "?": () => byId("help").showModal(),
   "/": () => { if (!current) byId("search").focus(); },
-  m: () => document.documentElement.classList.toggle("bare"),
+  m: hideOrShow,
 };
+
+// Map and outlines of what is seen: those of the viewer, or else those of the pictures.
+function hideOrShow() {
+  if (current && byId("case-view").classList.contains("with-viewer")) window.moodViewer.hideOrShow();
+  else document.documentElement.classList.toggle("bare");
+}
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || byId("help").open) return;

@@ -3,6 +3,7 @@
 
 (() => {
   const { verdicts } = window.moodReview;
+  verdicts.leaveToServer();
   const WAIT_MS = 400, SHOWN_MS = 4000;
   const known = new Map(); // what the server is known to have: {verdict, comment, version} by finding
   const waiting = new Map(); // what it is still to be told
@@ -53,14 +54,6 @@
     loading = true;
     verdicts.load(all);
     loading = false;
-    forget();
-  }
-
-  // The server keeps them: in the browser, the next program at this port could read them.
-  function forget() {
-    try {
-      localStorage.removeItem(`mood-vae-review-${window.moodReview.report.id}`);
-    } catch { /* a browser that keeps nothing */ }
   }
 
   async function fetchAll() {
@@ -154,7 +147,6 @@
 
   verdicts.onChange((caseId, number, entry) => {
     if (loading) return;
-    forget();
     if (number === null) sendDifferences();
     else send(caseId, number, entry);
   });

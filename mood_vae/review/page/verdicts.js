@@ -6,21 +6,29 @@ function makeVerdicts(report) {
   const key = `mood-vae-review-${report.id}`;
   const listeners = [];
   let byCase = {};
+  let isStored = true; // all of byCase is in the browser's store
+  let hasServer = false;
 
+  // What any tab has stored; null where nothing is.
   function read() {
     try {
-      return clean(JSON.parse(localStorage.getItem(key) || "{}"));
+      const text = localStorage.getItem(key);
+      return text && clean(JSON.parse(text));
     } catch {
-      return {};
+      return null;
     }
   }
 
+  // Several tabs may show this report: a change goes upon what all have stored, not upon what this one read once.
+  const latest = () => (isStored && !hasServer && read()) || byCase;
+
   function keep() {
+    if (hasServer) return;
     try {
       localStorage.setItem(key, JSON.stringify(byCase));
-      return true;
+      isStored = true;
     } catch {
-      return false;
+      isStored = false;
     }
   }
 
@@ -52,15 +60,21 @@ function makeVerdicts(report) {
     return all;
   }
 
-  byCase = read();
+  byCase = latest();
+  window.addEventListener("storage", (event) => { // another tab has stored something
+    if (event.key !== key || hasServer) return;
+    byCase = latest();
+    listeners.forEach((callback) => callback(null, null, null, true));
+  });
   return {
     get(caseId, number) {
       return byCase[caseId]?.[number] || { verdict: null, comment: "" };
     },
     set(caseId, number, entry) {
-      byCase = clean({ ...byCase, [caseId]: { ...byCase[caseId], [number]: entry } });
-      const kept = keep();
-      listeners.forEach((callback) => callback(caseId, Number(number), this.get(caseId, number), kept));
+      const all = latest();
+      byCase = clean({ ...all, [caseId]: { ...all[caseId], [number]: entry } });
+      keep();
+      listeners.forEach((callback) => callback(caseId, Number(number), this.get(caseId, number), isStored));
     },
     all() {
       return JSON.parse(JSON.stringify(byCase));
@@ -68,7 +82,14 @@ function makeVerdicts(report) {
     load(all) {
       byCase = clean(all);
       keep();
-      listeners.forEach((callback) => callback(null, null, null, true));
+      listeners.forEach((callback) => callback(null, null, null, isStored));
+    },
+    // A server keeps them from here on: in the browser, the next program at its port could read them.
+    leaveToServer() {
+      hasServer = true;
+      try {
+        localStorage.removeItem(key);
+      } catch { /* a browser that keeps nothing */ }
     },
     // Take what a file holds for cases of this report, as the page or the server writes it; return how many cases, and
     // how many verdicts were left out, on findings that this report does not have.
@@ -77,7 +98,7 @@ function makeVerdicts(report) {
       const left = isList ? given.filter((entry) => isElsewhere(entry) && (entry.verdict || entry.comment)) : [];
       const added = clean(isList ? nested(given.filter((entry) => !isElsewhere(entry))) : given);
       const here = report.cases.map((entry) => entry.id).filter((id) => id in added);
-      const both = { ...byCase };
+      const both = { ...latest() };
       for (const id of here) both[id] = { ...both[id], ...added[id] };
       this.load(both);
       return { cases: here.length, leftOut: left.length };

@@ -291,6 +291,13 @@
     showWindow();
   });
 
+  // All that lies over the scan, at the page's key; KEYS have the map and the outlines apart.
+  function hideOrShow() {
+    const isOn = !control("map").checked;
+    for (const name of ["map", "mask", "label"]) control(name).checked = isOn;
+    applyMap();
+  }
+
   const toggle = (name) => () => control(name).click();
   const KEYS = {
     ArrowLeft: () => move(-1, 0, 0), ArrowRight: () => move(1, 0, 0), ArrowUp: () => move(0, 1, 0),
@@ -332,5 +339,5 @@
     last = [entry.id, finding.number];
     if (shown?.entry.id === entry.id) goTo(finding);
   });
-  window.moodViewer = { nv, setConvention };
+  window.moodViewer = { nv, setConvention, hideOrShow };
 })();
