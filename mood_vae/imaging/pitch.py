@@ -13,6 +13,9 @@ from scipy import ndimage
 from mood_vae.imaging.resampling import means_of_blocks
 from mood_vae.io.volume import Affine, Array, Mask
 
+COARSENING = 4
+"""Voxels of the grid along one of the mean mask's."""
+
 PITCHES_DEG = range(-36, 37)
 """Those that are tried."""
 
@@ -32,14 +35,13 @@ def motion_upright(mask_KHW: Mask, mean_mask_KHW: Array) -> Affine | None:
 
     Args:
         mask_KHW: (K, H, W) bool, the brain, whose halves lie to both sides of the middle.
-        mean_mask_KHW: (K / n, H / n, W / n), the share of healthy brains in each block of n^3 voxels, upright.
+        mean_mask_KHW: (K / 4, H / 4, W / 4), the share of healthy brains in each block of 4 x 4 x 4 voxels, upright.
 
     Returns:
         (4, 4), from the grid's indices ijk after the motion to those before.
     """
-    size = len(mask_KHW) // len(mean_mask_KHW)
     mean = mean_mask_KHW.mean(axis=1)
-    seen = means_of_blocks(mask_KHW.mean(axis=1), size)
+    seen = means_of_blocks(mask_KHW.mean(axis=1), COARSENING)
     if not seen.any():
         return None
     mean_centre, centre = ndimage.center_of_mass(mean), ndimage.center_of_mass(seen)
@@ -54,8 +56,8 @@ def motion_upright(mask_KHW: Mask, mean_mask_KHW: Array) -> Affine | None:
     if abs(PITCHES_DEG[best]) < LEAST_PITCH_DEG or likenesses[best] < LEAST_LIKENESS:
         return None
     turn = _turn(PITCHES_DEG[best])
-    middle = (size - 1) / 2  # of a block
-    shift = np.array(centre) * size + middle - turn @ (np.array(mean_centre) * size + middle)
+    before, after = (np.array(at) * COARSENING + (COARSENING - 1) / 2 for at in (centre, mean_centre))  # in voxels
+    shift = before - turn @ after
     motion = np.eye(4)
     motion[1:3, 1:3], motion[1:3, 3] = turn[::-1, ::-1], shift[::-1]
     return motion

@@ -142,9 +142,11 @@ def test_one_discriminator_is_as_if_the_others_had_never_been(
 
 
 @pytest.mark.parametrize("number", [2, -1])
-def test_a_discriminator_that_is_not_there_is_refused(trained: Checkpoint, volumes: SliceCache, number: int) -> None:
+def test_a_discriminator_that_is_not_there_is_refused(
+    trained: Checkpoint, small_cache: SliceCache, number: int
+) -> None:
     with pytest.raises(ConfigError, match=f"a discriminator of the weights, .*found {number} where there are 2"):
-        one_discriminator(trained, number, volumes)
+        one_discriminator(trained, number, small_cache)
 
 
 def test_a_cascade_alone_keeps_what_it_takes_as_input(

@@ -184,8 +184,8 @@ def test_a_brain_may_be_a_tenth_darker_or_brighter_than_those_of_the_training(
 
 
 def test_a_mirror_image_is_as_asymmetric_the_other_way() -> None:
-    # steep on both sides of 0 mm, which lies between two voxels of the grid, and a little brighter on one
-    x_mm = BRAIN_GRID.origin_mm[0] + BRAIN_GRID.spacing_mm * np.arange(64)
+    # steep on both sides of the middle, which lies between two voxels of the grid, and a little brighter on one
+    x_mm = BRAIN_GRID.origin_mm[0] + BRAIN_GRID.spacing_mm * np.arange(64) - BRAIN_GRID.centre_mm[0]
     brains = []
     for brighter in (0.01, -0.01):
         line = (1 - np.abs(x_mm) / 70).clip(0) * (1 + brighter * np.sign(x_mm))
