@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import NonNegativeInt, PositiveInt
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from mood_vae.benchmark.manifest import check_training, sites_for_choices
 from mood_vae.benchmark.masks import MaskResult, healthy_line, mask_result, summary
 from mood_vae.benchmark.sample_scores import Found, SampleScores
+from mood_vae.benchmark.validation_brains import HEALTHY, ValidationConfig, brains_of, outside_brains_of
 from mood_vae.benchmark.variants import CPU, one_discriminator
-from mood_vae.config import Config
 from mood_vae.detection import checkpoint
 from mood_vae.detection.calibration import threshold_at
 from mood_vae.detection.detector import VaeDetector
@@ -29,37 +28,20 @@ from mood_vae.detection.postprocessing import binary_mask, neighbourhood_pool
 from mood_vae.errors import ConfigError
 from mood_vae.evaluation import metrics
 from mood_vae.evaluation.bootstrap import interval, resample_weights
-from mood_vae.imaging.augmentation import augment
 from mood_vae.imaging.preprocessing import Brain
 from mood_vae.io import volume_files
 from mood_vae.io.output_folder import Progress, silent
 from mood_vae.io.volume import Mask
-from mood_vae.synthetic.insert import ANOMALY_TYPES, OUTSIDE_TYPES, find_anomaly_type, insert_anomaly
+from mood_vae.synthetic.insert import ANOMALY_TYPES, OUTSIDE_TYPES, find_anomaly_type
 from mood_vae.training import cache
-from mood_vae.training.cache import SliceCache
-from mood_vae.training.config import ANATOMICAL, FROM_DONOR, SynthesisConfig
 from mood_vae.training.pipeline import calibration_brains
-from mood_vae.training.synthetic_samples import SyntheticSamples
 
 RATES = (2e-3, 1e-3, 5e-4, 2e-4, 1e-4, 5e-5)
 """Thresholds tried: exceeded by such shares of the voxels of the healthy brains that set the checkpoint's threshold."""
-HEALTHY = "healthy"
 LESION_LIKE = ("lesion", "hypointense_lesions")
 RESAMPLES = 200
 
 Note = Callable[[str], None]
-
-
-class ValidationConfig(Config):
-    """How many brains are looked at.
-
-    per_type: brains of each anomaly type; four times as many are healthy. outside: whether the types of other authors
-    follow. seed: of the brains.
-    """
-
-    per_type: PositiveInt = 9
-    outside: bool = False
-    seed: NonNegativeInt = 77
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,43 +158,6 @@ def learnt_types(provenance: Mapping[str, Any]) -> set[str]:
         synthesis = training["synthesis"]
         names |= set(synthesis["anomaly_types"]) - set(synthesis["left_out"])
     return {find_anomaly_type(name).name for name in names}
-
-
-def brains_of(
-    anomaly_type: str, volumes: SliceCache, subjects: Sequence[str], config: ValidationConfig, spacing_mm: float
-) -> Iterator[tuple[Brain, np.ndarray]]:
-    """Yield whole brains with one anomaly of a type, or healthy ones, each with its label (K, H, W)."""
-    slices, healthy = volumes.array_NKHW.shape[1], anomaly_type == HEALTHY
-    synthesis = SynthesisConfig(
-        slab_slices=slices,
-        target_slices=slices,
-        most=1,
-        clean_share=float(healthy),
-        anomaly_types=tuple(ANOMALY_TYPES) if healthy else (anomaly_type,),
-        anatomical=(*ANATOMICAL, *FROM_DONOR),
-    )
-    for number in range(config.per_type * (4 if healthy else 1)):
-        # each subject in turn, so that few cases are not those of few subjects
-        turn = [subjects[number % len(subjects)], subjects[(number + 1) % len(subjects)]]
-        sample = SyntheticSamples(volumes, turn, synthesis, spacing_mm=spacing_mm, seed=config.seed)[number]
-        yield Brain.of(sample.x_KHW.numpy()), sample.y_BHW.numpy()
-
-
-def outside_brains_of(
-    anomaly_type: str, volumes: SliceCache, subjects: Sequence[str], config: ValidationConfig, spacing_mm: float
-) -> Iterator[tuple[Brain, np.ndarray]]:
-    """Yield whole brains with one anomaly of another author's type each, with their labels (K, H, W).
-
-    All are seen as by other scanners, the anomaly included: another subject's tissue is not told by its contrast alone.
-    """
-    for number in range(config.per_type):
-        rng = np.random.default_rng((config.seed, number))
-        array, donor = (volumes.volume(subjects[(number + more) % len(subjects)]) for more in range(2))
-        insertion = insert_anomaly(
-            array, array > 0, anomaly_type=anomaly_type, rng=rng, donor=donor, spacing_mm=spacing_mm
-        )
-        seen, label = augment(insertion.array, insertion.label, rng, whole=True)
-        yield Brain.of(seen), label
 
 
 def look(detector: VaeDetector, brain: Brain) -> Found:

@@ -92,8 +92,9 @@ def benchmark_validate(
     HEALTHY_DIR is the folder that they were trained on, CACHE_DIR that run's `cache` folder, or a new one.
     """
     from mood_vae.benchmark import validate
+    from mood_vae.benchmark.validation_brains import ValidationConfig
 
-    config = validate.ValidationConfig(per_type=per_type, outside=outside, seed=seed)
+    config = ValidationConfig(per_type=per_type, outside=outside, seed=seed)
     validate.validate(
         healthy_dir,
         weights,

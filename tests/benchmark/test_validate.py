@@ -9,11 +9,8 @@ import pytest
 from mood_vae.benchmark.masks import MaskResult
 from mood_vae.benchmark.sample_scores import SHARES, SampleScores
 from mood_vae.benchmark.validate import (
-    HEALTHY,
     RATES,
     BrainResult,
-    ValidationConfig,
-    brains_of,
     learnt_types,
     look,
     mask_line,
@@ -22,6 +19,7 @@ from mood_vae.benchmark.validate import (
     validate,
     voxel_line,
 )
+from mood_vae.benchmark.validation_brains import HEALTHY, ValidationConfig, brains_of
 from mood_vae.benchmark.variants import CPU
 from mood_vae.detection import checkpoint
 from mood_vae.detection.checkpoint import Checkpoint

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from mood_vae.imaging.midplane import find_midplane, motion_to_middle
 from mood_vae.imaging.preprocessing import prepare
 from mood_vae.io.volume import Volume
-from tests.imaging.tilted_brain import GRID, MIDDLE, SPACING_MM, brain, slices_first
+from tests.imaging.tilted_brain import GRID, MIDDLE, SPACING_MM, assert_straight_and_back, brain, slices_first
 
 
 @pytest.mark.parametrize(
@@ -42,15 +41,7 @@ def test_what_one_half_alone_has_hardly_moves_the_plane() -> None:
 def test_a_tilted_brain_is_straightened_and_what_is_found_comes_back() -> None:
     tilted = Volume(array=brain(roll_deg=10, right_mm=4), affine=GRID.affine, case_id="tilted")
     straight, placement = prepare(tilted, GRID)
-    expected = slices_first(brain())
-    assert (straight.brain_mask != (expected > 0)).mean() < 0.01
-    within = ndimage.binary_erosion(expected > 0, iterations=2)
-    assert np.corrcoef(expected[within], straight.array[within])[0, 1] > 0.99
-    mask = placement.mask(with_gaps=False)
-    back = placement.onto_volume(straight.array, straight.brain_mask, mask)
-    assert (back[mask] > 0).mean() > 0.99
-    within = ndimage.binary_erosion(mask, iterations=2)
-    assert np.corrcoef(back[within], tilted.array[within])[0, 1] > 0.99
+    assert_straight_and_back(tilted, straight, placement, correlation=0.99)
 
 
 @pytest.mark.parametrize("background", [0.0, -1000.0])

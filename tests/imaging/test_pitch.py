@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from mood_vae.imaging.pitch import motion_upright
 from mood_vae.imaging.preprocessing import prepare
 from mood_vae.io.volume import Affine, Array, Volume
-from tests.imaging.tilted_brain import GRID, MIDDLE, SHAPE, brain, slices_first
+from tests.imaging.tilted_brain import GRID, MIDDLE, SHAPE, assert_straight_and_back, brain, slices_first
 
 MEAN_MASK = (slices_first(brain()) > 0).reshape(17, 4, 18, 4, 20, 4).mean(axis=(1, 3, 5))
 
@@ -52,14 +51,7 @@ def test_a_ball_shows_no_tilt_and_nothing_has_none() -> None:
 def test_a_brain_tilted_both_ways_is_straightened_and_what_is_found_comes_back() -> None:
     tilted = Volume(array=brain(roll_deg=8, pitch_deg=20, right_mm=4), affine=GRID.affine, case_id="tilted")
     straight, placement = prepare(tilted, GRID, mean_mask_KHW=MEAN_MASK)
-    expected = slices_first(brain())
-    assert (straight.brain_mask != (expected > 0)).mean() < 0.01
-    within = ndimage.binary_erosion(expected > 0, iterations=2)
-    assert np.corrcoef(expected[within], straight.array[within])[0, 1] > 0.98
-    mask = placement.mask(with_gaps=False)
-    back = placement.onto_volume(straight.array, straight.brain_mask, mask)
-    within = ndimage.binary_erosion(mask, iterations=2)
-    assert np.corrcoef(back[within], tilted.array[within])[0, 1] > 0.98
+    assert_straight_and_back(tilted, straight, placement, correlation=0.98)
 
 
 def test_without_a_mean_brain_or_where_none_is_expected_it_stays_tilted() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
-from mood_vae.imaging.preprocessing import GridConfig
-from mood_vae.io.volume import Array
+from mood_vae.imaging.preprocessing import Brain, GridConfig, Placement
+from mood_vae.io.volume import Array, Volume
 
 SHAPE = (72, 80, 68)
 SPACING_MM = 2.5
@@ -28,3 +29,16 @@ def brain(*, roll_deg: float = 0, yaw_deg: float = 0, pitch_deg: float = 0, righ
 
 def slices_first(array: Array) -> Array:
     return np.ascontiguousarray(np.moveaxis(array, 2, 0))
+
+
+def assert_straight_and_back(tilted: Volume, straight: Brain, placement: Placement, *, correlation: float) -> None:
+    """A tilted brain lies as one that is not, and what is found in it comes back to where it was."""
+    expected = slices_first(brain())
+    assert (straight.brain_mask != (expected > 0)).mean() < 0.01
+    within = ndimage.binary_erosion(expected > 0, iterations=2)
+    assert np.corrcoef(expected[within], straight.array[within])[0, 1] > correlation
+    mask = placement.mask(with_gaps=False)
+    back = placement.onto_volume(straight.array, straight.brain_mask, mask)
+    assert (back[mask] > 0).mean() > 0.99
+    within = ndimage.binary_erosion(mask, iterations=2)
+    assert np.corrcoef(back[within], tilted.array[within])[0, 1] > correlation
